@@ -240,7 +240,9 @@ class Builder:
         pad = kernel // 2 if padding is None else padding
         sides = (pad, pad, pad, pad) if isinstance(pad, int) else pad
         out = self.add(
-            Conv2d(out_channels, (kernel, kernel), (stride, stride), sides, groups, bias=bias, norm=norm), src, name=name
+            Conv2d(out_channels, (kernel, kernel), (stride, stride), sides, groups, bias=bias, norm=norm),
+            src,
+            name=name,
         )
         return self.act(act, out, name=f"{out}.act") if act else out
 
@@ -302,6 +304,7 @@ def stack(name: str, parts: Iterable[Network]) -> Network:
     """The parts one after the other: each part's input is the previous part's output. Names must be distinct."""
     nodes: list[Node] = []
     last = ""
+    tail_shape: Shape = ()
     for i, part in enumerate(parts):
         if i == 0:
             nodes.extend(part.nodes)

@@ -1,0 +1,109 @@
+"""Space: named choices, points as small integer vectors, and the Network of each point."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cofront.errors import InputError
+from cofront.network import Network
+from cofront.problem import Trellis
+
+Points = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One variable: its name and the values its integer indexes."""
+
+    name: str
+    options: tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Layered:
+    """A space as a Trellis plus what its rows stand for.
+
+    `fragments[f]` is a Network with the shapes and bit-widths of one edge's layers; edge i runs
+    `fragments[edge_fragment[i]]`, or nothing when that is -1 (a skipped block). The fragments along a path, stacked,
+    are the layers of the path's Network. The `rows` of `trellis` are filled in by the accelerator that lowers the
+    fragments; here they are the fragments themselves.
+    """
+
+    trellis: Trellis
+    fragments: tuple[Network, ...]
+    edge_fragment: NDArray[np.int64]  # (e,)
+
+
+class Space(ABC):
+    """Named choices. Shapes: n points, d choices, f features."""
+
+    name: str
+    #: What accuracy refers to, e.g. "cifar10"; and the number of classes.
+    task: str = ""
+    input_shape: tuple[int, int, int]
+
+    @property
+    @abstractmethod
+    def choices(self) -> tuple[Choice, ...]:
+        """The variables, in the order of a point's coordinates."""
+
+    @abstractmethod
+    def network(self, point: Points) -> Network:
+        """The Network of one point (d,), bit-widths included."""
+
+    @abstractmethod
+    def canonical(self, points: Points) -> Points:
+        """(n, d) -> (n, d): coordinates without effect (blocks beyond the depth) set to 0."""
+
+    @abstractmethod
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the 0/1 features of the additive accuracy model, (f,)."""
+
+    @abstractmethod
+    def features(self, points: Points) -> NDArray[np.float64]:
+        """(n, d) -> (n, f) 0/1 features; the sum along a trellis path equals this row for the path's point."""
+
+    @abstractmethod
+    def layered(self, precisions: tuple[str, ...] | None = None) -> Layered:
+        """The space as a Trellis, restricted to `precisions` (names such as "W8A8") where it has them."""
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Options per choice, (d,)."""
+        return np.array([len(c.options) for c in self.choices], dtype=np.int64)
+
+    def validate(self, points: Points) -> Points:
+        """The points as an int64 (n, d) array, or an InputError that names the first bad coordinate."""
+        array = np.atleast_2d(np.asarray(points))
+        if array.ndim != 2 or array.shape[1] != len(self.sizes):
+            raise InputError(
+                f"space '{self.name}': expected points of {len(self.sizes)} coordinates, got {array.shape}"
+            )
+        if not np.issubdtype(array.dtype, np.integer):
+            raise InputError(f"space '{self.name}': points are integers, got {array.dtype}")
+        bad = np.argwhere((array < 0) | (array >= self.sizes))
+        if len(bad):
+            i, j = bad[0]
+            raise InputError(
+                f"space '{self.name}': point {i} has {self.choices[j].name} = {array[i, j]}, "
+                f"expected 0 to {self.sizes[j] - 1}"
+            )
+        return array.astype(np.int64)
+
+    def sample(self, rng: np.random.Generator, n: int) -> Points:
+        """(n, d) independent uniform points, canonical."""
+        return self.canonical(rng.integers(0, self.sizes, size=(n, len(self.sizes)), dtype=np.int64))
+
+    def describe(self, point: Points) -> dict[str, object]:
+        """Choice name -> chosen value, for people and JSON."""
+        row = self.validate(point)[0]
+        return {c.name: c.options[int(i)] for c, i in zip(self.choices, row, strict=True)}
+
+
+#: Precisions by name: (weight bits, activation bits).
+PRECISIONS: dict[str, tuple[int, int]] = {"W8A8": (8, 8), "W4A8": (4, 8), "W4A4": (4, 4)}
