@@ -1,0 +1,41 @@
+"""The works that formulas, tables and methods here come from, by the key used in docstrings."""
+
+from __future__ import annotations
+
+REFERENCES: dict[str, str] = {
+    "HAO21": "Dong, Gao, Huang, Wawrzynek, So, Keutzer. HAO: Hardware-aware Neural Architecture Optimization for "
+    "Efficient Inference. FCCM 2021, arXiv:2104.12766.",
+    "CoDeNet21": "Huang, Wang, Gao, Cai, Dong, Wawrzynek, Keutzer. CoDeNet: Efficient Deployment of Input-Adaptive "
+    "Object Detection on Embedded FPGAs. FPGA 2021, arXiv:2006.08357.",
+    "HAWQV2": "Dong, Yao, Arfeen, Gholami, Mahoney, Keutzer. HAWQ-V2: Hessian Aware trace-Weighted Quantization of "
+    "Neural Networks. NeurIPS 2020, arXiv:1911.03852.",
+    "HAWQV3": "Yao, Dong, Zheng, Gholami, Yu, Tan, et al. HAWQ-V3: Dyadic Neural Network Quantization. ICML 2021, "
+    "arXiv:2011.10680.",
+    "OFA20": "Cai, Gan, Wang, Zhang, Han. Once-for-All: Train One Network and Specialize it for Efficient Deployment. "
+    "ICLR 2020, arXiv:1908.09791.",
+    "BigNAS20": "Yu, Jin, Liu, Bender, Kindermans, Tan, et al. BigNAS: Scaling Up Neural Architecture Search with Big "
+    "Single-Stage Models. ECCV 2020, arXiv:2003.11142.",
+    "MBV2": "Sandler, Howard, Zhu, Zhmoginov, Chen. MobileNetV2: Inverted Residuals and Linear Bottlenecks. CVPR 2018, "
+    "arXiv:1801.04381.",
+    "MBV3": "Howard, Sandler, Chu, Chen, Chen, Tan, et al. Searching for MobileNetV3. ICCV 2019, arXiv:1905.02244.",
+    "MnasNet": "Tan, Chen, Pang, Vasudevan, Sandler, Howard, Le. MnasNet: Platform-Aware Neural Architecture Search for "
+    "Mobile. CVPR 2019, arXiv:1807.11626.",
+    "FBNet19": "Wu, Dai, Zhang, Wang, Sun, Wu, et al. FBNet: Hardware-Aware Efficient ConvNet Design via Differentiable "
+    "Neural Architecture Search. CVPR 2019, arXiv:1812.03443.",
+    "ResNet": "He, Zhang, Ren, Sun. Deep Residual Learning for Image Recognition. CVPR 2016, arXiv:1512.03385.",
+    "EffNetLite": "Liu, Tan. EfficientNet-Lite, 2020; after Tan, Le. EfficientNet. ICML 2019, arXiv:1905.11946.",
+    "NSGA2": "Deb, Pratap, Agarwal, Meyarivan. A fast and elitist multiobjective genetic algorithm: NSGA-II. IEEE TEC "
+    "6(2), 2002.",
+    "UCT": "Kocsis, Szepesvari. Bandit based Monte-Carlo Planning. ECML 2006.",
+    "Roofline": "Williams, Waterman, Patterson. Roofline: an insightful visual performance model. CACM 52(4), 2009.",
+    "Horowitz14": "Horowitz. Computing's energy problem (and what we can do about it). ISSCC 2014.",
+    "Jacob18": "Jacob, Kligys, Chen, Zhu, Tang, Howard, Adam, Kalenichenko. Quantization and Training of Neural Networks "
+    "for Efficient Integer-Arithmetic-Only Inference. CVPR 2018, arXiv:1712.05877.",
+    "QONNX": "Pappalardo, Umuroglu, Blott, Mitrevski, Hawks, Tran, et al. QONNX: Representing Arbitrary-Precision "
+    "Quantized Neural Networks. arXiv:2206.07527.",
+}
+
+
+def cite(key: str) -> str:
+    """The full reference of a key such as "HAO21"."""
+    return REFERENCES[key]
