@@ -18,9 +18,9 @@ REFERENCES: dict[str, str] = {
     "MBV2": "Sandler, Howard, Zhu, Zhmoginov, Chen. MobileNetV2: Inverted Residuals and Linear Bottlenecks. CVPR 2018, "
     "arXiv:1801.04381.",
     "MBV3": "Howard, Sandler, Chu, Chen, Chen, Tan, et al. Searching for MobileNetV3. ICCV 2019, arXiv:1905.02244.",
-    "MnasNet": "Tan, Chen, Pang, Vasudevan, Sandler, Howard, Le. MnasNet: Platform-Aware Neural Architecture Search for "
+    "MnasNet": "Tan, Chen, Pang, Vasudevan, Sandler, et al. MnasNet: Platform-Aware Neural Architecture Search for "
     "Mobile. CVPR 2019, arXiv:1807.11626.",
-    "FBNet19": "Wu, Dai, Zhang, Wang, Sun, Wu, et al. FBNet: Hardware-Aware Efficient ConvNet Design via Differentiable "
+    "FBNet19": "Wu, Dai, Zhang, Wang, Sun, et al. FBNet: Hardware-Aware Efficient ConvNet Design via Differentiable "
     "Neural Architecture Search. CVPR 2019, arXiv:1812.03443.",
     "ResNet": "He, Zhang, Ren, Sun. Deep Residual Learning for Image Recognition. CVPR 2016, arXiv:1512.03385.",
     "EffNetLite": "Liu, Tan. EfficientNet-Lite, 2020; after Tan, Le. EfficientNet. ICML 2019, arXiv:1905.11946.",
@@ -29,7 +29,7 @@ REFERENCES: dict[str, str] = {
     "UCT": "Kocsis, Szepesvari. Bandit based Monte-Carlo Planning. ECML 2006.",
     "Roofline": "Williams, Waterman, Patterson. Roofline: an insightful visual performance model. CACM 52(4), 2009.",
     "Horowitz14": "Horowitz. Computing's energy problem (and what we can do about it). ISSCC 2014.",
-    "Jacob18": "Jacob, Kligys, Chen, Zhu, Tang, Howard, Adam, Kalenichenko. Quantization and Training of Neural Networks "
+    "Jacob18": "Jacob, Kligys, Chen, Zhu, Tang, et al. Quantization and Training of Neural Networks "
     "for Efficient Integer-Arithmetic-Only Inference. CVPR 2018, arXiv:1712.05877.",
     "QONNX": "Pappalardo, Umuroglu, Blott, Mitrevski, Hawks, Tran, et al. QONNX: Representing Arbitrary-Precision "
     "Quantized Neural Networks. arXiv:2206.07527.",
