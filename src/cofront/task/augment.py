@@ -1,0 +1,72 @@
+"""Images to network inputs: batched crop, flip and cutout on uint8 tensors, and the exact integer resize.
+
+The network input is the resized uint8 image q; its real value is (q - 128) / 64 (see `quant`).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+INPUT_ZERO = 128
+INPUT_SCALE = 1.0 / 64
+
+
+@lru_cache
+def resize_matrix(source: int, target: int) -> npt.NDArray[np.int64]:
+    """Weights (target, source) of a triangle filter wide enough not to alias; rows are integers that sum to 128.
+
+    With rows of 128 both passes of a resize stay below 2^24, hence exact in float32 in any order of summation.
+    """
+    ratio = source / target
+    centre = (np.arange(target) + 0.5) * ratio
+    w = np.maximum(0.0, 1 - np.abs(np.arange(source) + 0.5 - centre[:, None]) / max(ratio, 1.0))
+    w = w / w.sum(1, keepdims=True) * 128
+    q = np.floor(w + 0.5).astype(np.int64)
+    q[np.arange(target), w.argmax(1)] += 128 - q.sum(1)
+    return q
+
+
+def resize(x: torch.Tensor, side: int) -> torch.Tensor:
+    """Images (n, 3, h, w) with integer values 0..255 to (n, 3, side, side) float32 with integer values, exactly."""
+    x = x.float()
+    if x.shape[-1] == side and x.shape[-2] == side:
+        return x
+    rows = torch.from_numpy(resize_matrix(x.shape[-2], side)).float()
+    cols = torch.from_numpy(resize_matrix(x.shape[-1], side)).float()
+    return torch.floor((rows @ (x @ cols.T) + 8192) / 16384)
+
+
+def network_input(x: torch.Tensor, side: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Images (n, 3, h, w) 0..255 to real-valued network inputs (n, 3, side, side), channels last."""
+    x = (resize(x, side) - INPUT_ZERO) * INPUT_SCALE
+    return x.to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+def augment(x: torch.Tensor, generator: torch.Generator, pad: int = 4, hole: int = 8) -> torch.Tensor:
+    """Random crop (reflected border), horizontal flip and cutout of uint8 images (n, h, w, 3); returns (n, 3, h, w).
+
+    Cutout paints mid-grey, which is zero in real values.
+    """
+    n, h, w, _ = x.shape
+
+    def draw(high: int) -> torch.Tensor:
+        return torch.randint(0, high, (n, 1), generator=generator)
+
+    def reflect(i: torch.Tensor, size: int) -> torch.Tensor:
+        i = i.abs()
+        return torch.where(i >= size, 2 * size - 2 - i, i)
+
+    rows = reflect(torch.arange(h) + draw(2 * pad + 1) - pad, h)
+    cols = reflect(torch.arange(w) + draw(2 * pad + 1) - pad, w)
+    cols = torch.where(draw(2).bool(), cols, cols.flip(1))
+    out = x[torch.arange(n)[:, None, None], rows[:, :, None], cols[:, None, :]]
+    if hole:
+        top, left = draw(h + 1) - hole // 2, draw(w + 1) - hole // 2
+        r, c = torch.arange(h), torch.arange(w)
+        inside = ((r >= top) & (r < top + hole))[:, :, None] & ((c >= left) & (c < left + hole))[:, None, :]
+        out = out.masked_fill(inside[..., None], INPUT_ZERO)
+    return out.permute(0, 3, 1, 2)

@@ -1,0 +1,233 @@
+"""Training of the supernet within a time box: largest network alone, then the sandwich rule, at last quantisation-aware.
+
+The schedule is a function of the share of the time box that is used, so the learning rate reaches its end on time
+whatever the speed of the machine. A checkpoint holds all that the next step depends on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from cofront.errors import InputError
+from cofront.task import subnet
+from cofront.task.augment import augment, network_input
+from cofront.task.data import Dataset
+from cofront.task.subnet import Subnet, decode
+from cofront.task.supernet import Stats, Supernet
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the training does. Shares are of the time box; `lr` and `sides` are (share, value) breakpoints."""
+
+    minutes: float = 80.0
+    batch: int = 256
+    warm: float = 0.34
+    quantised_from: float = 0.50
+    randoms: int = 2
+    lr: tuple[tuple[float, float], ...] = ((0.0, 0.01), (0.04, 0.2), (0.34, 0.04), (0.38, 0.1), (1.0, 0.0))
+    sides: tuple[tuple[float, int], ...] = ((0.12, 24), (0.22, 28), (1.0, 32))  # of the largest network, until share
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    smoothing: float = 0.1
+    seed: int = 0
+    threads: int = 2
+
+    def lr_at(self, share: float) -> float:
+        return float(np.interp(share, *zip(*self.lr, strict=True)))
+
+    def side_at(self, share: float) -> int:
+        return next((side for until, side in self.sides if share < until), self.sides[-1][1])
+
+
+def prepare_cpu(threads: int) -> None:
+    """Threads, and an allocator that keeps large blocks: fresh pages cost as much as the arithmetic on them."""
+    torch.set_num_threads(threads)
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**28)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+            libc.mallopt(option, value)
+
+
+def images(x: np.ndarray[Any, np.dtype[np.uint8]]) -> torch.Tensor:
+    """uint8 images (n, h, w, 3) as a tensor (n, 3, h, w)."""
+    return torch.from_numpy(x).permute(0, 3, 1, 2)
+
+
+@torch.inference_mode()
+def float_accuracy(net: Supernet, sub: Subnet, data: Dataset, quantised: bool, batch: int = 500) -> float:
+    """Validation accuracy with batch-norm statistics of 1,000 training images; 8-bit quantisers left out."""
+    stats: Stats = {}
+    net(network_input(images(data.x_train[:1000]), sub.resolution, torch.bfloat16), sub, quantised, stats, True)
+    right = 0
+    for i in range(0, len(data.x_val), batch):
+        x = network_input(images(data.x_val[i : i + batch]), sub.resolution, torch.bfloat16)
+        right += int((net(x, sub, quantised, stats).argmax(1).numpy() == data.y_val[i : i + batch]).sum())
+    return right / len(data.x_val)
+
+
+class Trainer:
+    """The state of a run and its loop. `folder` gets `checkpoint.safetensors` and `log.txt`."""
+
+    def __init__(self, data: Dataset, recipe: Recipe, folder: Path) -> None:
+        self.data, self.recipe, self.folder = data, recipe, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.net = Supernet(torch.Generator().manual_seed(recipe.seed))
+        decay = [*self.net.weights.values(), self.net.linear]
+        plain = [*self.net.gammas.values(), *self.net.betas.values(), self.net.bias]
+        self.optimiser = torch.optim.SGD(
+            [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=0.1,
+            momentum=recipe.momentum,
+            nesterov=True,
+        )
+        self.generator = torch.Generator().manual_seed(recipe.seed + 1)
+        self.rng = np.random.default_rng(recipe.seed)
+        self.elapsed, self.epoch, self.position, self.step = 0.0, 0, 0, 0
+        self.x, self.y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
+        self.order = self._order()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.safetensors"
+
+    @property
+    def share(self) -> float:
+        return self.elapsed / (60 * self.recipe.minutes)
+
+    def _order(self) -> torch.Tensor:
+        g = torch.Generator().manual_seed(1_000_003 * (self.recipe.seed + 1) + self.epoch)
+        return torch.randperm(len(self.y), generator=g)
+
+    def save(self) -> None:
+        """Write everything the next step depends on, all or nothing."""
+        tensors = {f"net.{k}": v.detach() for k, v in self.net.state_dict().items()}
+        for name, p in self.net.named_parameters():
+            momentum = self.optimiser.state.get(p, {}).get("momentum_buffer")
+            if momentum is not None:
+                tensors[f"momentum.{name}"] = momentum
+        tensors["generator"] = self.generator.get_state()
+        state = {k: getattr(self, k) for k in ("elapsed", "epoch", "position", "step")}
+        meta = {"recipe": asdict(self.recipe), "state": state, "rng": self.rng.bit_generator.state}
+        tmp = self.checkpoint.with_suffix(".tmp")
+        save_file(tensors, tmp, {"cofront": json.dumps(meta)})
+        tmp.replace(self.checkpoint)
+
+    def load(self) -> None:
+        """Continue from the folder's checkpoint."""
+        try:
+            with safe_open(self.checkpoint, "pt") as f:
+                meta = json.loads(f.metadata()["cofront"])
+                tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
+            self.net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
+        except Exception as e:
+            raise InputError(f"{self.checkpoint} is not a checkpoint of this supernet: {e}") from None
+        for name, p in self.net.named_parameters():
+            if f"momentum.{name}" in tensors:
+                self.optimiser.state[p]["momentum_buffer"] = tensors[f"momentum.{name}"]
+        self.generator.set_state(tensors["generator"])
+        self.rng.bit_generator.state = meta["rng"]
+        for k, v in meta["state"].items():
+            setattr(self, k, v)
+        self.order = self._order()
+
+    def log(self, line: str) -> None:
+        stamp = time.strftime("%H:%M:%S")
+        with (self.folder / "log.txt").open("a") as f:
+            f.write(f"{stamp} {line}\n")
+        print(stamp, line, flush=True)
+
+    def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The next augmented batch: (n, 3, h, w) uint8 and labels (n,)."""
+        if self.position + self.recipe.batch > len(self.y):
+            self.epoch, self.position = self.epoch + 1, 0
+            self.order = self._order()
+        index = self.order[self.position : self.position + self.recipe.batch]
+        self.position += self.recipe.batch
+        return augment(self.x[index], self.generator), self.y[index]
+
+    def train_step(self) -> dict[str, float]:
+        """One update; returns the losses."""
+        r, share = self.recipe, self.share
+        for group in self.optimiser.param_groups:
+            group["lr"] = r.lr_at(share)
+        x, y = self.batch()
+        self.optimiser.zero_grad(set_to_none=True)
+        big = decode(subnet.largest())
+        logits = self.net(network_input(x, r.side_at(share), torch.bfloat16), big)
+        loss = F.cross_entropy(logits, y, label_smoothing=r.smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        losses = {"largest": loss.item()}
+        if share >= r.warm:
+            teacher = F.softmax(logits.detach(), 1)
+            quantised = share >= r.quantised_from
+            for i in range(r.randoms):
+                low = i == 0 and self.step % 2 == 0
+                p = subnet.smallest(int(self.rng.integers(3))) if low else subnet.sample(self.rng)
+                sub = decode(p)
+                out = self.net(network_input(x, sub.resolution, torch.bfloat16), sub, quantised)
+                loss = F.cross_entropy(out, teacher)
+                loss.backward()  # type: ignore[no-untyped-call]
+                losses["smallest" if low else "random"] = loss.item()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
+        self.optimiser.step()
+        self.step += 1
+        return losses
+
+    def validate(self) -> None:
+        """Log the accuracy of three networks, in 8 bits and (once trained for) in W4A4."""
+        words = []
+        for name, make in (("largest", subnet.largest), ("middle", subnet.middle), ("smallest", subnet.smallest)):
+            for precision in (0, 2) if self.share >= self.recipe.quantised_from else (0,):
+                acc = float_accuracy(self.net, decode(make(precision)), self.data, quantised=True)
+                words.append(f"{name}{'' if precision == 0 else '-w4a4'} {100 * acc:.2f}%")
+        self.log(f"validation at {100 * self.share:.1f}%: " + ", ".join(words))
+
+    def run(self, log_s: float = 60, save_s: float = 150, validate_s: float = 420) -> None:
+        """Train until the time box is used; interruption saves a checkpoint first."""
+        prepare_cpu(self.recipe.threads)
+
+        stopped: list[int] = []
+        for sig in (signal.SIGTERM, signal.SIGINT):  # finish the step, save, then stop
+            signal.signal(sig, lambda number, _: stopped.append(number))
+        marks = {"log": self.elapsed, "save": self.elapsed, "validate": self.elapsed}
+        sums: dict[str, list[float]] = {}
+        seen = 0
+        while self.share < 1 and not stopped:
+            start = time.perf_counter()
+            for k, v in self.train_step().items():
+                sums.setdefault(k, []).append(v)
+            seen += self.recipe.batch
+            self.elapsed += time.perf_counter() - start
+            if self.elapsed - marks["log"] >= log_s:
+                losses = ", ".join(f"{k} {np.mean(v):.3f}" for k, v in sums.items())
+                speed = seen / (self.elapsed - marks["log"])
+                lr = self.recipe.lr_at(self.share)
+                self.log(
+                    f"{100 * self.share:.1f}% epoch {self.epoch} step {self.step} lr {lr:.4f} "
+                    f"{speed:.0f} images/s: {losses}"
+                )
+                sums, seen, marks["log"] = {}, 0, self.elapsed
+            if self.elapsed - marks["save"] >= save_s:
+                self.save()
+                marks["save"] = self.elapsed
+            if self.elapsed - marks["validate"] >= validate_s:
+                self.validate()
+                marks["validate"] = self.elapsed
+        self.save()
+        if stopped:
+            raise SystemExit(130)
+        self.validate()
