@@ -1,0 +1,51 @@
+"""Published networks by name, and how their sizes compare with the published figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Protocol
+
+from cofront.errors import unknown_name
+from cofront.network.graph import Network
+from cofront.network.zoo.efficientnet import efficientnet_lite0
+from cofront.network.zoo.fbnet import fbnet_a, fbnet_b, fbnet_c
+from cofront.network.zoo.mnasnet import mnasnet_b1
+from cofront.network.zoo.mobilenet import mobilenet_v2, mobilenet_v3_large
+from cofront.network.zoo.resnet import resnet18, resnet50
+
+
+class Maker(Protocol):
+    """Builds one published network for a number of classes and a square input."""
+
+    def __call__(self, *, classes: int = 1000, resolution: int = 224) -> Network: ...
+
+
+MAKERS: dict[str, Maker] = {
+    "mobilenetv2": mobilenet_v2,
+    "mobilenetv3-large": mobilenet_v3_large,
+    "mnasnet-b1": mnasnet_b1,
+    "fbnet-a": fbnet_a,
+    "fbnet-b": fbnet_b,
+    "fbnet-c": fbnet_c,
+    "resnet18": resnet18,
+    "resnet50": resnet50,
+    "efficientnet-lite0": efficientnet_lite0,
+}
+
+
+def names() -> tuple[str, ...]:
+    """Names of the published networks."""
+    return tuple(MAKERS)
+
+
+def _plain(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())
+
+
+def load(name: str, *, classes: int = 1000, resolution: int = 224) -> Network:
+    """The network of that name (case, "-" and "_" do not matter); UsageError with the nearest names if there is none."""
+    for known, make in MAKERS.items():
+        if _plain(known) == _plain(name):
+            return make(classes=classes, resolution=resolution)
+    raise unknown_name("network", name, MAKERS)

@@ -1,0 +1,46 @@
+"""Repeated units that several published networks share."""
+
+from __future__ import annotations
+
+from cofront.network.graph import Builder
+from cofront.network.ops import ActivationKind
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Nearest multiple of `divisor`, never more than 10 % below `value` [MBv2]."""
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+def inverted_residual(
+    b: Builder,
+    label: str,
+    out_channels: int,
+    kernel: int,
+    stride: int,
+    hidden: int,
+    act: ActivationKind,
+    *,
+    reduced: int | None = None,
+    groups: int = 1,
+    residual: bool = True,
+) -> str:
+    """1 x 1 expansion to `hidden`, depthwise k x k, optional squeeze-excite, linear 1 x 1; plus the input if it fits.
+
+    There is no expansion when `hidden` equals the input channels [MBv2]. `reduced` is the squeeze-excite's inner
+    width [MBv3]. With `groups` > 1 the 1 x 1 convolutions are grouped, and their channels shuffled in between [FBNet].
+    """
+    b.block = label
+    x = b.last
+    channels = b.shape()[0]
+    if hidden != channels or groups > 1:
+        b.conv(hidden, 1, groups=groups, act=act, name=f"{label}.expand")
+        if groups > 1:
+            b.shuffle(groups, name=f"{label}.shuffle")
+    b.depthwise(kernel, stride, act=act, name=f"{label}.dw")
+    if reduced is not None:
+        b.squeeze_excite(reduced, prefix=f"{label}.se")
+    out = b.conv(out_channels, 1, groups=groups, name=f"{label}.project")
+    if residual and stride == 1 and channels == out_channels:
+        out = b.sum(x, out, name=f"{label}.add")
+    return out
