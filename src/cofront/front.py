@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 
 Status = Literal["optimal", "feasible", "infeasible"]
 
-#: Version of every JSON document that cofront writes. Raised when a key changes its meaning or goes.
-SCHEMA = 1
-
 
 @dataclass(frozen=True)
 class Design:
