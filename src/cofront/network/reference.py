@@ -35,11 +35,15 @@ Array = NDArray[np.float32]
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": lambda x: np.maximum(x, 0),
     "relu6": lambda x: np.clip(x, 0, 6),
-    "hswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
-    "hsigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
+    "hswish": lambda x: x * _hsigmoid(x),
+    "hsigmoid": lambda x: _hsigmoid(x),
     "sigmoid": lambda x: _sigmoid(x),
     "silu": lambda x: x * _sigmoid(x),
 }
+
+
+def _hsigmoid(x: Array) -> Array:
+    return np.asarray(np.clip(x + 3, 0, 6) / 6, dtype=x.dtype)
 
 
 def _sigmoid(x: Array) -> Array:

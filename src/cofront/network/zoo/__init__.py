@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Protocol
 
 from cofront.errors import unknown_name
@@ -44,7 +42,7 @@ def _plain(name: str) -> str:
 
 
 def load(name: str, *, classes: int = 1000, resolution: int = 224) -> Network:
-    """The network of that name (case, "-" and "_" do not matter); UsageError with the nearest names if there is none."""
+    """The network of that name (case, "-" and "_" do not matter); UsageError with the nearest names if unknown."""
     for known, make in MAKERS.items():
         if _plain(known) == _plain(name):
             return make(classes=classes, resolution=resolution)

@@ -26,7 +26,7 @@ HEAD = {"a": 1504, "b": 1984, "c": 1984}
 
 
 def fbnet(variant: str, classes: int = 1000, resolution: int = 224) -> Network:
-    """FBNet of one variant, "a", "b" or "c". Units of expansion 1 have no first 1 x 1 convolution unless grouped."""
+    """FBNet of one variant, "a", "b" or "c". Units of expansion 1 have no first 1 x 1 convolution [FBNet-code]."""
     b = Builder(f"fbnet-{variant}", (3, resolution, resolution))
     b.block = "stem"
     b.conv(16, 3, 2, act="relu", name="stem")

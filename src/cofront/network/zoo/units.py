@@ -28,15 +28,16 @@ def inverted_residual(
     """1 x 1 expansion to `hidden`, depthwise k x k, optional squeeze-excite, linear 1 x 1; plus the input if it fits.
 
     There is no expansion when `hidden` equals the input channels [MBv2]. `reduced` is the squeeze-excite's inner
-    width [MBv3]. With `groups` > 1 the 1 x 1 convolutions are grouped, and their channels shuffled in between [FBNet].
+    width [MBv3]. With `groups` > 1 the 1 x 1 convolutions are grouped and the channels shuffled before the depthwise
+    one [FBNet].
     """
     b.block = label
     x = b.last
     channels = b.shape()[0]
-    if hidden != channels or groups > 1:
+    if hidden != channels:
         b.conv(hidden, 1, groups=groups, act=act, name=f"{label}.expand")
-        if groups > 1:
-            b.shuffle(groups, name=f"{label}.shuffle")
+    if groups > 1:
+        b.shuffle(groups, name=f"{label}.shuffle")
     b.depthwise(kernel, stride, act=act, name=f"{label}.dw")
     if reduced is not None:
         b.squeeze_excite(reduced, prefix=f"{label}.se")
