@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +15,9 @@ from cofront.network import Network
 from cofront.problem import Trellis
 
 Points = NDArray[np.int64]
+
+#: Which precisions a search may use: names for every block, or names by block label with "*" for the others.
+Precisions = tuple[str, ...] | Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -62,14 +66,14 @@ class Space(ABC):
 
     @abstractmethod
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the 0/1 features of the additive accuracy model, (f,)."""
+        """Names of the features of the additive accuracy model, (f,); an interaction joins its parts with "*"."""
 
     @abstractmethod
     def features(self, points: Points) -> NDArray[np.float64]:
-        """(n, d) -> (n, f) 0/1 features; the sum along a trellis path equals this row for the path's point."""
+        """(n, d) -> (n, f) counts, mostly 0/1; the sum along a trellis path equals this row for the path's point."""
 
     @abstractmethod
-    def layered(self, precisions: tuple[str, ...] | None = None) -> Layered:
+    def layered(self, precisions: Precisions | None = None) -> Layered:
         """The space as a Trellis, restricted to `precisions` (names such as "W8A8") where it has them."""
 
     @cached_property
