@@ -134,6 +134,13 @@ class Engine:
         split = np.sum([k.solo[j] for k, j in zip(self.kernels, chosen, strict=True)], axis=0)
         return np.asarray(np.minimum(np.minimum(fused + self.overhead, split), INFEASIBLE), dtype=np.int64)
 
+    def config(self, chosen: tuple[int, ...]) -> dict[str, object]:
+        """One configuration for people and JSON: the engine's name, then the parameters of each kernel by name."""
+        out: dict[str, object] = {"engine": self.name}
+        for k, j in zip(self.kernels, chosen, strict=True):
+            out[k.name] = {n: int(v) for n, v in zip(k.param_names, k.params[j], strict=True)}
+        return out
+
     def resources(self, chosen: tuple[int, ...]) -> IntArray:
         """Resources (R,) of one configuration."""
         used = np.sum([k.resources[j] for k, j in zip(self.kernels, chosen, strict=True)], axis=0)
