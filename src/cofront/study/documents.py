@@ -1,0 +1,356 @@
+"""The JSON that cofront writes: typed, versioned, and never with NaN or infinity.
+
+Every document has `schema` (this version: `cofront.SCHEMA`), `cofront` (the version that wrote it) and `kind`.
+`docs/schema` holds the JSON Schema of each kind, made from these types. Units are SI and in the names; accuracies
+are fractions.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from cofront import SCHEMA, __version__
+from cofront.errors import InputError
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a document."""
+
+
+class Limit(Part, frozen=True, kw_only=True):
+    """A limit that nothing meets: what is needed at least, what there is, and what would help."""
+
+    limit: str
+    needed: float
+    available: float
+    excess: float
+    unit: str
+    remedy: str
+
+
+class Call(Part, frozen=True, kw_only=True):
+    """One call of the accelerator: which layers, how they ran, and where its time went."""
+
+    name: str
+    block: str | None = None
+    layers: list[str] = []
+    precision: str = ""
+    mode: str = ""
+    cycles: int = 0
+    latency_s: float = 0.0
+    macs: int = 0
+    dram_bytes: int = 0
+    bound_by: str = ""
+    kernel_cycles: dict[str, int] = {}
+
+
+class Roof(Part, frozen=True, kw_only=True):
+    """The roofline: what the multipliers and the memory could do at best."""
+
+    peak_macs_per_s: float
+    bandwidth_bytes_per_s: float
+
+
+class Cost(Part, frozen=True, kw_only=True):
+    """What a network costs on one configuration, call by call."""
+
+    latency_s: float
+    fps: float
+    cycles: int
+    resources: dict[str, int]
+    energy_j: float | None = None
+    calls: list[Call] = []
+    roof: Roof | None = None
+
+
+class Design(Part, frozen=True, kw_only=True):
+    """One (network, precision, accelerator) choice."""
+
+    accuracy: float | None
+    latency_s: float
+    fps: float
+    cycles: int
+    resources: dict[str, int]
+    config: dict[str, Any]
+    point: list[int] = []
+    choices: dict[str, Any] = {}
+    energy_j: float | None = None
+    macs: int | None = None
+    params: int | None = None
+
+
+class Step(Part, frozen=True, kw_only=True):
+    """No design of at most `latency_s` is more accurate than `accuracy`."""
+
+    latency_s: float
+    accuracy: float
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """What every document has."""
+
+    schema: int = SCHEMA
+    cofront: str = __version__
+
+
+class NetworkRow(Part, frozen=True, kw_only=True):
+    name: str
+    macs: int
+    params: int
+    input_shape: list[int]
+    layers: int
+    source: str = ""
+
+
+class DeviceRow(Part, frozen=True, kw_only=True):
+    name: str
+    title: str
+    resources: dict[str, int]
+    clock_hz: float
+    bandwidth_bytes_per_s: float
+
+
+class SpaceRow(Part, frozen=True, kw_only=True):
+    name: str
+    task: str
+    input_shape: list[int]
+    choices: int
+    designs: int
+    precisions: list[str]
+    source: str = ""
+
+
+class EstimateDocument(Document, frozen=True, kw_only=True, tag="estimate"):
+    """`cofront estimate`: a network on one given configuration."""
+
+    network: str
+    device: str
+    precision: str
+    clock_hz: float
+    macs: int
+    params: int
+    weight_bytes: int
+    latency_s: float
+    fps: float
+    cycles: int
+    resources: dict[str, int]
+    budget: dict[str, int]
+    fits: bool
+    config: dict[str, Any]
+    energy_j: float | None = None
+    calls: list[Call] = []
+    roof: Roof | None = None
+
+
+class FitDocument(Document, frozen=True, kw_only=True, tag="fit"):
+    """`cofront fit`: the best configuration for one network. `bound_s` is the proven lower bound of the latency."""
+
+    status: str
+    network: str
+    device: str
+    precision: str
+    clock_hz: float
+    objective: str
+    method: str
+    budget: dict[str, int]
+    solve_s: float
+    designs: int
+    latency_s: float | None = None
+    bound_s: float | None = None
+    fps: float | None = None
+    value: float | None = None
+    bound: float | None = None
+    required_fps: float | None = None
+    cycles: int | None = None
+    resources: dict[str, int] | None = None
+    config: dict[str, Any] | None = None
+    energy_j: float | None = None
+    calls: list[Call] = []
+    roof: Roof | None = None
+    infeasible: list[Limit] = []
+
+
+class SearchDocument(Document, frozen=True, kw_only=True, tag="search"):
+    """`cofront search`: the Pareto front, fastest design first.
+
+    `gap` (a fraction) is certified: no design of the space exceeds the front's accuracy at any latency by more.
+    `designs` is how many (network, precision, accelerator) triples that statement covers.
+    """
+
+    status: str
+    space: str
+    device: str
+    precisions: list[str]
+    clock_hz: float
+    method: str
+    budget: dict[str, int]
+    front: list[Design]
+    gap: float | None
+    designs: int
+    solve_s: float
+    bound: list[Step] = []
+    chosen: int | None = None
+    accuracy_source: str = ""
+    accuracy_note: str = ""
+    infeasible: list[Limit] = []
+    cover: list[dict[str, Any]] = []
+    files: dict[str, str] = {}
+    study: str | None = None
+    report: str | None = None
+    left_out: list[str] = []
+    stats: dict[str, float] = {}
+
+
+class DesignDocument(Document, frozen=True, kw_only=True, tag="design"):
+    """One design in a file: what `export`, `train` and `evaluate` take."""
+
+    device: str
+    clock_hz: float
+    design: Design
+    space: str = ""
+    network: str = ""
+    provenance: dict[str, Any] = {}
+
+
+class AcceleratorDocument(Document, frozen=True, kw_only=True, tag="accelerator"):
+    """The accelerator of one design and the schedule of its calls."""
+
+    family: str
+    device: str
+    clock_hz: float
+    config: dict[str, Any]
+    resources: dict[str, int]
+    budget: dict[str, int]
+    calls: list[Call]
+    provenance: dict[str, Any] = {}
+
+
+class ZooDocument(Document, frozen=True, kw_only=True, tag="zoo"):
+    networks: list[NetworkRow]
+
+
+class DevicesDocument(Document, frozen=True, kw_only=True, tag="devices"):
+    devices: list[DeviceRow]
+
+
+class SpacesDocument(Document, frozen=True, kw_only=True, tag="spaces"):
+    spaces: list[SpaceRow]
+
+
+class AccuracyDocument(Document, frozen=True, kw_only=True, tag="accuracy"):
+    """`cofront train` and `cofront evaluate`: accuracies are fractions of `images` test images."""
+
+    verb: str
+    design: str
+    task: str
+    images: int
+    accuracies: dict[str, float]
+    seconds: float
+    predicted: float | None = None
+    files: dict[str, str] = {}
+    note: str = ""
+
+
+class ExportDocument(Document, frozen=True, kw_only=True, tag="export"):
+    design: str
+    files: dict[str, str]
+    left_out: list[str] = []
+
+
+class ReportDocument(Document, frozen=True, kw_only=True, tag="report"):
+    study: str
+    report: str
+    runs: int
+    designs: int
+
+
+KINDS: tuple[type[Document], ...] = (
+    EstimateDocument,
+    FitDocument,
+    SearchDocument,
+    DesignDocument,
+    AcceleratorDocument,
+    ZooDocument,
+    DevicesDocument,
+    SpacesDocument,
+    AccuracyDocument,
+    ExportDocument,
+    ReportDocument,
+)
+
+D = TypeVar("D", bound=Document)
+
+
+def clean(value: Any) -> Any:
+    """Plain JSON values: NumPy scalars and tuples become numbers and lists; NaN and infinity become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, dict):
+        return {str(k): clean(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [clean(v) for v in value]
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars, without importing NumPy
+        return clean(value.tolist())
+    return str(value)
+
+
+def to_json(document: Document | Part, indent: int | None = 2) -> str:
+    """The document as JSON text."""
+    return json.dumps(clean(msgspec.to_builtins(document)), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def from_json(text: str | bytes, kind: type[D], where: str) -> D:
+    """The document of type `kind` in `text`, or an InputError that names `where` and what is wrong."""
+    tag = str(kind.__struct_config__.tag)
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not a JSON document ({_short(error)})") from None
+    if not isinstance(raw, dict) or "kind" not in raw or "schema" not in raw:
+        raise InputError(f"{where}: not a cofront document; expected a '{tag}' with the keys 'kind' and 'schema'")
+    if raw["kind"] != tag:
+        raise InputError(f"{where}: a cofront document of kind '{_short(raw['kind'])}', expected '{tag}'")
+    if raw["schema"] != SCHEMA:
+        raise InputError(
+            f"{where}: schema version {_short(raw['schema'])}, this cofront reads {SCHEMA}; write the file again with "
+            f"cofront {__version__}"
+        )
+    try:
+        return msgspec.convert(raw, kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise InputError(f"{where}: {_short(error)}") from None
+
+
+def _short(value: object) -> str:
+    return str(value).splitlines()[0][:120] if str(value) else type(value).__name__
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """Kind -> JSON Schema (2020-12)."""
+    out = {}
+    for kind in KINDS:
+        schema = msgspec.json.schema(kind)
+        tag = str(kind.__struct_config__.tag)
+        out[tag] = {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$id": f"cofront/{tag}/{SCHEMA}",
+        } | schema
+    return out
+
+
+def write_schemas(folder: Path) -> None:
+    """`docs/schema`: one file per kind."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for tag, schema in json_schemas().items():
+        (folder / f"{tag}.schema.json").write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_schemas(Path("docs/schema"))
