@@ -61,3 +61,12 @@ def test_front_answers_the_questions_people_ask():
 
 def test_an_unknown_name_gets_the_nearest_ones():
     assert "did you mean zu3eg?" in str(unknown_name("device", "ZU3GE", ["zu3eg", "xc7z020"]))
+
+
+def test_select_keeps_rows_and_features_of_some_edges():
+    part = trellis().select(i64(2, 1))
+    assert part.n_nodes == 3
+    assert part.n_paths() == 1
+    assert part.rows.tolist() == [1, 2]
+    assert part.scores(np.array([0.1, 0.2, 0.3])).tolist() == [200000, 0]
+    assert trellis().select(i64(3)).n_nodes == 2

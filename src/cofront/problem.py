@@ -18,7 +18,7 @@ have ended. `split` runs the kernels one after the other through external memory
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,27 @@ class Trellis:
     @property
     def n_edges(self) -> int:
         return len(self.edge_from)
+
+    def select(self, edges: IntArray) -> Trellis:
+        """The trellis of some edges only, nodes renumbered; rows and features keep their numbers."""
+        keep = np.unique(np.asarray(edges, dtype=np.int64))
+        used, ends = np.unique(np.concatenate([self.edge_from[keep], self.edge_to[keep]]), return_inverse=True)
+        row_count, feature_count = np.diff(self.row_ptr)[keep], np.diff(self.feature_ptr)[keep]
+        rows = [self.rows[self.row_ptr[i] : self.row_ptr[i + 1]] for i in keep]
+        features = [self.features[self.feature_ptr[i] : self.feature_ptr[i + 1]] for i in keep]
+        empty = np.zeros(0, dtype=np.int64)
+        return Trellis(
+            n_nodes=len(used),
+            edge_from=ends[: len(keep)].astype(np.int64),
+            edge_to=ends[len(keep) :].astype(np.int64),
+            row_ptr=np.concatenate([[0], np.cumsum(row_count)]).astype(np.int64),
+            rows=np.concatenate([empty, *rows]),
+            feature_ptr=np.concatenate([[0], np.cumsum(feature_count)]).astype(np.int64),
+            features=np.concatenate([empty, *features]),
+            choices=tuple(self.choices[i] for i in keep),
+            n_rows=self.n_rows,
+            n_features=self.n_features,
+        )
 
     def n_paths(self) -> int:
         """How many (network, precision) pairs there are: an exact Python integer."""
@@ -168,6 +189,11 @@ class CodesignProblem:
     accuracy_range: tuple[float, float] = (0.0, 1.0)
     static_power_w: float = 0.0
     meta: dict[str, str] = field(default_factory=dict)
+
+    def select(self, edges: IntArray) -> CodesignProblem:
+        """The same problem with only some edges of the trellis, e.g. the path of one network."""
+        keep = np.unique(np.asarray(edges, dtype=np.int64))
+        return replace(self, trellis=self.trellis.select(keep), edge_score=self.edge_score[keep])
 
     def accuracy(self, score: IntArray) -> NDArray[np.float64]:
         """Predicted accuracy (fraction) of integer path scores, any shape."""
