@@ -1,0 +1,1 @@
+"""Exact searches: `fit` for one network, `joint` for all networks and accelerators together."""

@@ -1,0 +1,100 @@
+"""Why nothing fits: which limit is exceeded by how much, and the smallest change that would help. All figures exact.
+
+Every figure is the optimum of a relaxed problem, solved by the same enumeration that `fit` uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from cofront.front import Front, Infeasible
+from cofront.problem import INFEASIBLE
+from cofront.search.exact.rows import LATENCY, UNLIMITED, FitTask, Outcome
+
+Solve = Callable[[FitTask], Outcome]
+
+
+def explain_fit(task: FitTask, names: tuple[str, ...], clock_hz: float, solve: Solve) -> tuple[Infeasible, ...]:
+    """Entries for a task that has no solution, the most telling first."""
+    free = np.full_like(task.budget, UNLIMITED)
+    fastest = solve(task.with_(budget=free, limit=INFEASIBLE - 1, minimise=LATENCY))
+    if fastest.engine < 0:
+        return (_unsupported(task),)
+    if fastest.value > task.limit:
+        fps = clock_hz / fastest.value
+        remedy = f"no configuration is faster, whatever its resources; ask for at most {_down(fps)} fps"
+        return (_latency(fastest.value, task.limit, clock_hz, remedy),)
+    entries = []
+    within = solve(task.with_(limit=INFEASIBLE - 1, minimise=LATENCY))
+    if within.engine >= 0:
+        remedy = f"at most {_down(clock_hz / within.value)} fps can be had within the budget"
+        entries.append(_latency(within.value, task.limit, clock_hz, remedy))
+    for i, name in enumerate(names):
+        raised = task.budget.copy()
+        raised[i] = UNLIMITED
+        kept = solve(task.with_(minimise=i, budget=raised))
+        if kept.engine >= 0:
+            remedy = f"a budget of {kept.value} {name} is enough with the other budgets as they are"
+            entries.append(Infeasible(name, float(kept.value), float(task.budget[i]), name, remedy))
+            continue
+        alone = solve(task.with_(minimise=i, budget=free))
+        if alone.value > task.budget[i]:
+            remedy = f"every configuration that meets the other limits needs {alone.value} {name} or more"
+            entries.append(Infeasible(name, float(alone.value), float(task.budget[i]), name, remedy))
+    return tuple(entries) or (_jointly(task, names),)
+
+
+def explain_request(
+    front: Front, *, min_accuracy: float | None = None, max_latency_s: float | None = None
+) -> tuple[Infeasible, ...]:
+    """Entries for a request that no design of a front meets; exact when the front's gap is 0."""
+    if not front.designs or front.best(max_latency_s=max_latency_s, min_accuracy=min_accuracy) is not None:
+        return front.infeasible
+    entries = []
+    fastest, top = front.designs[0], front.designs[-1]
+    if max_latency_s is not None and fastest.latency_s > max_latency_s:
+        remedy = f"the fastest design reaches {_down(fastest.fps)} fps"
+        entries.append(Infeasible("latency", fastest.latency_s, max_latency_s, "s", remedy))
+    if min_accuracy is not None and top.accuracy < min_accuracy:
+        remedy = f"the most accurate design reaches {top.accuracy:.4f}"
+        entries.append(Infeasible("accuracy", min_accuracy, top.accuracy, "of 1", remedy))
+    if not entries and min_accuracy is not None and max_latency_s is not None:
+        slow = front.best(min_accuracy=min_accuracy)
+        weak = front.best(max_latency_s=max_latency_s)
+        assert slow is not None and weak is not None
+        remedy = (
+            f"accuracy {min_accuracy:g} is reached at {_down(slow.fps)} fps; "
+            f"within {max_latency_s:g} s the best accuracy is {weak.accuracy:.4f}"
+        )
+        entries.append(Infeasible("latency", slow.latency_s, max_latency_s, "s", remedy))
+    return tuple(entries)
+
+
+def _down(fps: float) -> str:
+    """A frame rate rounded down to four digits, so that what is printed can be had."""
+    if fps <= 0:
+        return "0"
+    unit = 10.0 ** (np.floor(np.log10(fps)) - 3)
+    return f"{np.floor(fps / unit) * unit:.6g}"
+
+
+def _latency(cycles: int, limit: int, clock_hz: float, remedy: str) -> Infeasible:
+    return Infeasible("latency", cycles / clock_hz, limit / clock_hz, "s", remedy)
+
+
+def _unsupported(task: FitTask) -> Infeasible:
+    fewest, where = None, ""
+    for engine in task.engines:
+        low = [np.minimum.reduce([k.cycles, k.solo]).min(axis=0, initial=INFEASIBLE) for k in engine.kernels]
+        rows = np.flatnonzero(np.max(low, axis=0) >= INFEASIBLE) if low else np.zeros(0)
+        if fewest is None or len(rows) < fewest:
+            fewest, where = len(rows), engine.name
+    remedy = "another precision, engine or wider grid of configurations is needed"
+    return Infeasible("support", float(max(1, fewest or 1)), 0.0, f"calls that engine {where} cannot run", remedy)
+
+
+def _jointly(task: FitTask, names: tuple[str, ...]) -> Infeasible:
+    """Each resource alone would do and no single raise helps: the limits conflict with each other."""
+    return Infeasible("budget", 1.0, 0.0, "conflict", f"raise at least two of {', '.join(names)} together")
