@@ -48,6 +48,14 @@ def _window(size: int, kernel: int, stride: int, pad: int, dilation: int = 1, ce
     return (math.ceil(span / stride) if ceil else span // stride) + 1
 
 
+def _broadcast(op: str, inputs: tuple[Shape, ...]) -> Shape:
+    big = max(inputs, key=math.prod)
+    for shape in inputs:
+        if shape != big and not (len(shape) == len(big) and shape == (big[0],) + (1,) * (len(big) - 1)):
+            raise InputError(f"element-wise {op} cannot broadcast {shape} to {big}")
+    return big
+
+
 @dataclass(frozen=True, slots=True)
 class Input(Op):
     """The network's input; `shape` without batch."""
@@ -131,11 +139,12 @@ class Pool2d(Op):
     def out_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         c, h, w = _need_map("pooling", inputs[0])
         top, left, bottom, right = self.padding
-        return (
-            c,
-            _window(h, self.kernel[0], self.stride[0], top + bottom, ceil=self.ceil_mode),
-            _window(w, self.kernel[1], self.stride[1], left + right, ceil=self.ceil_mode),
-        )
+        rows = _window(h, self.kernel[0], self.stride[0], top + bottom, ceil=self.ceil_mode)
+        columns = _window(w, self.kernel[1], self.stride[1], left + right, ceil=self.ceil_mode)
+        # As PyTorch and ONNX have it, a window that would start beyond the input and its leading padding is dropped.
+        rows -= (rows - 1) * self.stride[0] >= h + top
+        columns -= (columns - 1) * self.stride[1] >= w + left
+        return (c, rows, columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +166,12 @@ class Activation(Op):
 
 @dataclass(frozen=True, slots=True)
 class Add(Op):
-    """Element-wise sum of equal shapes."""
+    """Element-wise sum; (c, 1, 1) broadcasts over (c, h, w)."""
 
     arity = None
 
     def out_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        if len(set(inputs)) != 1:
-            raise InputError(f"element-wise add needs equal shapes, got {list(inputs)}")
-        return inputs[0]
+        return _broadcast("add", inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +181,7 @@ class Mul(Op):
     arity = None
 
     def out_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        big = max(inputs, key=math.prod)
-        for shape in inputs:
-            if shape != big and not (len(shape) == len(big) and shape == (big[0],) + (1,) * (len(big) - 1)):
-                raise InputError(f"element-wise multiply cannot broadcast {shape} to {big}")
-        return big
+        return _broadcast("multiply", inputs)
 
 
 @dataclass(frozen=True, slots=True)
