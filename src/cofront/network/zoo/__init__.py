@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 from cofront.errors import unknown_name
 from cofront.network.graph import Network
@@ -10,6 +11,7 @@ from cofront.network.zoo.efficientnet import efficientnet_lite0
 from cofront.network.zoo.fbnet import fbnet_a, fbnet_b, fbnet_c
 from cofront.network.zoo.mnasnet import mnasnet_b1
 from cofront.network.zoo.mobilenet import mobilenet_v2, mobilenet_v3_large
+from cofront.network.zoo.published import PUBLISHED, SOURCES, Figure
 from cofront.network.zoo.resnet import resnet18, resnet50
 
 
@@ -47,3 +49,35 @@ def load(name: str, *, classes: int = 1000, resolution: int = 224) -> Network:
         if _plain(known) == _plain(name):
             return make(classes=classes, resolution=resolution)
     raise unknown_name("network", name, MAKERS)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One published network: our counts and the published ones."""
+
+    name: str
+    macs: int
+    params: int
+    input_shape: tuple[int, ...]
+    published: tuple[Figure, ...]
+
+    def ours(self, figure: Figure) -> int:
+        """Our count of a figure's quantity."""
+        return self.macs if figure.quantity == "macs" else self.params
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, each published figure with its citation and whether it agrees."""
+        figures = [
+            {**asdict(f), "citation": SOURCES[f.source], "agrees": f.agrees(self.ours(f))} for f in self.published
+        ]
+        return {**asdict(self), "input_shape": list(self.input_shape), "published": figures}
+
+
+def entries() -> tuple[Entry, ...]:
+    """All published networks at their published resolution, with the published figures."""
+    out = []
+    for name in MAKERS:
+        network = load(name)
+        shape = network.input.op.out_shape(())
+        out.append(Entry(name, network.macs, network.params, shape, tuple(PUBLISHED[name])))
+    return tuple(out)

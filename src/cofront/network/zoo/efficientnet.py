@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: EfficientNet-B0 [EffNet, table 1] without squeeze-excite and with ReLU6 [EffLite]."""
+"""EfficientNet-Lite0: EfficientNet-B0 without squeeze-excite and with ReLU6 [EffNetLite]."""
 
 from __future__ import annotations
 

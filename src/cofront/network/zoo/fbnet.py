@@ -1,4 +1,4 @@
-"""FBNet-A, B and C [FBNet, table 1 and figure 4]: 22 layers, each one of nine units."""
+"""FBNet-A, B and C [FBNet19, table 1 and figure 4]: 22 layers, each one of nine units."""
 
 from __future__ import annotations
 

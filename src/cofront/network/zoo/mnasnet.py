@@ -1,4 +1,4 @@
-"""MnasNet-B1: the network without squeeze-excite [Mnas]."""
+"""MnasNet-B1: the network without squeeze-excite [MnasNet]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MobileNetV2 [MBv2, table 2] and MobileNetV3-Large [MBv3, table 1]."""
+"""MobileNetV2 [MBV2, table 2] and MobileNetV3-Large [MBV3, table 1]."""
 
 from __future__ import annotations
 

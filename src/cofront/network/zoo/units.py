@@ -7,7 +7,7 @@ from cofront.network.ops import ActivationKind
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
-    """Nearest multiple of `divisor`, never more than 10 % below `value` [MBv2]."""
+    """Nearest multiple of `divisor`, never more than 10 % below `value` [MBV2]."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
 
@@ -27,9 +27,9 @@ def inverted_residual(
 ) -> str:
     """1 x 1 expansion to `hidden`, depthwise k x k, optional squeeze-excite, linear 1 x 1; plus the input if it fits.
 
-    There is no expansion when `hidden` equals the input channels [MBv2]. `reduced` is the squeeze-excite's inner
-    width [MBv3]. With `groups` > 1 the 1 x 1 convolutions are grouped and the channels shuffled before the depthwise
-    one [FBNet].
+    There is no expansion when `hidden` equals the input channels [MBV2]. `reduced` is the squeeze-excite's inner
+    width [MBV3]. With `groups` > 1 the 1 x 1 convolutions are grouped and the channels shuffled before the depthwise
+    one [FBNet19].
     """
     b.block = label
     x = b.last
