@@ -13,6 +13,7 @@ import numpy as np
 from cofront.errors import CofrontError, UsageError, unknown_name
 from cofront.front import Infeasible, Status
 from cofront.problem import INFEASIBLE, CodesignProblem, IntArray
+from cofront.search.exact.facade import BACKENDS
 from cofront.search.exact.infeasible import explain_fit
 from cofront.search.exact.rows import FitTask, Outcome, fit_task, path_counts
 
@@ -170,7 +171,7 @@ def _solver(method: str) -> Any:
         from cofront.search.exact.enumerate import solve as enumerate_
 
         return enumerate_
-    if method in METHODS:
+    if method in BACKENDS:
         from cofront.search.exact.program import solver
 
         return solver(method)

@@ -1,0 +1,238 @@
+"""`fit`: three engines and brute force agree, monotone in the budget, exact explanations of what does not fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from single import brute_force, path_rows, single_path
+
+from cofront.errors import UsageError
+from cofront.problem import INFEASIBLE, CodesignProblem
+from cofront.search.exact.enumerate import solve as enumerate_
+from cofront.search.exact.enumerate import undominated
+from cofront.search.exact.facade import BACKENDS
+from cofront.search.exact.fit import fit
+from cofront.search.exact.program import solver
+from cofront.search.exact.rows import UNLIMITED, FitTask, Outcome, fit_task, path_counts
+
+ANY = INFEASIBLE - 1
+
+
+def _task(problem: CodesignProblem) -> FitTask:
+    return fit_task(problem.engines, *path_counts(problem), problem.budget)
+
+
+def _known(task: FitTask, outcome: Outcome) -> tuple[object, ...]:
+    """What must agree between methods: which of several optima is chosen need not."""
+    if outcome.engine < 0:
+        return (outcome.proven, None)
+    return (outcome.proven, outcome.value, outcome.bound, task.cycles(outcome.engine, outcome.chosen))
+
+
+@pytest.mark.parametrize("seeds", [range(0, 60), range(60, 120)])
+def test_enumeration_equals_brute_force(seeds: range) -> None:
+    feasible = 0
+    for seed in seeds:
+        problem = single_path(seed, "small" if seed % 2 else "tiny")
+        expected = brute_force(problem, ANY)
+        found = fit(problem)
+        if expected is None:
+            assert found.status == "infeasible"
+            assert found.infeasible
+            continue
+        feasible += 1
+        assert (found.status, found.cycles) == ("optimal", expected[0])
+        assert found.value == found.bound == found.bound_s == found.cycles / problem.clock_hz
+        limit = int(expected[0] * 1.3)
+        for i, name in enumerate(problem.resource_names):
+            amount, cycles = brute_force(problem, limit, i) or (-1, -1)
+            least = fit(problem, objective=f"resource:{name}", max_latency_cycles=limit)
+            assert (least.value, least.bound, least.resources[name]) == (amount, amount, amount)
+            assert least.cycles == cycles
+    assert feasible >= 25
+
+
+def test_all_methods_agree_without_pruning() -> None:
+    for seed in range(50):
+        problem = single_path(seed, "tiny" if seed % 4 else "small")
+        task = _task(problem)
+        best = enumerate_(task)
+        tasks = [task]
+        if best.engine >= 0:
+            tasks.append(task.with_(minimise=seed % 4, limit=int(best.value * 1.2)))
+        for t in tasks:
+            expected = _known(t, enumerate_(t))
+            for backend in BACKENDS:
+                assert _known(t, solver(backend, prune=False)(t)) == expected, (seed, backend, t.minimise)
+
+
+def test_the_chosen_configuration_is_what_it_says() -> None:
+    problem = next(p for p in map(single_path, range(100)) if brute_force(p, ANY))
+    result = fit(problem)
+    engine = next(e for e in problem.engines if e.name == result.engine)
+    rows = engine.row_latency(result.chosen)
+    assert result.cycles == sum(int(rows[r]) for r in path_rows(problem))
+    assert list(result.resources.values()) == list(engine.resources(result.chosen))
+    assert all(result.resources[n] <= b for n, b in zip(problem.resource_names, problem.budget, strict=True))
+    assert result.config == engine.config(result.chosen)
+    assert result.n_configs == sum(e.n_configs for e in problem.engines)
+
+
+@given(st.integers(0, 10_000), st.lists(st.integers(0, 30), min_size=4, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_a_larger_budget_never_hurts(seed: int, more: list[int]) -> None:
+    problem = single_path(seed)
+    larger = replace(problem, budget=problem.budget + np.array(more))
+    before, after = fit(problem), fit(larger)
+    assert after.cycles <= before.cycles
+    if before.status == "optimal":
+        assert after.status == "optimal"
+
+
+def test_dominance_keeps_one_of_equals_and_every_trade_off() -> None:
+    a = np.zeros((4, 1, 4), dtype=np.int64)
+    a[:, 0, 0] = [10, 10, 5, 10]
+    resources = np.array([[1, 1], [1, 1], [2, 1], [1, 2]])
+    assert undominated(a, resources).tolist() == [0, 2]
+
+
+def test_energy_weighs_engines_by_dynamic_and_static_energy() -> None:
+    tried = 0
+    for seed in range(40):
+        problem = single_path(seed)
+        rows = path_rows(problem)
+        best = []
+        for engine in problem.engines:
+            one = brute_force(replace(problem, engines=(engine,)), ANY)
+            if one is not None:
+                dynamic = sum(int(engine.energy[r]) for r in rows) * 1e-12  # type: ignore[index]
+                best.append(dynamic + problem.static_power_w * one[0] / problem.clock_hz)
+        found = fit(problem, objective="energy")
+        if best:
+            tried += len(best) > 1
+            assert found.status == "optimal"
+            assert found.value == pytest.approx(min(best), rel=1e-12)
+            assert found.energy_j == pytest.approx(found.value, rel=1e-12)
+            assert found.bound == pytest.approx(found.value, rel=1e-12)
+        else:
+            assert found.status == "infeasible"
+    assert tried >= 5
+
+
+def test_infeasible_figures_are_tight() -> None:
+    """What each entry says is enough is enough, and one unit less is not."""
+    seen = {"latency": 0, "enough": 0, "whatever": 0}
+    for seed in range(80):
+        problem = single_path(seed)
+        best = brute_force(problem, ANY)
+        limit = ANY if best is None else best[0] - 1
+        if limit < 0:
+            continue
+        result = fit(problem, max_latency_cycles=limit)
+        assert result.status == "infeasible"
+        assert result.infeasible
+        for entry in result.infeasible:
+            assert entry.needed > entry.available
+            if entry.limit == "latency":
+                seen["latency"] += 1
+                cycles = round(entry.needed * problem.clock_hz)
+                reachable = replace(problem, budget=np.full(4, UNLIMITED)) if "whatever" in entry.remedy else problem
+                assert (brute_force(reachable, ANY) or (-1,))[0] == cycles
+            elif entry.limit in problem.resource_names:
+                i = problem.resource_names.index(entry.limit)
+                alone = "every configuration" in entry.remedy
+                seen["whatever" if alone else "enough"] += 1
+                budget = np.full(4, UNLIMITED) if alone else problem.budget.copy()
+                budget[i] = int(entry.needed)
+                assert brute_force(replace(problem, budget=budget), limit) is not None
+                budget[i] -= 1
+                assert brute_force(replace(problem, budget=budget), limit) is None
+    assert min(seen.values()) >= 3, seen
+
+
+def test_a_frame_rate_out_of_reach_names_the_one_within_reach() -> None:
+    problem = next(p for p in map(single_path, range(100)) if (brute_force(p, ANY) or (0, 0))[0] > 100)
+    result = fit(problem, min_fps=problem.clock_hz)
+    text = str(result.infeasible[0])
+    assert text.startswith("latency: at least ")
+    fps = float(text.split("at most ")[1].split(" fps")[0])
+    assert fit(problem, min_fps=fps).status == "optimal" or "whatever its resources" in text
+
+
+def test_budgets_of_zero_are_a_result() -> None:
+    problem = single_path(3)
+    result = fit(problem, max_resource={n: 0 for n in problem.resource_names})
+    assert result.status == "infeasible"
+    assert {e.limit for e in result.infeasible} <= {"latency", "support", "budget", *problem.resource_names}
+
+
+def test_unsupported_rows_are_named() -> None:
+    problem = next(p for p in map(single_path, range(100)) if path_rows(p) and brute_force(p, ANY))
+    row = path_rows(problem)[0]
+    engines = []
+    for e in problem.engines:
+        kernels = []
+        for k in e.kernels:
+            cycles, solo = k.cycles.copy(), k.solo.copy()
+            cycles[:, row] = solo[:, row] = INFEASIBLE
+            kernels.append(replace(k, cycles=cycles, solo=solo))
+        engines.append(replace(e, kernels=tuple(kernels)))
+    result = fit(replace(problem, engines=tuple(engines)))
+    assert [e.limit for e in result.infeasible] == ["support"]
+    assert "another precision" in result.infeasible[0].remedy
+
+
+def test_progress_reports_a_bound_that_never_exceeds_the_best() -> None:
+    seen: list[tuple[float, float]] = []
+    problem = next(p for p in (single_path(s, "medium") for s in range(100)) if fit(p).status == "optimal")
+    result = fit(problem, on_progress=lambda best, bound: seen.append((best, bound)))
+    assert all(bound <= best for best, bound in seen)
+    assert all(bound <= result.cycles for _, bound in seen)
+
+
+def test_a_deadline_leaves_a_valid_bound() -> None:
+    problem = next(p for p in (single_path(s, "medium") for s in range(100)) if fit(p).status == "optimal")
+    task = _task(problem)
+    exact = enumerate_(task)
+    cut = enumerate_(task, deadline=0.0)
+    assert not cut.proven
+    assert cut.bound <= exact.value
+    assert cut.engine < 0 or cut.value >= exact.value
+
+
+@pytest.mark.parametrize(
+    ("kw", "message"),
+    [
+        ({"objective": "resource:dps"}, "no resource named 'dps'; did you mean dsp?"),
+        ({"objective": "speed"}, "no objective named 'speed'"),
+        ({"method": "gurobi"}, "no fit method named 'gurobi'"),
+        ({"min_fps": 0.0}, "frame rate: expected a positive number, got 0.0"),
+        ({"min_fps": float("nan")}, "frame rate: expected a positive number, got nan"),
+        ({"max_latency_cycles": -1}, "expected a number of cycles from 0, got -1"),
+        ({"max_resource": {"lutt": 3}}, "no resource named 'lutt'; did you mean lut?"),
+        ({"max_resource": {"lut": -3}}, "budget of lut: expected a number from 0, got -3"),
+    ],
+)
+def test_bad_requests(kw: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        fit(single_path(0), **kw)  # type: ignore[arg-type]
+    assert message in str(error.value)
+
+
+def test_many_networks_are_refused() -> None:
+    from cofront.testing.problems import random_problem
+
+    problem = next(p for s in range(50) if (p := random_problem(np.random.default_rng(s))).trellis.n_paths() > 1)
+    with pytest.raises(UsageError, match=r"fit takes one network at one precision, the trellis has [0-9]+ paths"):
+        fit(problem)
+
+
+def test_no_energy_figures() -> None:
+    problem = single_path(0)
+    bare = replace(problem, engines=tuple(replace(e, energy=None) for e in problem.engines))
+    with pytest.raises(UsageError, match="has no energy figures; choose another objective"):
+        fit(bare, objective="energy")
