@@ -173,8 +173,9 @@ class CodesignProblem:
     """Which path of `trellis` on which configuration of which engine, under `budget` (R,).
 
     Maximise the path's integer score, minimise its cycles at `clock_hz`. Predicted accuracy is a monotone function of
-    x = (`score_offset` + score) / `micro`: the polynomial with coefficients `link` (constant first), clipped to
-    `accuracy_range`; the order of designs, and so the front, does not depend on it.
+    x = (`score_offset` + score) / `micro`: the polynomial with coefficients `link` (constant first) of x clipped to
+    `score_range`, where the polynomial is monotone, the result clipped to `accuracy_range`. The order of designs, and
+    so the front, does not depend on it, but designs beyond a clip share one accuracy.
     """
 
     trellis: Trellis
@@ -197,7 +198,7 @@ class CodesignProblem:
 
     def accuracy(self, score: IntArray) -> NDArray[np.float64]:
         """Predicted accuracy (fraction) of integer path scores, any shape."""
-        x = (np.asarray(score, float) + self.score_offset) / self.micro
+        x = np.clip((np.asarray(score, float) + self.score_offset) / self.micro, *self.score_range)
         return np.clip(np.polynomial.polynomial.polyval(x, self.link), *self.accuracy_range)
 
     def n_accelerators(self) -> int:
