@@ -1,29 +1,27 @@
 """Image classification data: what a task trains on, validates on and is tested on.
 
-Images are uint8 arrays (n, h, w, 3). The validation images are split off the training file by a fixed seed; the test
-images are for the very end.
+The validation images are split off the training images by a fixed seed; the test images are for the very end.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
+import json
 import os
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from cofront.errors import InputError
+from cofront.task.readers import CIFAR10, Images, Labels, Read, read
 
-Images = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
+__all__ = ["CIFAR10", "Dataset", "Images", "Labels", "cache_dir", "default_path", "load_dataset"]
 
-CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SPLIT_SEED = 20260
-VALIDATION = 5000
+VALIDATION_SHARE = 0.1
+TEST_SHARE = 1 / 6  # only of sources that have no test part
 
 
 @dataclass(frozen=True)
@@ -50,39 +48,52 @@ def default_path() -> Path:
 
 
 def load_dataset(path: str | os.PathLike[str] | None = None) -> Dataset:
-    """CIFAR-10 from `path` (see `readers` for the layouts), split by the fixed seed."""
-    root = Path(path) if path is not None else default_path()
-    x, y = _cached_parquet(root / "train.parquet")
-    xt, yt = _cached_parquet(root / "test.parquet")
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(x))
-    val, train = np.sort(order[:VALIDATION]), np.sort(order[VALIDATION:])
-    return Dataset(x[train], y[train], x[val], y[val], xt, yt, CIFAR10)
+    """Read a data set (see `readers` for the layouts) and split it; the decoded images are cached."""
+    source = Path(path) if path is not None else default_path()
+    (x, y), test, classes = _cached(source)
+    if test is None:
+        rest, held = _split(len(x), TEST_SHARE, SPLIT_SEED + 1, source)
+        (x, y), test = (x[rest], y[rest]), (x[held], y[held])
+    if test[0].shape[1:] != x.shape[1:]:
+        raise InputError(f"{source}: training images are {x.shape[1:]}, test images {test[0].shape[1:]}")
+    train, val = _split(len(x), VALIDATION_SHARE, SPLIT_SEED, source)
+    return Dataset(x[train], y[train], x[val], y[val], *test, classes)
 
 
-def _decode(blob: bytes) -> Images:
-    from PIL import Image
+def _split(n: int, share: float, seed: int, source: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the rest and of the part held out, each in order."""
+    held = round(n * share)
+    if held < 1 or held >= n:
+        raise InputError(f"{source}: {n} images are too few to split")
+    order = np.random.default_rng(seed).permutation(n)
+    return np.sort(order[held:]), np.sort(order[:held])
 
-    return np.asarray(Image.open(io.BytesIO(blob)).convert("RGB"))
+
+def _fingerprint(source: Path) -> str:
+    """Changes whenever a file under `source` does."""
+    files = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.is_file())
+    stats = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()[:16]
 
 
-def _cached_parquet(path: Path) -> tuple[Images, Labels]:
-    import pyarrow.parquet as pq
-
-    if not path.is_file():
-        raise InputError(f"no data set at {path}")
-    stat = path.stat()
-    key = hashlib.sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
-    cached = cache_dir() / f"images-{key}.npz"
-    if cached.is_file():
-        with np.load(cached, allow_pickle=False) as z:
-            return z["x"], z["y"]
-    table = pq.read_table(path)
-    blobs = table.column("img").combine_chunks().field("bytes").to_pylist()
-    with ThreadPoolExecutor(4) as pool:
-        x = np.stack(list(pool.map(_decode, blobs, chunksize=256)))
-    y = table.column("label").to_numpy().astype(np.int64)
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    tmp = cached.with_suffix(".tmp.npz")
-    np.savez(tmp, x=x, y=y)
-    tmp.replace(cached)
-    return x, y
+def _cached(source: Path) -> Read:
+    target = cache_dir() / f"images-{_fingerprint(source)}.npz"
+    if target.is_file():
+        try:
+            with np.load(target, allow_pickle=False) as z:
+                test = (z["xt"], z["yt"]) if "xt" in z else None
+                return (z["x"], z["y"]), test, tuple(json.loads(str(z["classes"])))
+        except Exception:
+            target.unlink(missing_ok=True)  # a damaged cache is only read again
+    train, test, classes = read(source)
+    arrays = {"x": train[0], "y": train[1], "classes": np.array(json.dumps(classes))}
+    if test is not None:
+        arrays |= {"xt": test[0], "yt": test[1]}
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            np.savez(Path(folder) / "images.npz", **arrays)  # type: ignore[arg-type]
+            (Path(folder) / "images.npz").replace(target)
+    except OSError:
+        pass  # no room for the cache: decode again next time
+    return train, test, classes

@@ -1,0 +1,73 @@
+"""Validation accuracy of (sub-network, precision) points with the supernet's weights, one by one or by the thousand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cofront.task.augment import network_input
+from cofront.task.calibrate import QNet, Runner, calibrate
+from cofront.task.data import Dataset, Images, Labels
+from cofront.task.subnet import decode
+from cofront.task.supernet import Supernet
+
+CALIBRATION = 1000
+
+
+def tensor(x: Images) -> torch.Tensor:
+    """Images (n, h, w, 3) uint8 as a tensor (n, 3, h, w) without a copy."""
+    return torch.from_numpy(x).permute(0, 3, 1, 2)
+
+
+class Evaluator:
+    """Evaluates points; keeps the resized images of each resolution.
+
+    Statistics and scales come from the first training images, accuracy from all `images`, which are not among them.
+    """
+
+    def __init__(
+        self,
+        net: Supernet,
+        data: Dataset,
+        images: tuple[Images, Labels] | None = None,
+        dtype: torch.dtype = torch.bfloat16,
+        batch: int = 500,
+    ) -> None:
+        self.net, self.dtype, self.batch = net, dtype, batch
+        self.x, self.y = images if images is not None else (data.x_val, data.y_val)
+        self.x_cal = data.x_train[:CALIBRATION]
+        self._inputs: dict[int, tuple[torch.Tensor, list[torch.Tensor]]] = {}
+
+    def inputs(self, side: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Calibration batch and evaluation batches at a resolution."""
+        if side not in self._inputs:
+            batches = [
+                network_input(tensor(self.x[i : i + self.batch]), side, self.dtype)
+                for i in range(0, len(self.x), self.batch)
+            ]
+            self._inputs[side] = network_input(tensor(self.x_cal), side, self.dtype), batches
+        return self._inputs[side]
+
+    def quantise(self, point: npt.ArrayLike) -> QNet:
+        """The calibrated network of a point."""
+        sub = decode(point)
+        return calibrate(self.net, sub, self.inputs(sub.resolution)[0])
+
+    def right(self, net: QNet) -> int:
+        """How many images a quantised network classifies correctly."""
+        run = Runner(net, self.dtype)
+        parts = [run(x).argmax(1) for x in self.inputs(net.resolution)[1]]
+        return int((torch.cat(parts).numpy() == self.y).sum())
+
+    def accuracy(self, point: npt.ArrayLike) -> float:
+        """Fraction of the images that a point classifies correctly."""
+        return self.right(self.quantise(point)) / len(self.y)
+
+
+def evaluate_points(points: Iterable[npt.ArrayLike], net: Supernet, data: Dataset) -> npt.NDArray[np.float64]:
+    """Validation accuracies (n,) of points (n, 25)."""
+    evaluator = Evaluator(net, data)
+    return np.array([evaluator.accuracy(p) for p in points])
