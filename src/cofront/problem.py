@@ -188,6 +188,7 @@ class CodesignProblem:
     micro: float = 1e6
     link: tuple[float, ...] = (0.0, 1.0)
     accuracy_range: tuple[float, float] = (0.0, 1.0)
+    score_range: tuple[float, float] = (-np.inf, np.inf)
     static_power_w: float = 0.0
     meta: dict[str, str] = field(default_factory=dict)
 
