@@ -1,0 +1,1 @@
+"""What it costs: one package per accelerator family."""

@@ -1,0 +1,264 @@
+"""Network -> calls.
+
+Consecutive layers of one `block` label that feed only each other are matched greedily to one call conv -> dw -> pw;
+activations, residual additions and pooling are folded into the call that produces their operand. Our reconstruction of
+the subgraph template of [HAO21] and [CoDeNet].
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from cofront.errors import UnsupportedError
+from cofront.hardware.subgraph.calls import KERNELS, PARAM_BITS, Call, KernelName, Stage, bits_to_bytes
+from cofront.network import (
+    Activation,
+    Add,
+    ChannelShuffle,
+    Concat,
+    Conv2d,
+    Flatten,
+    GlobalPool,
+    Linear,
+    Mul,
+    Network,
+    Node,
+    Pool2d,
+)
+
+#: A convolution that reads the network's input with at most this many channels (an image) is unfolded by the host
+#: (im2col), so that it becomes a 1 x 1 convolution: three channels would leave most input lanes idle.
+UNFOLD_CHANNELS = 4
+
+#: Widest multiplier operand of the template.
+MAX_BITS = 8
+
+
+@dataclass
+class _Open:
+    """A call under construction. `output` is the tensor it leaves behind; a closed call takes no more layers."""
+
+    index: int
+    block: str | None
+    stages: list[tuple[KernelName, Node, str]] = field(default_factory=list)
+    output: str = ""
+    extra_bytes: int = 0
+    moved_bytes: int = 0
+    closed: bool = False
+    layers: list[str] = field(default_factory=list)
+
+
+class _Lowering:
+    def __init__(self, network: Network) -> None:
+        self.net = network
+        self.calls: list[_Open] = []
+        self.maker: dict[str, _Open] = {}  # tensor -> the call whose output it is
+        self.ready: dict[str, int] = {network.input.name: -1}  # tensor -> index of the last call it needs
+        self.bad: list[str] = []
+
+    def bytes_of(self, tensor: str) -> int:
+        bits = self.net.by_name[tensor].out_bits or 8
+        return bits_to_bytes(math.prod(self.net.shapes[tensor]) * bits)
+
+    def alone(self, tensor: str) -> bool:
+        """Whether at most one layer reads the tensor."""
+        return len(self.net.consumers[tensor]) <= 1
+
+    def set_output(self, call: _Open, node: Node) -> None:
+        call.output = node.name
+        call.layers.append(node.name)
+        self.maker[node.name] = call
+        self.ready[node.name] = call.index
+
+    def foldable(self, node: Node, tensor: str) -> _Open | None:
+        """The call into which `node` can be folded after `tensor`."""
+        call = self.maker.get(tensor)
+        return call if call and call.output == tensor and call.block == node.block else None
+
+    def new_call(self, node: Node) -> _Open:
+        call = _Open(len(self.calls), node.block)
+        self.calls.append(call)
+        return call
+
+    def move(self, node: Node) -> None:
+        """A call that only streams its operands through the element-wise unit."""
+        call = self.new_call(node)
+        call.moved_bytes = sum(self.bytes_of(i) for i in node.inputs) + self.bytes_of(node.name)
+        call.closed = True
+        self.set_output(call, node)
+
+    def layer(self, node: Node) -> None:
+        src = node.inputs[0]
+        kinds = self.kinds(node)
+        last = self.calls[-1] if self.calls else None
+        if last and not last.closed and last.block == node.block and last.output == src and self.alone(src):
+            used = KERNELS.index(last.stages[-1][0])
+            free = [k for k in kinds if KERNELS.index(k) > used]
+            if free:
+                last.stages.append((free[0], node, src))
+                self.set_output(last, node)
+                return
+        call = self.new_call(node)
+        call.stages.append((kinds[0], node, src))
+        call.closed = self.is_vector(node)
+        self.set_output(call, node)
+
+    def is_vector(self, node: Node) -> bool:
+        """A matrix-vector product: its own call, as there are no pixels to stream."""
+        return isinstance(node.op, Linear) or math.prod(self.net.shapes[node.inputs[0]][1:]) == 1
+
+    def kinds(self, node: Node) -> tuple[KernelName, ...]:
+        """Kernels that can execute the layer, in pipeline order."""
+        op = node.op
+        if not isinstance(op, Conv2d):
+            return ("conv",)
+        if op.is_depthwise(self.net.shapes[node.inputs[0]][0]):
+            return ("dw",)
+        if self.is_vector(node) or op.groups > 1:
+            return ("conv",)
+        return ("conv", "pw") if op.kernel == (1, 1) or self.unfolds(node) else ("conv",)
+
+    def unfolds(self, node: Node) -> bool:
+        src = node.inputs[0]
+        return (
+            isinstance(node.op, Conv2d)
+            and node.op.groups == 1
+            and src == self.net.input.name
+            and self.net.shapes[src][0] <= UNFOLD_CHANNELS
+            and node.op.kernel != (1, 1)
+        )
+
+    def visit(self, node: Node) -> None:
+        op = node.op
+        match op:
+            case Conv2d() | Linear():
+                self.check_bits(node)
+                self.layer(node)
+            case Activation():
+                call = self.foldable(node, node.inputs[0])
+                if call and self.alone(node.inputs[0]):
+                    self.set_output(call, node)
+                else:
+                    self.move(node)
+            case GlobalPool() | Pool2d():
+                call = self.foldable(node, node.inputs[0])
+                if call and self.alone(node.inputs[0]):
+                    call.closed = True
+                    self.set_output(call, node)
+                elif call and isinstance(op, GlobalPool):
+                    call.closed = True
+                    call.extra_bytes += self.bytes_of(node.name)
+                    call.layers.append(node.name)
+                    self.ready[node.name] = call.index
+                else:
+                    self.move(node)
+            case Add():
+                self.add(node)
+            case Mul():
+                self.move(node)
+            case Concat() | ChannelShuffle() | Flatten():  # only addresses change
+                self.ready[node.name] = max(self.ready[i] for i in node.inputs)
+            case _:
+                self.bad.append(f"'{node.name}' ({type(op).__name__})")
+                self.ready[node.name] = len(self.calls)
+
+    def add(self, node: Node) -> None:
+        """Into the call that computes the last operand; the others are read from memory."""
+        last = max(node.inputs, key=lambda i: self.ready[i])
+        others = list(node.inputs)
+        others.remove(last)
+        call = self.foldable(node, last)
+        if call and self.alone(last) and all(self.ready[i] < call.index for i in others):
+            call.extra_bytes += sum(self.bytes_of(i) for i in others)
+            call.closed = True
+            self.set_output(call, node)
+        else:
+            self.move(node)
+
+    def check_bits(self, node: Node) -> None:
+        w, a = node.weight_bits, node.in_bits
+        if w is None or a is None:
+            self.bad.append(f"'{node.name}' (no bit-widths: use network.uniform_bits(8, 8))")
+        elif not (1 <= w <= MAX_BITS and 1 <= a <= MAX_BITS):
+            self.bad.append(f"'{node.name}' (W{w}A{a}: at most {MAX_BITS} bits)")
+
+    def stage(self, kernel: KernelName, node: Node, src: str, out: str) -> Stage:
+        w_bits, a_bits = node.weight_bits or MAX_BITS, node.in_bits or MAX_BITS
+        weights = node.op.weight_shape(self.net.in_shapes(node))
+        assert weights is not None
+        w_bytes = bits_to_bytes(math.prod(weights) * w_bits + weights[0] * PARAM_BITS)
+        in_bytes, out_bytes = self.bytes_of(src), self.bytes_of(out)
+        in_shape, out_shape = self.net.shapes[src], self.net.shapes[node.name]
+        tail = (w_bits, a_bits, in_bytes, out_bytes, w_bytes)
+        if not isinstance(node.op, Conv2d):
+            return Stage(kernel, in_shape[0], out_shape[0], 1, 1, 1, 1, 1, 1, 1, 1, 0, *tail)
+        op = node.op
+        channels, height, width = in_shape
+        pixels = out_shape[1] * out_shape[2]
+        if self.unfolds(node):
+            channels *= math.prod(op.kernel)
+            in_bytes = bits_to_bytes(pixels * channels * (self.net.by_name[src].out_bits or 8))
+            tail = (w_bits, a_bits, in_bytes, out_bytes, w_bytes)
+            return Stage(kernel, channels, op.out_channels, 1, 1, 1, out_shape[2], pixels, pixels, 1, 1, 0, *tail)
+        top, left, _, _ = op.padding
+        span_h = op.dilation[0] * (op.kernel[0] - 1) + 1
+        span_w = op.dilation[1] * (op.kernel[1] - 1) + 1
+        lead = _clip(span_h - 1 - top, height) * width + _clip(span_w - 1 - left, width) + 1
+        # The first output pixel whose window, clipped to the map, ends at the last input pixel.
+        row = min(max(-(-(height - span_h + top) // op.stride[0]), 0), out_shape[1] - 1)
+        col = min(max(-(-(width - span_w + left) // op.stride[1]), 0), out_shape[2] - 1)
+        flush = pixels - (row * out_shape[2] + col)
+        overlap = max(span_w - op.stride[1], 0)
+        return Stage(
+            kernel,
+            channels,
+            op.out_channels,
+            op.groups if kernel != "dw" else 1,
+            math.prod(op.kernel),
+            span_h,
+            width,
+            height * width,
+            pixels,
+            lead,
+            flush,
+            overlap,
+            *tail,
+        )
+
+    def finish(self, call: _Open) -> Call:
+        name = call.layers[0] if call.layers else ""
+        if not call.stages:
+            return Call((), 0, call.moved_bytes, name, tuple(call.layers))
+        parts = list(call.stages)
+        if len(parts) == 1 and self.pointwise(parts[0][1]):
+            parts = [("pw", *parts[0][1:])]
+        outs = [src for _, _, src in parts[1:]] + [call.output]
+        stages = tuple(self.stage(k, n, s, o) for (k, n, s), o in zip(parts, outs, strict=True))
+        return Call(stages, call.extra_bytes, 0, name, tuple(call.layers))
+
+    def pointwise(self, node: Node) -> bool:
+        op = node.op
+        if not isinstance(op, Conv2d):
+            return True
+        return op.groups == 1 and (op.kernel == (1, 1) or self.unfolds(node))
+
+
+def _clip(index: int, size: int) -> int:
+    return min(max(index, 0), size - 1)
+
+
+def lower(network: Network) -> tuple[Call, ...]:
+    """The calls of a network, in execution order. UnsupportedError names every layer that cannot be executed.
+
+    The layers need bit-widths (`network.uniform_bits(8, 8)` where the space has set none).
+    """
+    work = _Lowering(network)
+    for node in network.nodes[1:]:
+        work.visit(node)
+    if work.bad:
+        more = f" and {len(work.bad) - 8} more" if len(work.bad) > 8 else ""
+        raise UnsupportedError(
+            f"network '{network.name}': the subgraph accelerator cannot run {', '.join(work.bad[:8])}{more}"
+        )
+    return tuple(work.finish(c) for c in work.calls)

@@ -1,0 +1,216 @@
+"""From networks and spaces to co-design problems: kernel tables, engines, rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from cofront.device import Device
+from cofront.errors import UsageError
+from cofront.hardware.subgraph import coefficients
+from cofront.hardware.subgraph.calls import KERNELS, Call, KernelName
+from cofront.hardware.subgraph.coefficients import Coefficients
+from cofront.hardware.subgraph.config import PARAMS, Config, KernelConfig
+from cofront.hardware.subgraph.energy import row_energy_pj
+from cofront.hardware.subgraph.engines import ENGINES, EngineKind, engine
+from cofront.hardware.subgraph.formulas import IntArray, ceil_div, kernel_resources
+from cofront.hardware.subgraph.grid import Grid, configurations, grid
+from cofront.hardware.subgraph.lowering import lower
+from cofront.hardware.subgraph.timing import kernel_times, stage_rows
+from cofront.network import Network
+from cofront.problem import INFEASIBLE, RESOURCES, CodesignProblem, Engine, KernelTable, Trellis
+from cofront.space.base import Layered
+
+
+def budget(device: Device) -> IntArray:
+    """(R,) what a design may use, in the order of RESOURCES."""
+    limits = device.budget
+    return np.array([limits[r] for r in RESOURCES], dtype=np.int64)
+
+
+def kernel_table(
+    kernel: KernelName,
+    params: IntArray,
+    calls: Sequence[Call],
+    kind: EngineKind,
+    device: Device,
+    clock_hz: float,
+    co: Coefficients,
+    limit: IntArray | None = None,
+) -> KernelTable:
+    """The table of configurations (j, p); those that exceed `limit` (R,) by themselves are left out."""
+    resources = np.zeros((len(params), len(RESOURCES)), dtype=np.int64)
+    there = params[:, PARAMS.index("po")] > 0
+    columns = {name: params[there, i] for i, name in enumerate(PARAMS)}
+    if there.any():
+        resources[there] = kernel_resources(kernel, columns, kind, device.dsp_kind, co)
+    if limit is not None:
+        fits = np.all(resources <= limit, axis=1)
+        params, resources = params[fits], resources[fits]
+
+    # Cycles do not depend on where the multipliers are, so each distinct rest is computed once.
+    place = PARAMS.index("dsp")
+    bare = params.copy()
+    bare[:, place] = 0
+    distinct, inverse = np.unique(bare, axis=0, return_inverse=True)
+    columns = {name: distinct[:, i] for i, name in enumerate(PARAMS)}
+    speed = co.bytes_per_kilocycle(device, clock_hz)
+    own = kernel_times(kernel, columns, stage_rows(kernel, calls, kind), co, speed)
+    cycles, solo = own.cycles, own.alone + np.where(own.alone > 0, co.overhead_cycles, 0)
+    if kernel != "dw":
+        # A lone 1 x 1 layer: on conv in the fused term, on pw in the split term (the cheaper is taken).
+        lone = kernel_times(kernel, columns, stage_rows(kernel, calls, kind, pointwise=True), co, speed).alone
+        row = np.array([c.is_pointwise for c in calls])
+        if kernel == "conv":
+            cycles = np.where(row, lone, cycles)
+        else:
+            solo = np.where(row, lone + co.overhead_cycles, solo)
+    if kernel == "pw":  # a call without kernels only moves data: it has no split form
+        solo = np.where(np.array([not c.stages for c in calls]), INFEASIBLE, solo)
+    inverse = inverse.reshape(-1)
+
+    def expand(array: IntArray) -> IntArray:
+        return np.minimum(array, INFEASIBLE).astype(np.int64)[inverse]
+
+    return KernelTable(
+        kernel, PARAMS, params, resources, expand(cycles), expand(own.head), expand(own.tail), expand(solo)
+    )
+
+
+def engines(
+    calls: Sequence[Call],
+    device: Device,
+    which: str | Grid = "coarse",
+    names: Sequence[str] | None = None,
+    *,
+    clock_hz: float | None = None,
+    co: Coefficients | None = None,
+) -> tuple[Engine, ...]:
+    """One Engine per engine kind with every configuration of the grid that fits the device by itself.
+
+    `n_configs` of an engine therefore counts combinations of such kernels only: fewer than the raw grid. Engines that
+    serve none of the calls' precisions are left out.
+    """
+    co = co or coefficients.load()
+    g = grid(which)
+    clock = device.clock(clock_hz)
+    base = np.array(co.base, dtype=np.int64)
+    room = budget(device) - base
+    speed = co.bytes_per_kilocycle(device, clock)
+    memory = ceil_div(1000 * np.array([c.bytes for c in calls], dtype=np.int64), speed)
+    overhead = np.full(len(calls), co.overhead_cycles, dtype=np.int64)
+    energy = row_energy_pj(calls, co)
+    tables = {k: configurations(k, calls, g) for k in KERNELS}
+    found = []
+    for name in names or tuple(ENGINES):
+        kind = engine(name)
+        if not any(c.stages and all(kind.supports(s.weight_bits, s.act_bits) for s in c.stages) for c in calls):
+            continue
+        kernels = tuple(kernel_table(k, tables[k], calls, kind, device, clock, co, room) for k in KERNELS)
+        if all(len(k.params) for k in kernels):
+            found.append(Engine(name, kernels, memory, overhead, base, energy))
+    return tuple(found)
+
+
+def _problem(
+    trellis: Trellis,
+    edge_score: IntArray,
+    calls: Sequence[Call],
+    device: Device,
+    which: str | Grid,
+    clock_hz: float | None,
+    names: Sequence[str] | None,
+    co: Coefficients | None,
+    meta: dict[str, str],
+) -> CodesignProblem:
+    clock = device.clock(clock_hz)
+    power = (device.static_power_w or 0.0) + (device.active_power_w or 0.0)
+    built = engines(calls, device, which, names, clock_hz=clock, co=co)
+    known = device.static_power_w is not None
+    if not known:
+        built = tuple(replace(e, energy=None) for e in built)
+    return CodesignProblem(
+        trellis=trellis,
+        edge_score=edge_score,
+        engines=built,
+        budget=budget(device),
+        clock_hz=clock,
+        static_power_w=power if known else 0.0,
+        meta={"accelerator": "subgraph", "device": device.name, "grid": grid(which).name, **meta},
+    )
+
+
+def network_problem(
+    network: Network,
+    device: Device,
+    grid: str | Grid = "coarse",
+    *,
+    clock_hz: float | None = None,
+    engines: Sequence[str] | None = None,
+    co: Coefficients | None = None,
+) -> CodesignProblem:
+    """Which configuration runs one network best: a trellis of a single edge."""
+    calls = lower(network)
+    if not calls:
+        raise UsageError(f"network '{network.name}' has nothing for an accelerator to compute")
+    distinct = tuple(dict.fromkeys(calls))
+    number = {c: i for i, c in enumerate(distinct)}
+    trellis = Trellis(
+        n_nodes=2,
+        edge_from=np.array([0]),
+        edge_to=np.array([1]),
+        row_ptr=np.array([0, len(calls)]),
+        rows=np.array([number[c] for c in calls], dtype=np.int64),
+        feature_ptr=np.array([0, 0]),
+        features=np.zeros(0, dtype=np.int64),
+        choices=((),),
+        n_rows=len(distinct),
+        n_features=0,
+    )
+    score = np.zeros(1, dtype=np.int64)
+    return _problem(trellis, score, distinct, device, grid, clock_hz, engines, co, {"network": network.name})
+
+
+def layered_rows(layered: Layered) -> tuple[Trellis, tuple[Call, ...]]:
+    """The space's trellis with calls for rows, and the distinct calls."""
+    number: dict[Call, int] = {}
+    per_fragment = [
+        np.array([number.setdefault(c, len(number)) for c in lower(f)], dtype=np.int64) for f in layered.fragments
+    ]
+    nothing = np.zeros(0, dtype=np.int64)
+    parts = [per_fragment[int(i)] if i >= 0 else nothing for i in layered.edge_fragment]
+    pointer = np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
+    rows = np.concatenate(parts) if parts else nothing
+    return replace(layered.trellis, row_ptr=pointer, rows=rows, n_rows=len(number)), tuple(number)
+
+
+def codesign_problem(
+    layered: Layered,
+    device: Device,
+    edge_score: IntArray,
+    *,
+    grid: str | Grid = "coarse",
+    clock_hz: float | None = None,
+    engines: Sequence[str] | None = None,
+    score_offset: int = 0,
+    micro: float = 1e6,
+    link: tuple[float, ...] = (0.0, 1.0),
+    accuracy_range: tuple[float, float] = (0.0, 1.0),
+    co: Coefficients | None = None,
+    meta: dict[str, str] | None = None,
+) -> CodesignProblem:
+    """Which network of the space on which configuration: `edge_score` (e,) is the integer score of each edge."""
+    trellis, calls = layered_rows(layered)
+    if len(edge_score) != trellis.n_edges:
+        raise UsageError(f"edge_score has {len(edge_score)} entries, the space's trellis {trellis.n_edges} edges")
+    scores = np.asarray(edge_score, dtype=np.int64)
+    problem = _problem(trellis, scores, calls, device, grid, clock_hz, engines, co, meta or {})
+    return replace(problem, score_offset=score_offset, micro=micro, link=link, accuracy_range=accuracy_range)
+
+
+def config_of(problem: CodesignProblem, engine: Engine, chosen: Sequence[int]) -> Config:
+    """The accelerator of configuration `chosen[k]` of each kernel k of an engine of the problem."""
+    kernels = [KernelConfig(*(int(v) for v in k.params[j])) for k, j in zip(engine.kernels, chosen, strict=True)]
+    return Config(engine.name, kernels[0], kernels[1], kernels[2], problem.clock_hz)

@@ -1,0 +1,183 @@
+"""Cycles of every configuration of one kernel on every row: the arrays of a KernelTable.
+
+Letters: j configurations, r rows. Broadcasting is (j, 1) against (r,).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cofront.hardware.subgraph.calls import Call, KernelName, Stage
+from cofront.hardware.subgraph.coefficients import Coefficients
+from cofront.hardware.subgraph.engines import EngineKind
+from cofront.hardware.subgraph.formulas import Int, IntArray, ceil_div, stream
+from cofront.problem import INFEASIBLE
+
+_FIELDS = (
+    "in_channels",
+    "out_channels",
+    "groups",
+    "taps",
+    "rows",
+    "in_width",
+    "in_pixels",
+    "out_pixels",
+    "lead",
+    "flush",
+    "overlap",
+    "in_bytes",
+    "out_bytes",
+    "weight_bytes",
+)
+
+
+@dataclass(frozen=True)
+class StageRows:
+    """What one kernel has to do in each row: every array is (r,), 1 or 0 where the kernel is not used."""
+
+    present: IntArray
+    alone: IntArray  # the call's only stage
+    extra_bytes: IntArray  # moved with this stage when it runs by itself
+    supported: IntArray
+    factor: IntArray
+    geometry: dict[str, IntArray]
+
+    def __getitem__(self, name: str) -> IntArray:
+        return self.geometry[name]
+
+
+def stage_rows(kernel: KernelName, calls: Sequence[Call], kind: EngineKind, *, pointwise: bool = False) -> StageRows:
+    """The rows of one kernel. `pointwise`: a call that is a single 1 x 1 layer counts as this kernel's."""
+
+    def of(call: Call) -> Stage | None:
+        if call.is_pointwise:
+            return call.stages[0] if pointwise else None
+        return call.stage(kernel)
+
+    stages = [of(c) for c in calls]
+
+    def column(get: dict[int, int], default: int) -> IntArray:
+        return np.array([get.get(i, default) for i in range(len(calls))], dtype=np.int64)
+
+    used = [(i, s) for i, s in enumerate(stages) if s is not None]
+    return StageRows(
+        present=column({i: 1 for i, _ in used}, 0),
+        alone=column({i: int(len(calls[i].stages) == 1) for i, _ in used}, 0),
+        extra_bytes=column({i: calls[i].extra_bytes for i, s in used if s is calls[i].stages[-1]}, 0),
+        supported=column({i: int(kind.supports(s.weight_bits, s.act_bits)) for i, s in used}, 1),
+        factor=column({i: kind.factor(s.weight_bits, s.act_bits) for i, s in used}, 1),
+        geometry={f: column({i: getattr(s, f) for i, s in used}, 1) for f in _FIELDS},
+    )
+
+
+@dataclass(frozen=True)
+class KernelTimes:
+    """All (j, r). `cycles`, `head`, `tail` in a fused call; `alone` the kernel by itself, without overhead."""
+
+    cycles: IntArray
+    head: IntArray
+    tail: IntArray
+    alone: IntArray
+
+
+def kernel_times(
+    kernel: KernelName, params: dict[str, IntArray], rows: StageRows, co: Coefficients, bytes_per_kilocycle: int
+) -> KernelTimes:
+    """Cycles of each configuration (columns (j,)) on each row; INFEASIBLE where present and impossible, 0 if absent."""
+    p = {name: column[:, None] for name, column in params.items()}
+    depthwise = kernel == "dw"
+    fill = int(co.fill)
+    lead, flush = rows["lead"] * fill, rows["flush"] * fill
+    exists = p["po"] > 0
+    pi, taps = np.maximum(p["pi"], 1), np.maximum(p["taps"], 1)
+    po = np.maximum(p["po"], 1) * rows.factor
+    channels, groups = rows["in_channels"], rows["groups"]
+
+    # Work: `units` independent groups of output channels, `step` cycles each per output pixel.
+    units = ceil_div(channels, po) if depthwise else groups * ceil_div(rows["out_channels"] // groups, po)
+    step = (1 if depthwise else ceil_div(channels // groups, pi)) * ceil_div(rows["taps"], taps)
+    read = units if depthwise else groups * ceil_div(channels // groups, pi)
+    work = units * step
+
+    window_ok = rows["rows"] <= p["rows"]
+    channel_ok = rows["out_channels"] <= p["out_elements"]
+    if not depthwise:
+        channel_ok = channel_ok & (channels <= p["in_elements"])
+    usable = exists & window_ok & channel_ok & (rows.supported > 0)
+    line = p["line_elements"] * rows.factor
+    windowed = rows["rows"] > 1
+    half = p["weight_depth"] // 2
+    vector = (rows["in_pixels"] == 1) & (rows["out_pixels"] == 1)
+
+    fits = (work <= half) & (~windowed | (rows["in_width"] * channels <= line))
+    fused = stream(lead, flush, rows["in_pixels"], rows["out_pixels"], read, work, co.pipeline_cycles)
+    head = (lead * read + work + co.pipeline_cycles) * fill
+    tail = (flush * work + co.pipeline_cycles) * fill
+
+    alone, possible = _by_itself(
+        kernel, rows, units, step, read, line, half, vector, lead, flush, po, co, bytes_per_kilocycle
+    )
+    alone = np.where(usable & possible, alone, INFEASIBLE)
+    cycles = np.where(rows.alone > 0, alone, np.where(usable & fits, fused, INFEASIBLE))
+    present = rows.present > 0
+    zero = np.zeros((), dtype=np.int64)
+    joined = present & (rows.alone == 0)
+    return KernelTimes(
+        cycles=np.where(present, cycles, zero),
+        head=np.where(joined & usable, head, zero),
+        tail=np.where(joined & usable, tail, zero),
+        alone=np.where(present, alone, zero),
+    )
+
+
+def _by_itself(
+    kernel: KernelName,
+    rows: StageRows,
+    units: Int,
+    step: Int,
+    read: Int,
+    line: Int,
+    half: Int,
+    vector: Int,
+    lead: Int,
+    flush: Int,
+    po: Int,
+    co: Coefficients,
+    bytes_per_kilocycle: int,
+) -> tuple[Int, Int]:
+    """Cycles (j, r) of one kernel between reads and writes of external memory, and whether it can run at all.
+
+    Weights that exceed half the weight memory are taken in tiles of whole units; each tile reads the input again,
+    but for depthwise tiles and groups, which read their own channels. A k x k convolution whose rows exceed the line
+    buffer works in vertical stripes that re-read `overlap` columns. Products with a single vector stream weights.
+    """
+    windowed = rows["rows"] > 1
+    width, channels = rows["in_width"], rows["in_channels"]
+    cap = np.where(vector, units, half // step)
+    in_pixels, in_bytes = rows["in_pixels"], rows["in_bytes"]
+    if kernel == "dw":
+        cap = np.where(windowed, np.minimum(cap, (line // width) // po), cap)
+        possible = cap >= 1
+    else:
+        stripe = np.where(windowed, line // channels, width)
+        overlap = np.where(windowed, rows["overlap"], 0)
+        split = stripe < width
+        stripes = np.where(split, ceil_div(width - overlap, np.maximum(stripe - overlap, 1)), 1)
+        again = (stripes - 1) * overlap
+        in_pixels = in_pixels + in_pixels // width * again
+        in_bytes = in_bytes + ceil_div(in_bytes * again, width)
+        possible = (cap >= 1) & (~split | (stripe > overlap))
+    cap = np.maximum(np.minimum(cap, units), 1)
+    tiles = ceil_div(units, cap)
+
+    def tile(count: Int) -> Int:
+        words = count if kernel == "dw" else read
+        return stream(lead, flush, in_pixels, rows["out_pixels"], words, count * step, co.pipeline_cycles)
+
+    busy = (tiles - 1) * tile(cap) + tile(units - (tiles - 1) * cap)
+    passes = 1 if kernel == "dw" else ceil_div(tiles, rows["groups"])
+    moved = in_bytes * passes + rows["out_bytes"] + rows["weight_bytes"] + rows.extra_bytes
+    return np.maximum(busy, ceil_div(1000 * moved, bytes_per_kilocycle)), possible
