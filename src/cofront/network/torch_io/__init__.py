@@ -1,0 +1,1 @@
+"""Networks as PyTorch modules, and PyTorch modules as Networks; `cofront.network.pytorch` is the way in."""
