@@ -18,7 +18,7 @@ from cofront.hardware.subgraph.engines import ENGINES, EngineKind, engine
 from cofront.hardware.subgraph.formulas import IntArray, ceil_div, kernel_resources
 from cofront.hardware.subgraph.grid import Grid, configurations, grid
 from cofront.hardware.subgraph.lowering import lower
-from cofront.hardware.subgraph.timing import kernel_times, stage_rows
+from cofront.hardware.subgraph.timing import KernelTimes, kernel_times, stage_rows
 from cofront.network import Network
 from cofront.problem import INFEASIBLE, RESOURCES, CodesignProblem, Engine, KernelTable, Trellis
 from cofront.space.base import Layered
@@ -30,53 +30,71 @@ def budget(device: Device) -> IntArray:
     return np.array([limits[r] for r in RESOURCES], dtype=np.int64)
 
 
-def kernel_table(
+def kernel_tables(
     kernel: KernelName,
     params: IntArray,
     calls: Sequence[Call],
-    kind: EngineKind,
+    kinds: Sequence[EngineKind],
     device: Device,
     clock_hz: float,
     co: Coefficients,
     limit: IntArray | None = None,
-) -> KernelTable:
-    """The table of configurations (j, p); those that exceed `limit` (R,) by themselves are left out."""
+) -> dict[str, KernelTable]:
+    """Engine name -> table of configurations (j, p); those that exceed `limit` (R,) by themselves are left out.
+
+    Cycles do not depend on the engine but for its factor and the precisions it serves, nor on where the multipliers
+    are; and many rows ask the same of a kernel. So only what is distinct is computed.
+    """
+    used = {kind.name: _resources(kernel, params, kind, device, co) for kind in kinds}
+    fits = {n: np.all(r <= limit, axis=1) if limit is not None else np.ones(len(r), bool) for n, r in used.items()}
+    kept = np.flatnonzero(np.any(list(fits.values()), axis=0))
+    bare = params[kept].copy()
+    bare[:, PARAMS.index("dsp")] = 0
+    distinct, inverse = np.unique(bare, axis=0, return_inverse=True)
+    which = np.zeros(len(params), dtype=np.int64)
+    which[kept] = inverse.reshape(-1)
+    columns = {name: distinct[:, i] for i, name in enumerate(PARAMS)}
+    speed = co.bytes_per_kilocycle(device, clock_hz)
+    lone = np.array([c.is_pointwise for c in calls])
+    moves = np.array([not c.stages for c in calls])
+
+    times: dict[int, KernelTimes] = {}
+    tables = {}
+    for kind in kinds:
+        work, back = stage_rows(kernel, calls, kind.w4a4_factor).distinct()
+        factor = kind.w4a4_factor
+        if factor not in times:
+            times[factor] = kernel_times(kernel, columns, work, co, speed)
+        time = times[factor]
+        pick = np.ix_(which[fits[kind.name]], back)
+        cycles, solo = time.cycles[pick], time.alone[pick]
+        solo += np.where(solo > 0, co.overhead_cycles, 0)
+        served = np.array([all(kind.supports(s.weight_bits, s.act_bits) for s in c.stages) for c in calls])
+        cycles[:, ~served] = INFEASIBLE
+        solo[:, ~served] = INFEASIBLE
+        # A lone 1 x 1 layer runs on conv in the fused term and on pw in the split term: the cheaper is taken.
+        if kernel == "conv":
+            solo[:, lone & served] = 0
+        if kernel == "pw":
+            cycles[:, lone & served] = 0
+            solo[:, moves] = INFEASIBLE  # a call without kernels has no split form
+        np.minimum(solo, INFEASIBLE, out=solo)
+        np.minimum(cycles, INFEASIBLE, out=cycles)
+        chosen = fits[kind.name]
+        tables[kind.name] = KernelTable(
+            kernel, PARAMS, params[chosen], used[kind.name][chosen], cycles, time.head[pick], time.tail[pick], solo
+        )
+    return tables
+
+
+def _resources(kernel: KernelName, params: IntArray, kind: EngineKind, device: Device, co: Coefficients) -> IntArray:
+    """(j, R); absent kernels need nothing."""
     resources = np.zeros((len(params), len(RESOURCES)), dtype=np.int64)
     there = params[:, PARAMS.index("po")] > 0
     columns = {name: params[there, i] for i, name in enumerate(PARAMS)}
     if there.any():
         resources[there] = kernel_resources(kernel, columns, kind, device.dsp_kind, co)
-    if limit is not None:
-        fits = np.all(resources <= limit, axis=1)
-        params, resources = params[fits], resources[fits]
-
-    # Cycles do not depend on where the multipliers are, so each distinct rest is computed once.
-    place = PARAMS.index("dsp")
-    bare = params.copy()
-    bare[:, place] = 0
-    distinct, inverse = np.unique(bare, axis=0, return_inverse=True)
-    columns = {name: distinct[:, i] for i, name in enumerate(PARAMS)}
-    speed = co.bytes_per_kilocycle(device, clock_hz)
-    own = kernel_times(kernel, columns, stage_rows(kernel, calls, kind), co, speed)
-    cycles, solo = own.cycles, own.alone + np.where(own.alone > 0, co.overhead_cycles, 0)
-    if kernel != "dw":
-        # A lone 1 x 1 layer: on conv in the fused term, on pw in the split term (the cheaper is taken).
-        lone = kernel_times(kernel, columns, stage_rows(kernel, calls, kind, pointwise=True), co, speed).alone
-        row = np.array([c.is_pointwise for c in calls])
-        if kernel == "conv":
-            cycles = np.where(row, lone, cycles)
-        else:
-            solo = np.where(row, lone + co.overhead_cycles, solo)
-    if kernel == "pw":  # a call without kernels only moves data: it has no split form
-        solo = np.where(np.array([not c.stages for c in calls]), INFEASIBLE, solo)
-    inverse = inverse.reshape(-1)
-
-    def expand(array: IntArray) -> IntArray:
-        return np.minimum(array, INFEASIBLE).astype(np.int64)[inverse]
-
-    return KernelTable(
-        kernel, PARAMS, params, resources, expand(cycles), expand(own.head), expand(own.tail), expand(solo)
-    )
+    return resources
 
 
 def engines(
@@ -102,15 +120,20 @@ def engines(
     memory = ceil_div(1000 * np.array([c.bytes for c in calls], dtype=np.int64), speed)
     overhead = np.full(len(calls), co.overhead_cycles, dtype=np.int64)
     energy = row_energy_pj(calls, co)
-    tables = {k: configurations(k, calls, g) for k in KERNELS}
+    kinds = [engine(name) for name in (tuple(ENGINES) if names is None else names)]
+    kinds = [
+        k
+        for k in kinds
+        if any(c.stages and all(k.supports(s.weight_bits, s.act_bits) for s in c.stages) for c in calls)
+    ]
+    if not kinds:
+        raise UsageError(f"none of the engines {', '.join(names or ENGINES)} serves the precisions of the network")
+    tables = {k: kernel_tables(k, configurations(k, calls, g), calls, kinds, device, clock, co, room) for k in KERNELS}
     found = []
-    for name in names or tuple(ENGINES):
-        kind = engine(name)
-        if not any(c.stages and all(kind.supports(s.weight_bits, s.act_bits) for s in c.stages) for c in calls):
-            continue
-        kernels = tuple(kernel_table(k, tables[k], calls, kind, device, clock, co, room) for k in KERNELS)
+    for kind in kinds:
+        kernels = tuple(tables[k][kind.name] for k in KERNELS)
         if all(len(k.params) for k in kernels):
-            found.append(Engine(name, kernels, memory, overhead, base, energy))
+            found.append(Engine(kind.name, kernels, memory, overhead, base, energy))
     return tuple(found)
 
 

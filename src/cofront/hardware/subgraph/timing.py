@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cofront.hardware.subgraph.calls import Call, KernelName, Stage
+from cofront.hardware.subgraph.calls import Call, KernelName
 from cofront.hardware.subgraph.coefficients import Coefficients
-from cofront.hardware.subgraph.engines import EngineKind
 from cofront.hardware.subgraph.formulas import Int, IntArray, ceil_div, stream
 from cofront.problem import INFEASIBLE
 
@@ -36,41 +35,36 @@ _FIELDS = (
 
 @dataclass(frozen=True)
 class StageRows:
-    """What one kernel has to do in each row: every array is (r,), 1 or 0 where the kernel is not used."""
+    """What one kernel has to do in each row: (r,) columns by name, 1 or 0 where the kernel is not used.
 
-    present: IntArray
-    alone: IntArray  # the call's only stage
-    extra_bytes: IntArray  # moved with this stage when it runs by itself
-    supported: IntArray
-    factor: IntArray
-    geometry: dict[str, IntArray]
+    `present`: the row uses the kernel; `alone`: it is the call's only stage; `extra_bytes`: moved with the stage when
+    it runs by itself; `factor`: how many times as many outputs the engine computes at once; the rest as in `Stage`.
+    """
+
+    columns: dict[str, IntArray]
 
     def __getitem__(self, name: str) -> IntArray:
-        return self.geometry[name]
+        return self.columns[name]
+
+    def distinct(self) -> tuple[StageRows, IntArray]:
+        """The different rows (u,), and for each row which of them it is, (r,)."""
+        table = np.stack(list(self.columns.values()), axis=1)
+        rows, back = np.unique(table, axis=0, return_inverse=True)
+        return StageRows({name: rows[:, i] for i, name in enumerate(self.columns)}), back.reshape(-1)
 
 
-def stage_rows(kernel: KernelName, calls: Sequence[Call], kind: EngineKind, *, pointwise: bool = False) -> StageRows:
-    """The rows of one kernel. `pointwise`: a call that is a single 1 x 1 layer counts as this kernel's."""
-
-    def of(call: Call) -> Stage | None:
-        if call.is_pointwise:
-            return call.stages[0] if pointwise else None
-        return call.stage(kernel)
-
-    stages = [of(c) for c in calls]
-
-    def column(get: dict[int, int], default: int) -> IntArray:
-        return np.array([get.get(i, default) for i in range(len(calls))], dtype=np.int64)
-
-    used = [(i, s) for i, s in enumerate(stages) if s is not None]
-    return StageRows(
-        present=column({i: 1 for i, _ in used}, 0),
-        alone=column({i: int(len(calls[i].stages) == 1) for i, _ in used}, 0),
-        extra_bytes=column({i: calls[i].extra_bytes for i, s in used if s is calls[i].stages[-1]}, 0),
-        supported=column({i: int(kind.supports(s.weight_bits, s.act_bits)) for i, s in used}, 1),
-        factor=column({i: kind.factor(s.weight_bits, s.act_bits) for i, s in used}, 1),
-        geometry={f: column({i: getattr(s, f) for i, s in used}, 1) for f in _FIELDS},
-    )
+def stage_rows(kernel: KernelName, calls: Sequence[Call], w4a4_factor: int = 1) -> StageRows:
+    """The rows of one kernel. A call that is a single 1 x 1 layer is a row of both conv and pw."""
+    names = ("present", "alone", "extra_bytes", "factor", *_FIELDS)
+    table = np.ones((len(calls), len(names)), dtype=np.int64)
+    table[:, :3] = 0
+    for i, call in enumerate(calls):
+        stage = call.stages[0] if call.is_pointwise and kernel != "dw" else call.stage(kernel)
+        if stage is not None:
+            extra = call.extra_bytes if stage is call.stages[-1] else 0
+            factor = w4a4_factor if stage.weight_bits <= 4 and stage.act_bits <= 4 else 1
+            table[i] = (1, len(call.stages) == 1, extra, factor, *(getattr(stage, f) for f in _FIELDS))
+    return StageRows({name: table[:, i] for i, name in enumerate(names)})
 
 
 @dataclass(frozen=True)
@@ -93,7 +87,7 @@ def kernel_times(
     lead, flush = rows["lead"] * fill, rows["flush"] * fill
     exists = p["po"] > 0
     pi, taps = np.maximum(p["pi"], 1), np.maximum(p["taps"], 1)
-    po = np.maximum(p["po"], 1) * rows.factor
+    po = np.maximum(p["po"], 1) * rows["factor"]
     channels, groups = rows["in_channels"], rows["groups"]
 
     # Work: `units` independent groups of output channels, `step` cycles each per output pixel.
@@ -106,8 +100,8 @@ def kernel_times(
     channel_ok = rows["out_channels"] <= p["out_elements"]
     if not depthwise:
         channel_ok = channel_ok & (channels <= p["in_elements"])
-    usable = exists & window_ok & channel_ok & (rows.supported > 0)
-    line = p["line_elements"] * rows.factor
+    usable = exists & window_ok & channel_ok
+    line = p["line_elements"] * rows["factor"]
     windowed = rows["rows"] > 1
     half = p["weight_depth"] // 2
     vector = (rows["in_pixels"] == 1) & (rows["out_pixels"] == 1)
@@ -121,10 +115,10 @@ def kernel_times(
         kernel, rows, units, step, read, line, half, vector, lead, flush, po, co, bytes_per_kilocycle
     )
     alone = np.where(usable & possible, alone, INFEASIBLE)
-    cycles = np.where(rows.alone > 0, alone, np.where(usable & fits, fused, INFEASIBLE))
-    present = rows.present > 0
+    cycles = np.where(rows["alone"] > 0, alone, np.where(usable & fits, fused, INFEASIBLE))
+    present = rows["present"] > 0
     zero = np.zeros((), dtype=np.int64)
-    joined = present & (rows.alone == 0)
+    joined = present & (rows["alone"] == 0)
     return KernelTimes(
         cycles=np.where(present, cycles, zero),
         head=np.where(joined & usable, head, zero),
@@ -179,5 +173,5 @@ def _by_itself(
 
     busy = (tiles - 1) * tile(cap) + tile(units - (tiles - 1) * cap)
     passes = 1 if kernel == "dw" else ceil_div(tiles, rows["groups"])
-    moved = in_bytes * passes + rows["out_bytes"] + rows["weight_bytes"] + rows.extra_bytes
+    moved = in_bytes * passes + rows["out_bytes"] + rows["weight_bytes"] + rows["extra_bytes"]
     return np.maximum(busy, ceil_div(1000 * moved, bytes_per_kilocycle)), possible
