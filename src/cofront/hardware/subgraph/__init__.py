@@ -1,20 +1,57 @@
 """The subgraph dataflow accelerator of HAO, in our reconstruction: chains of conv, depthwise and pointwise kernels."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from cofront.device import Device
+from cofront.hardware.base import Cost
 from cofront.hardware.subgraph.calls import Call, Stage
 from cofront.hardware.subgraph.config import Config, KernelConfig
+from cofront.hardware.subgraph.estimate import default_config, estimate
 from cofront.hardware.subgraph.grid import Grid
 from cofront.hardware.subgraph.lowering import lower
+from cofront.hardware.subgraph.scalar import cost, resources
 from cofront.hardware.subgraph.tables import codesign_problem, config_of, engines, network_problem
+from cofront.network import Network
+from cofront.problem import CodesignProblem
+from cofront.space.base import Layered
+
+
+class Subgraph:
+    """The family as a plug-in (`cofront.hardware.base.Accelerator`)."""
+
+    name = "subgraph"
+
+    def estimate(self, network: Network, device: Device, config: Any = None) -> Cost:
+        return estimate(network, device, config)
+
+    def network_problem(self, network: Network, device: Device, grid: Any = "coarse") -> CodesignProblem:
+        return network_problem(network, device, grid)
+
+    def codesign_problem(
+        self, layered: Layered, device: Device, edge_score: Any, *, grid: Any = "coarse"
+    ) -> CodesignProblem:
+        return codesign_problem(layered, device, edge_score, grid=grid)
+
+
+SUBGRAPH = Subgraph()
 
 __all__ = [
+    "SUBGRAPH",
     "Call",
     "Config",
     "Grid",
     "KernelConfig",
     "Stage",
+    "Subgraph",
     "codesign_problem",
     "config_of",
+    "cost",
+    "default_config",
     "engines",
+    "estimate",
     "lower",
     "network_problem",
+    "resources",
 ]

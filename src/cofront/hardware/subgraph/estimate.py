@@ -1,0 +1,91 @@
+"""What a network costs on a device, with a stated default configuration: no search, no heavy imports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from cofront.device import Device
+from cofront.errors import UsageError, unknown_name
+from cofront.hardware.base import Cost
+from cofront.hardware.subgraph import coefficients
+from cofront.hardware.subgraph.calls import KERNELS, Call
+from cofront.hardware.subgraph.coefficients import Coefficients
+from cofront.hardware.subgraph.config import ABSENT, Config, KernelConfig
+from cofront.hardware.subgraph.engines import ENGINES
+from cofront.hardware.subgraph.grid import capacities
+from cofront.hardware.subgraph.lowering import lower
+from cofront.hardware.subgraph.scalar import cost_of_calls, resources
+from cofront.network import Network
+from cofront.space.base import PRECISIONS
+
+#: Sizes of the default accelerator, largest first: s x s (conv), s channels x 9 taps (dw), s x s (pw). 16 is CoDeNet's.
+SIZES = (64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
+DEPTHS = (4096, 2048, 1024, 512, 256)
+
+
+def default_config(
+    calls: Sequence[Call], device: Device, clock_hz: float | None = None, co: Coefficients | None = None
+) -> Config:
+    """CoDeNet's accelerator scaled to the device: the largest of SIZES that fits, multipliers on DSPs where possible
+    (depthwise ones on LUTs otherwise), with the deepest weight memories that fit. Not optimised: `fit` is.
+    """
+    co = co or coefficients.load()
+    clock = device.clock(clock_hz)
+    precisions = {(s.weight_bits, s.act_bits) for c in calls for s in c.stages}
+    kind = next((e for e in ("E44", "E48", "E88") if all(ENGINES[e].supports(*p) for p in precisions)), "E88")
+    limit = device.budget
+    for size in SIZES:
+        for on_dsp in ((1, 1, 1), (1, 0, 1)):
+            for depth in DEPTHS:
+                kernels = [_kernel(name, calls, size, dsp, depth) for name, dsp in zip(KERNELS, on_dsp, strict=True)]
+                config = Config(kind, kernels[0], kernels[1], kernels[2], clock)
+                used = resources(config, device, co)
+                if all(used[r] <= limit[r] for r in used):
+                    return config
+    return config
+
+
+def _kernel(name: Any, calls: Sequence[Call], size: int, dsp: int, depth: int) -> KernelConfig:
+    needed = [c for c in calls if c.stage(name) is not None]
+    if not needed:
+        return ABSENT
+    rows, line, ins, outs = capacities(name, calls)
+    if name == "dw":
+        return KernelConfig(1, size, 9, dsp, 512, rows, line, 0, outs)
+    return KernelConfig(size, size, 1, dsp, depth, rows, line, ins, outs)
+
+
+def with_precision(network: Network, precision: str | None) -> Network:
+    """The network at one precision ("W8A8", ...); at W8A8 if it has none and none is asked for."""
+    if precision is None:
+        has_bits = any(n.weight_bits is not None for n in network.layers)
+        return network if has_bits else network.uniform_bits(8, 8)
+    if precision.upper() not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    return network.uniform_bits(*PRECISIONS[precision.upper()])
+
+
+def estimate(
+    network: Network,
+    device: Device,
+    config: Config | Mapping[str, Any] | None = None,
+    precision: str | None = None,
+    clock_hz: float | None = None,
+) -> Cost:
+    """The cost of a network on a device: of `config`, or of the default accelerator (`default_config`) when None."""
+    calls = lower(with_precision(network, precision))
+    if not calls:
+        raise UsageError(f"network '{network.name}' has nothing for an accelerator to compute")
+    notes: tuple[str, ...] = ()
+    if precision is None and network.layers and network.layers[0].weight_bits is None:
+        notes += ("the network has no bit-widths: costed at W8A8",)
+    if config is None:
+        chosen = default_config(calls, device, clock_hz)
+        notes += (f"default accelerator, not optimised: {chosen}",)
+    else:
+        chosen = config if isinstance(config, Config) else Config.from_dict(config)
+        if clock_hz is not None:
+            chosen = replace(chosen, clock_hz=device.clock(clock_hz))
+    return replace(cost_of_calls(calls, chosen, device, name=network.name), notes=notes)

@@ -1,0 +1,266 @@
+"""The cost of one network on one configuration, in plain Python integers.
+
+Written separately from `formulas.py` and `timing.py`, on purpose without sharing their code: it recosts every design
+of a front, and must give the same cycles and resources exactly. It also says where the time goes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from cofront.device import Device
+from cofront.errors import UsageError
+from cofront.front import Infeasible
+from cofront.hardware.base import CallCost, Cost, Mode
+from cofront.hardware.subgraph import coefficients
+from cofront.hardware.subgraph.calls import KERNELS, PARAM_BITS, Call, Stage
+from cofront.hardware.subgraph.coefficients import Coefficients
+from cofront.hardware.subgraph.config import Config, KernelConfig
+from cofront.hardware.subgraph.energy import total_energy_j
+from cofront.hardware.subgraph.engines import ENGINES
+from cofront.hardware.subgraph.lowering import lower
+from cofront.network import Network
+
+
+def _up(a: int, b: int) -> int:
+    """a / b rounded up."""
+    return (a + b - 1) // b
+
+
+class _Work:
+    """One stage on one kernel: what a step costs and what fits."""
+
+    def __init__(self, stage: Stage, kernel: KernelConfig, name: str, config: Config, co: Coefficients) -> None:
+        kind = ENGINES[config.engine]
+        narrow = stage.weight_bits <= 4 and stage.act_bits <= 4
+        factor = kind.w4a4_factor if narrow else 1
+        self.stage, self.kernel, self.name, self.co = stage, kernel, name, co
+        self.there = kernel.po > 0 and kind.supports(stage.weight_bits, stage.act_bits)
+        if not self.there:
+            return
+        self.lanes = kernel.po * factor
+        self.line = kernel.line_elements * factor
+        turns = _up(stage.taps, kernel.taps)
+        if name == "dw":
+            self.units = _up(stage.in_channels, self.lanes)
+            self.step = turns
+            self.read = self.units
+        else:
+            inputs = _up(stage.in_channels // stage.groups, kernel.pi)
+            self.units = stage.groups * _up(stage.out_channels // stage.groups, self.lanes)
+            self.step = inputs * turns
+            self.read = stage.groups * inputs
+        self.lead = stage.lead if co.fill else 0
+        self.flush = stage.flush if co.fill else 0
+
+    @property
+    def usable(self) -> bool:
+        if not self.there or self.stage.rows > self.kernel.rows:
+            return False
+        if self.stage.out_channels > self.kernel.out_elements:
+            return False
+        return self.name == "dw" or self.stage.in_channels <= self.kernel.in_elements
+
+    @property
+    def fits(self) -> bool:
+        """All weights and whole rows on chip, as a fused call needs."""
+        row = self.stage.in_width * self.stage.in_channels
+        return (
+            self.usable
+            and self.units * self.step <= self.kernel.weight_depth // 2
+            and (self.stage.rows == 1 or row <= self.line)
+        )
+
+    def stream(self, units: int, in_pixels: int) -> int:
+        work = units * self.step
+        read = units if self.name == "dw" else self.read
+        computing = self.lead * read + self.stage.out_pixels * work
+        reading = in_pixels * read + self.flush * work
+        return max(computing, reading) + self.co.pipeline_cycles
+
+    def fused(self) -> tuple[int, int, int]:
+        """Cycles, how long the next kernel waits to start, how long this one goes on after its input has ended."""
+        busy = self.stream(self.units, self.stage.in_pixels)
+        if not self.co.fill:
+            return busy, 0, 0
+        work = self.units * self.step
+        pipeline = self.co.pipeline_cycles
+        return busy, self.lead * self.read + work + pipeline, self.flush * work + pipeline
+
+    def by_itself(self, extra_bytes: int) -> tuple[int, int, int] | None:
+        """Busy cycles, bytes moved, weight tiles; None when it cannot run."""
+        if not self.usable:
+            return None
+        s, k = self.stage, self.kernel
+        cap = k.weight_depth // 2 // self.step
+        if s.in_pixels == 1 and s.out_pixels == 1:
+            cap = self.units
+        in_pixels, in_bytes = s.in_pixels, s.in_bytes
+        if s.rows > 1 and self.name == "dw":
+            cap = min(cap, self.line // s.in_width // self.lanes)
+        elif s.rows > 1:
+            columns = self.line // s.in_channels
+            if columns < s.in_width:
+                if columns <= s.overlap:
+                    return None
+                stripes = _up(s.in_width - s.overlap, columns - s.overlap)
+                again = (stripes - 1) * s.overlap
+                in_pixels += s.in_pixels // s.in_width * again
+                in_bytes += _up(s.in_bytes * again, s.in_width)
+        if cap < 1:
+            return None
+        cap = min(cap, self.units)
+        busy, left, tiles = 0, self.units, 0
+        while left > 0 and tiles < 2:  # the first and, if there are more, a representative of the equal ones
+            busy += self.stream(min(cap, left), in_pixels)
+            left -= cap
+            tiles += 1
+        if left > 0:
+            equal, rest = divmod(left, cap)
+            busy += equal * self.stream(cap, in_pixels) + (self.stream(rest, in_pixels) if rest else 0)
+            tiles += equal + (1 if rest else 0)
+        passes = 1 if self.name == "dw" else _up(tiles, s.groups)
+        return busy, in_bytes * passes + s.out_bytes + s.weight_bytes + extra_bytes, tiles
+
+
+def call_cost(call: Call, config: Config, device: Device, co: Coefficients) -> CallCost:
+    """The call in its cheaper mode, fused or split."""
+    speed = co.bytes_per_kilocycle(device, config.clock_hz)
+    over = co.overhead_cycles
+
+    def done(mode: Mode, kernels: dict[str, int], inner: int, memory: int, overhead: int, moved: int) -> CallCost:
+        cycles = inner + overhead
+        top = max(kernels, key=lambda k: kernels[k], default="memory")
+        bound = "memory" if not kernels or memory >= kernels[top] else top
+        if overhead > max([memory, *kernels.values()]):
+            bound = "overhead"
+        return CallCost(call.name, call.layers, mode, cycles, kernels, memory, overhead, moved, call.macs, bound)
+
+    if not call.stages:
+        memory = _up(call.bytes * 1000, speed)
+        return done("memory", {}, memory, memory, over, call.bytes)
+
+    options: list[CallCost] = []
+    if call.is_pointwise:
+        for name in ("conv", "pw"):
+            work = _Work(call.stages[0], config.kernel(name), name, config, co)
+            alone = work.by_itself(call.extra_bytes)
+            if alone:
+                memory = _up(alone[1] * 1000, speed)
+                options.append(done("fused", {name: alone[0]}, max(alone[0], memory), memory, over, alone[1]))
+    else:
+        works = [_Work(s, config.kernel(s.kernel), s.kernel, config, co) for s in call.stages]
+        last = len(works) - 1
+        alones = [w.by_itself(call.extra_bytes if i == last else 0) for i, w in enumerate(works)]
+        if len(works) > 1 and all(w.fits for w in works):
+            parts = [w.fused() for w in works]
+            paths = [
+                own[0] + sum(p[1] for p in parts[:i]) + sum(p[2] for p in parts[i + 1 :]) for i, own in enumerate(parts)
+            ]
+            memory = _up(call.bytes * 1000, speed)
+            busy = {w.name: p[0] for w, p in zip(works, parts, strict=True)}
+            options.append(done("fused", busy, max(memory, *paths), memory, over, call.bytes))
+        if all(a is not None for a in alones):
+            found = [a for a in alones if a is not None]
+            memories = [_up(a[1] * 1000, speed) for a in found]
+            inner = sum(max(a[0], m) for a, m in zip(found, memories, strict=True))
+            busy = {w.name: a[0] for w, a in zip(works, found, strict=True)}
+            mode: Mode = "split" if len(works) > 1 else "fused"
+            moved = sum(a[1] for a in found)
+            options.append(done(mode, busy, inner, sum(memories), over * len(works), moved))
+    if not options:
+        return CallCost(call.name, call.layers, "infeasible", 0, {}, 0, 0, 0, call.macs, "infeasible")
+    return min(options, key=lambda c: c.cycles)
+
+
+def kernel_resources(name: str, k: KernelConfig, config: Config, device: Device, co: Coefficients) -> dict[str, int]:
+    """DSP, LUT, FF and BRAM36 of one kernel."""
+    if k.po == 0:
+        return {"dsp": 0, "lut": 0, "ff": 0, "bram36": 0}
+    kind = ENGINES[config.engine]
+    multipliers = k.pi * k.po * k.taps
+    lanes = k.po * kind.w4a4_factor
+    per_dsp = co.products(device.dsp_kind, kind.product)
+    buffered = k.po if name == "dw" else k.pi
+
+    dsp = lanes * co.requant_dsp_per_lane
+    lut_milli = co.lut_kernel_milli + co.lut_const_milli + co.lut_lane_milli * lanes
+    if k.dsp:
+        dsp += _up(multipliers, per_dsp)
+        if per_dsp > 1:
+            lut_milli += co.lut_packed_milli * multipliers
+        if kind.w4a4_factor > 1:
+            lut_milli += co.lut_dual_milli * multipliers
+    else:
+        lut_milli += 1000 * co.lut_of_multiplier(kind.lut_product) * multipliers
+
+    bram = _up(multipliers * kind.weight_bits, 72) * _up(k.weight_depth, 512)
+    words = 2 * _up(k.out_elements, lanes)
+    if words <= 64:
+        lut_milli += co.lut_ram_bit_milli * lanes * PARAM_BITS
+    else:
+        bram += _up(lanes * PARAM_BITS, 72) * _up(words, 512)
+    ff_milli = co.ff_const_milli + co.ff_lane_milli * lanes
+    ff_milli += multipliers * (co.ff_dw_product_milli if name == "dw" else co.ff_product_milli)
+    if k.rows > 1:
+        bram += _up(k.rows * buffered * kind.act_bits, 72) * _up(_up(k.line_elements, buffered), 512)
+        chosen_from = _up(k.rows**2, k.taps)
+        lut_milli += co.lut_select_milli * kind.act_bits * buffered * k.taps * _up(chosen_from - 1, 3)
+        ff_milli += 1000 * kind.act_bits * buffered * k.rows**2
+    if name != "dw":
+        bram += _up(k.pi * kind.act_bits, 72) * _up(2 * _up(k.in_elements, k.pi), 512)
+
+    summed = k.pi * k.taps
+    tree = co.lut_tree_milli * lanes * round(1000 * summed * math.log2(summed))
+    return {"dsp": dsp, "lut": _up(1000 * lut_milli + tree, 1_000_000), "ff": _up(ff_milli, 1000), "bram36": bram}
+
+
+def resources(config: Config, device: Device, co: Coefficients | None = None) -> dict[str, int]:
+    """DSP, LUT, FF and BRAM36 of a whole accelerator."""
+    co = co or coefficients.load()
+    total = dict(zip(("dsp", "lut", "ff", "bram36"), co.base, strict=True))
+    for name in KERNELS:
+        for key, value in kernel_resources(name, config.kernel(name), config, device, co).items():
+            total[key] += value
+    return total
+
+
+def cost(network: Network, config: Config, device: Device, co: Coefficients | None = None) -> Cost:
+    """Cycles, resources and energy of a network on an accelerator, call by call."""
+    return cost_of_calls(lower(network), config, device, co, network.name)
+
+
+def cost_of_calls(
+    calls: Sequence[Call], config: Config, device: Device, co: Coefficients | None = None, name: str = ""
+) -> Cost:
+    co = co or coefficients.load()
+    if not calls:
+        raise UsageError(f"network '{name}' has nothing for an accelerator to compute")
+    clock = device.clock(config.clock_hz)
+    rows = tuple(call_cost(c, config, device, co) for c in calls)
+    used, limit = resources(config, device, co), device.budget
+    problems = [
+        Infeasible(r, used[r], limit[r], r, f"lower the parallelism or buffers, or take a part with more {r}")
+        for r in used
+        if used[r] > limit[r]
+    ]
+    if stuck := [r.name for r in rows if r.mode == "infeasible"]:
+        shown = ", ".join(stuck[:4]) + (" ..." if len(stuck) > 4 else "")
+        remedy = f"cannot run {shown}: raise the buffers or take an engine that serves the precision"
+        problems.append(Infeasible("calls that can run", len(rows), len(rows) - len(stuck), "calls", remedy))
+    cycles = sum(r.cycles for r in rows)
+    latency = cycles / clock
+    return Cost(
+        latency_s=latency,
+        cycles=cycles,
+        clock_hz=clock,
+        energy_j=None if problems else total_energy_j(calls, latency, device, co),
+        resources=used,
+        budget=limit,
+        calls=rows,
+        config=config.to_dict(),
+        network=name,
+        device=device.name,
+        infeasible=tuple(problems),
+    )
