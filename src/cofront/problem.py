@@ -168,14 +168,22 @@ class Engine:
         return np.asarray(self.base + used, dtype=np.int64)
 
 
+def link_value(
+    x: NDArray[np.float64], link: tuple[float, ...], score_range: tuple[float, float] = (-np.inf, np.inf)
+) -> NDArray[np.float64]:
+    """The monotone link at x, any shape: a polynomial (constant first) on `score_range`, straight lines outside."""
+    inside = np.clip(x, *score_range)
+    polynomial = np.polynomial.Polynomial(link)
+    return np.asarray(polynomial(inside) + polynomial.deriv()(inside) * (x - inside), float)
+
+
 @dataclass(frozen=True)
 class CodesignProblem:
     """Which path of `trellis` on which configuration of which engine, under `budget` (R,).
 
     Maximise the path's integer score, minimise its cycles at `clock_hz`. Predicted accuracy is a monotone function of
-    x = (`score_offset` + score) / `micro`: the polynomial with coefficients `link` (constant first) of x clipped to
-    `score_range`, where the polynomial is monotone, the result clipped to `accuracy_range`. The order of designs, and
-    so the front, does not depend on it, but designs beyond a clip share one accuracy.
+    x = (`score_offset` + score) / `micro`: see `link_value`, clipped to `accuracy_range`. The order of designs, and so
+    the front, does not depend on it, but designs beyond a clip share one accuracy.
     """
 
     trellis: Trellis
@@ -199,8 +207,8 @@ class CodesignProblem:
 
     def accuracy(self, score: IntArray) -> NDArray[np.float64]:
         """Predicted accuracy (fraction) of integer path scores, any shape."""
-        x = np.clip((np.asarray(score, float) + self.score_offset) / self.micro, *self.score_range)
-        return np.clip(np.polynomial.polynomial.polyval(x, self.link), *self.accuracy_range)
+        x = (np.asarray(score, float) + self.score_offset) / self.micro
+        return np.clip(link_value(x, self.link, self.score_range), *self.accuracy_range)
 
     def n_accelerators(self) -> int:
         """Configurations before any pruning or feasibility test: an exact Python integer."""
