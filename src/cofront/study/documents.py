@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,19 +35,19 @@ class Limit(Part, frozen=True, kw_only=True):
 
 
 class Call(Part, frozen=True, kw_only=True):
-    """One call of the accelerator: which layers, how they ran, and where its time went."""
+    """One call of the accelerator: which layers, how they ran, what limited it. `kernels`: cycles each was busy."""
 
     name: str
-    block: str | None = None
+    cycles: int
     layers: list[str] = []
     precision: str = ""
     mode: str = ""
-    cycles: int = 0
-    latency_s: float = 0.0
+    bound_by: str = ""
     macs: int = 0
     dram_bytes: int = 0
-    bound_by: str = ""
-    kernel_cycles: dict[str, int] = {}
+    kernels: dict[str, int] = {}
+    memory_cycles: int = 0
+    overhead_cycles: int = 0
 
 
 class Roof(Part, frozen=True, kw_only=True):
@@ -60,12 +61,16 @@ class Cost(Part, frozen=True, kw_only=True):
     """What a network costs on one configuration, call by call."""
 
     latency_s: float
-    fps: float
     cycles: int
+    clock_hz: float
     resources: dict[str, int]
+    budget: dict[str, int]
+    config: dict[str, Any]
+    macs: int
     energy_j: float | None = None
     calls: list[Call] = []
     roof: Roof | None = None
+    notes: list[str] = []
 
 
 class Design(Part, frozen=True, kw_only=True):
@@ -98,31 +103,41 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     cofront: str = __version__
 
 
-class NetworkRow(Part, frozen=True, kw_only=True):
+class NetworkDocument(Document, frozen=True, kw_only=True, tag="network"):
+    """`cofront zoo` prints a list of these."""
+
     name: str
     macs: int
     params: int
     input_shape: list[int]
-    layers: int
-    source: str = ""
+    published: list[dict[str, Any]] = []
 
 
-class DeviceRow(Part, frozen=True, kw_only=True):
+class DeviceDocument(Document, frozen=True, kw_only=True, tag="device"):
+    """`cofront devices` prints a list of these."""
+
     name: str
     title: str
+    board: str
+    dsp_kind: str
     resources: dict[str, int]
+    budget: dict[str, int]
     clock_hz: float
+    max_clock_hz: float
     bandwidth_bytes_per_s: float
+    static_power_w: float | None = None
+    sources: dict[str, str] = {}
 
 
-class SpaceRow(Part, frozen=True, kw_only=True):
+class SpaceDocument(Document, frozen=True, kw_only=True, tag="space"):
+    """`cofront spaces` prints a list of these. `points` counts (network, precision) pairs."""
+
     name: str
     task: str
     input_shape: list[int]
-    choices: int
-    designs: int
+    points: int
     precisions: list[str]
-    source: str = ""
+    choices: dict[str, list[Any]]
 
 
 class EstimateDocument(Document, frozen=True, kw_only=True, tag="estimate"):
@@ -145,6 +160,8 @@ class EstimateDocument(Document, frozen=True, kw_only=True, tag="estimate"):
     energy_j: float | None = None
     calls: list[Call] = []
     roof: Roof | None = None
+    infeasible: list[Limit] = []
+    notes: list[str] = []
 
 
 class FitDocument(Document, frozen=True, kw_only=True, tag="fit"):
@@ -157,8 +174,11 @@ class FitDocument(Document, frozen=True, kw_only=True, tag="fit"):
     clock_hz: float
     objective: str
     method: str
+    grid: str
     budget: dict[str, int]
     solve_s: float
+    macs: int
+    params: int
     designs: int
     latency_s: float | None = None
     bound_s: float | None = None
@@ -195,6 +215,7 @@ class SearchDocument(Document, frozen=True, kw_only=True, tag="search"):
     solve_s: float
     bound: list[Step] = []
     chosen: int | None = None
+    knee: int | None = None
     accuracy_source: str = ""
     accuracy_note: str = ""
     infeasible: list[Limit] = []
@@ -230,18 +251,6 @@ class AcceleratorDocument(Document, frozen=True, kw_only=True, tag="accelerator"
     provenance: dict[str, Any] = {}
 
 
-class ZooDocument(Document, frozen=True, kw_only=True, tag="zoo"):
-    networks: list[NetworkRow]
-
-
-class DevicesDocument(Document, frozen=True, kw_only=True, tag="devices"):
-    devices: list[DeviceRow]
-
-
-class SpacesDocument(Document, frozen=True, kw_only=True, tag="spaces"):
-    spaces: list[SpaceRow]
-
-
 class AccuracyDocument(Document, frozen=True, kw_only=True, tag="accuracy"):
     """`cofront train` and `cofront evaluate`: accuracies are fractions of `images` test images."""
 
@@ -275,9 +284,9 @@ KINDS: tuple[type[Document], ...] = (
     SearchDocument,
     DesignDocument,
     AcceleratorDocument,
-    ZooDocument,
-    DevicesDocument,
-    SpacesDocument,
+    NetworkDocument,
+    DeviceDocument,
+    SpaceDocument,
     AccuracyDocument,
     ExportDocument,
     ReportDocument,
@@ -301,18 +310,23 @@ def clean(value: Any) -> Any:
     return str(value)
 
 
-def to_json(document: Document | Part, indent: int | None = 2) -> str:
-    """The document as JSON text."""
+def to_json(document: Document | Part | Sequence[Document], indent: int | None = 2) -> str:
+    """The document, or the list of documents, as JSON text."""
     return json.dumps(clean(msgspec.to_builtins(document)), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def from_json(text: str | bytes, kind: type[D], where: str) -> D:
     """The document of type `kind` in `text`, or an InputError that names `where` and what is wrong."""
-    tag = str(kind.__struct_config__.tag)
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not a JSON document ({_short(error)})") from None
+    return read_document(raw, kind, where)
+
+
+def read_document(raw: object, kind: type[D], where: str) -> D:
+    """As `from_json`, for JSON that was parsed already."""
+    tag = str(kind.__struct_config__.tag)
     if not isinstance(raw, dict) or "kind" not in raw or "schema" not in raw:
         raise InputError(f"{where}: not a cofront document; expected a '{tag}' with the keys 'kind' and 'schema'")
     if raw["kind"] != tag:

@@ -1,0 +1,189 @@
+"""`estimate` and `fit`: what a network costs on one accelerator, and which accelerator is provably best for it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from cofront.api.files import read_text
+from cofront.api.networks import resolve
+from cofront.errors import InputError, unknown_name
+from cofront.study.documents import Call, Cost, EstimateDocument, FitDocument, Limit, Roof
+
+if TYPE_CHECKING:
+    from cofront.device import Device
+    from cofront.front import Infeasible
+    from cofront.hardware.subgraph import Config
+    from cofront.network import Network
+
+RESOURCES = ("dsp", "lut", "ff", "bram36")
+OBJECTIVES = ("latency", "energy", *RESOURCES)
+
+
+def load_device(name: str | Device, budget: Mapping[str, int] | None = None) -> Device:
+    """The device with `budget` in place of its own limits; "lut" counts the LUTs that a design may use."""
+    from cofront import device
+
+    found = device.load(name)
+    for key in budget or {}:
+        if key not in RESOURCES:
+            raise unknown_name("resource", key, RESOURCES)
+    limits: dict[str, float] = dict(budget or {})
+    if "lut" in limits:
+        limits["lut_usable"] = 1.0
+    return found.with_budget(**limits) if limits else found
+
+
+def limits_of(entries: tuple[Infeasible, ...]) -> list[Limit]:
+    return [
+        Limit(
+            limit=e.limit, needed=e.needed, available=e.available, excess=e.excess, unit=e.unit, remedy=e.remedy
+        )
+        for e in entries
+    ]  # fmt: skip
+
+
+def cost_part(network: Network, device: Device, config: Config | None) -> tuple[Cost, list[Limit]]:
+    """The cost of a network on a configuration (a stated default without one), with the roofline; and what it
+    exceeds."""
+    from cofront.hardware.subgraph import SUBGRAPH, Config, coefficients
+    from cofront.hardware.subgraph.engines import ENGINES
+
+    cost = SUBGRAPH.estimate(network, device, config)
+    used = Config.from_dict(cost.config)
+    bits = {n.name: f"W{n.weight_bits}A{n.in_bits}" for n in network.layers}
+    calls = [
+        Call(
+            name=c.name, layers=list(c.layers), precision="+".join(sorted({bits[n] for n in c.layers if n in bits})),
+            cycles=c.cycles, mode=c.mode, bound_by=c.bound, macs=c.macs, dram_bytes=c.bytes_moved,
+            kernels=dict(c.kernels), memory_cycles=c.memory_cycles, overhead_cycles=c.overhead_cycles,
+        )
+        for c in cost.calls
+    ]  # fmt: skip
+    # an engine that doubles its lanes at W4A4 reaches that peak only if some call is at W4A4
+    factor = ENGINES[used.engine].w4a4_factor if "W4A4" in bits.values() else 1
+    lanes = sum(k.pi * k.po * k.taps for k in (used.conv, used.dw, used.pw))
+    speed = coefficients.load().bytes_per_kilocycle(device, cost.clock_hz) * cost.clock_hz / 1000
+    part = Cost(
+        latency_s=cost.latency_s, cycles=cost.cycles, clock_hz=cost.clock_hz, resources=dict(cost.resources),
+        budget=dict(cost.budget), config=used.to_dict(), macs=cost.macs, energy_j=cost.energy_j, calls=calls,
+        roof=Roof(peak_macs_per_s=lanes * factor * cost.clock_hz, bandwidth_bytes_per_s=speed), notes=list(cost.notes),
+    )  # fmt: skip
+    return part, limits_of(cost.infeasible)
+
+
+def read_config(path: Path) -> Config:
+    """The accelerator in a JSON file: our own `fit`, `design` or `accelerator` document, or a bare configuration."""
+    from cofront.hardware.subgraph import Config
+
+    try:
+        raw: Any = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"'{path}' is not JSON ({str(error).splitlines()[0]})") from None
+    if isinstance(raw, dict):
+        clock = raw.get("clock_hz")
+        for key in ("design", "config"):
+            raw = raw.get(key, raw) if isinstance(raw, dict) else raw
+        if isinstance(raw, dict) and "clock_hz" not in raw and clock is not None:
+            raw = {**raw, "clock_hz": clock}
+    try:
+        return Config.from_dict(raw)
+    except InputError as error:
+        raise InputError(f"'{path}': {error}") from None
+
+
+def estimate(
+    network: str | Path | Network,
+    *,
+    device: str | Device = "zu3eg",
+    precision: str | None = None,
+    config: Path | Config | None = None,
+    clock_hz: float | None = None,
+) -> EstimateDocument:
+    """The cost of a network on one accelerator: the design's own, the one in `config`, or a stated default."""
+    found = resolve(network, precision)
+    part = load_device(device)
+    chosen = read_config(config) if isinstance(config, Path) else config
+    if chosen is None and found.design is not None:
+        from cofront.hardware.subgraph import Config
+
+        chosen = Config.from_dict(found.design.design.config)
+    if clock_hz is not None:
+        part = replace(part, clock_hz=part.clock(clock_hz))
+        chosen = None if chosen is None else replace(chosen, clock_hz=part.clock_hz)
+    cost, exceeded = cost_part(found.network, part, chosen)
+    return EstimateDocument(
+        network=found.label, device=part.name, precision=found.precision, clock_hz=cost.clock_hz,
+        macs=found.network.macs, params=found.network.params, weight_bytes=found.network.weight_bytes,
+        latency_s=cost.latency_s, fps=_fps(cost.latency_s), cycles=cost.cycles, resources=cost.resources,
+        budget=cost.budget, fits=not exceeded, config=cost.config, energy_j=cost.energy_j, calls=cost.calls,
+        roof=cost.roof, infeasible=exceeded, notes=[*found.notes, *cost.notes],
+    )  # fmt: skip
+
+
+def fit(
+    network: str | Path | Network,
+    *,
+    device: str | Device = "zu3eg",
+    precision: str | None = None,
+    objective: str = "latency",
+    fps: float | None = None,
+    budget: Mapping[str, int] | None = None,
+    clock_hz: float | None = None,
+    method: str = "enumerate",
+    grid: str = "coarse",
+    time_limit_s: float | None = None,
+    seed: int = 0,
+    on_progress: Callable[[float, float], None] | None = None,
+) -> FitDocument:
+    """The provably best accelerator for a network: least latency, energy or one resource, at `fps` or more.
+
+    An accelerator runs one precision per layer, so `precision` is the network's, not searched. `seed` is unused: all
+    three methods are exact and deterministic.
+    """
+    if objective not in OBJECTIVES:
+        raise unknown_name("objective", objective, OBJECTIVES)
+    if method not in ("enumerate", "cpsat", "milp", "scipy"):
+        raise unknown_name("method", method, ("enumerate", "cpsat", "milp"))
+    found = resolve(network, precision)
+    part = load_device(device, budget)
+    from cofront.hardware.subgraph import config_of, network_problem
+    from cofront.search.exact.fit import fit as solve
+
+    problem = network_problem(found.network, part, grid, clock_hz=clock_hz)
+    result = solve(
+        problem, objective=objective if objective in ("latency", "energy") else f"resource:{objective}", min_fps=fps,
+        method=cast(Any, method), time_limit_s=time_limit_s, on_progress=on_progress,
+    )  # fmt: skip
+    common: dict[str, Any] = {
+        "status": result.status, "network": found.label, "device": part.name, "precision": found.precision,
+        "clock_hz": problem.clock_hz, "objective": objective, "method": method, "grid": grid, "budget": part.budget,
+        "solve_s": result.solve_s, "designs": result.n_configs, "required_fps": fps,
+        "bound": _finite(result.bound), "macs": found.network.macs, "params": found.network.params,
+    }  # fmt: skip
+    if result.status == "infeasible":
+        return FitDocument(infeasible=limits_of(result.infeasible), **common)
+    engine = next(e for e in problem.engines if e.name == result.engine)
+    cost, exceeded = cost_part(found.network, part, config_of(problem, engine, result.chosen))
+    if cost.cycles != result.cycles or exceeded:
+        raise InputError(
+            f"internal check failed: the solver says {result.cycles} cycles, the cost model {cost.cycles}; "
+            "please report this network"
+        )
+    return FitDocument(
+        latency_s=result.latency_s, bound_s=_finite(result.bound_s), fps=result.fps, value=_finite(result.value),
+        cycles=result.cycles, resources=result.resources, config=cost.config, energy_j=result.energy_j,
+        calls=cost.calls, roof=cost.roof, **common,
+    )  # fmt: skip
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _fps(latency_s: float) -> float:
+    return 1.0 / latency_s if latency_s > 0 else 0.0

@@ -1,0 +1,106 @@
+"""The NETWORK argument: a published network, an ONNX or QONNX file, or a design file of ours."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cofront.errors import InputError, UsageError, unknown_name
+from cofront.study.documents import DesignDocument, from_json
+
+if TYPE_CHECKING:
+    from cofront.network import Network
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A network with bit-widths, where it came from, and the design it is part of (for a design file)."""
+
+    network: Network
+    label: str
+    precision: str
+    design: DesignDocument | None = None
+    notes: tuple[str, ...] = ()
+
+
+def resolve(source: str | Path | Network, precision: str | None = None) -> Resolved:
+    """The network that `source` names. `precision` (such as "W4A8") sets every layer; without it a file's own
+    bit-widths hold, and W8A8 where it has none."""
+    from cofront.network import Network
+
+    design = None
+    notes: tuple[str, ...] = ()
+    if isinstance(source, Network):
+        network, label = source, source.name
+    else:
+        path = Path(source)
+        kind = path.suffix.lower()
+        if kind == ".json":
+            design = read_design(path)
+            network, label = design_network(design), path.name
+        elif kind in (".onnx", ".qonnx") or path.is_file():
+            from cofront.network.onnx_io import import_onnx
+
+            found = import_onnx(path)
+            network, label, notes = found.network, path.name, found.notes
+        else:
+            from cofront.network import zoo
+
+            if path.exists() or len(path.parts) > 1:
+                raise InputError(f"'{source}' is not a file; expected an ONNX file, a design file or a network's name")
+            network = zoo.load(str(source))
+            label = network.name
+    network = with_precision(network, precision)
+    return Resolved(network, label, precision_label(network), design, notes)
+
+
+def read_design(path: Path) -> DesignDocument:
+    """A design file, as `search` and `export` write them."""
+    from cofront.api.files import read_text
+
+    return from_json(read_text(path), DesignDocument, f"design file '{path}'")
+
+
+def design_network(design: DesignDocument) -> Network:
+    """The Network of a design: rebuilt from its space and point, or read again from its source."""
+    if not design.space:
+        return resolve(design.network).network
+    import numpy as np
+
+    from cofront import space
+
+    found = space.load(design.space)
+    point = np.array(design.design.point or [-1], dtype=np.int64)
+    return found.network(found.validate(point)[0])
+
+
+def with_precision(network: Network, precision: str | None) -> Network:
+    """Every layer at `precision`; without one, layers that have no bit-widths get 8 and 8."""
+    if precision is None:
+        if all(n.weight_bits and n.in_bits for n in network.layers):
+            return network
+        if not any(n.weight_bits or n.in_bits for n in network.layers):
+            return network.uniform_bits(8, 8)
+        return network.with_bits(lambda n: (n.weight_bits or 8, n.in_bits or 8))
+    bits = parse_precision(precision)
+    return network.uniform_bits(*bits)
+
+
+def parse_precision(text: str) -> tuple[int, int]:
+    """(weight bits, activation bits) of a known precision such as "W4A8"."""
+    from cofront.space.base import PRECISIONS
+
+    key = text.strip().upper()
+    if key not in PRECISIONS:
+        if re.fullmatch(r"W\d+A\d+", key):
+            raise UsageError(f"precision {key} is not supported by any engine; known: {', '.join(PRECISIONS)}")
+        raise unknown_name("precision", text, PRECISIONS)
+    return PRECISIONS[key]
+
+
+def precision_label(network: Network) -> str:
+    """ "W4A8", or all precisions of a mixed network joined by "+"."""
+    found = {f"W{n.weight_bits}A{n.in_bits}" for n in network.layers}
+    return "+".join(sorted(found, reverse=True))

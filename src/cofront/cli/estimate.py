@@ -1,0 +1,39 @@
+"""`cofront estimate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cofront.cli import output, show
+from cofront.cli.options import Clock, Device, Json, Network, Precision, Seed, parse_clock
+
+HELP = """Cost a network on one accelerator, layer by layer, without any search.
+
+NETWORK is a published network (`cofront zoo`), an ONNX or QONNX file, or a design file of ours. The accelerator is a
+default one for the device, or the one in --config (the JSON of `fit`, `search` or `export`)."""
+EXAMPLE = """
+Example:
+  $ cofront estimate mobilenetv2 --device zu3eg --precision W8A8
+"""
+
+
+def run(
+    network: Network,
+    device: Device = "zu3eg",
+    precision: Precision = None,
+    clock: Clock = None,
+    config: Annotated[Path | None, typer.Option("--config", help="JSON with the accelerator to use.")] = None,
+    calls: Annotated[bool, typer.Option("--calls", help="Print every call and where its time goes.")] = False,
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:
+    from cofront import api
+
+    found = api.estimate(network, device=device, precision=precision, config=config, clock_hz=parse_clock(clock))
+    if json:
+        output.emit_json(found)
+    else:
+        show.estimate(found, calls)

@@ -1,0 +1,65 @@
+"""`cofront fit`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cofront.cli import output, show
+from cofront.cli.options import (
+    Budget,
+    Clock,
+    Device,
+    Json,
+    Network,
+    Precision,
+    Seed,
+    parse_budget,
+    parse_clock,
+    positive,
+)
+
+HELP = """Find the provably best accelerator for one network.
+
+NETWORK is a published network (`cofront zoo`), an ONNX or QONNX file, or a design file of ours. Exit code 1 with the
+limits printed when nothing fits."""
+EXAMPLE = """
+Example: the fastest accelerator for MobileNetV2, then the fewest DSPs that reach 100 frames per second:
+  $ cofront fit mobilenetv2 --device zu3eg --precision W4A8
+  $ cofront fit mobilenetv2 --device zu3eg --precision W4A8 --objective dsp --fps 100
+"""
+
+
+def run(
+    network: Network,
+    device: Device = "zu3eg",
+    precision: Precision = None,
+    clock: Clock = None,
+    budget: Budget = None,
+    objective: Annotated[
+        str, typer.Option("--objective", help="What to minimise: latency, energy, dsp, lut, ff or bram36.")
+    ] = "latency",
+    fps: Annotated[float | None, typer.Option("--fps", help="Frame rate to reach at least.")] = None,
+    method: Annotated[
+        str, typer.Option("--method", help="Engine: enumerate, cpsat or milp; all prove the same optimum.")
+    ] = "enumerate",
+    time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds; the bound stays valid.")] = None,
+    json: Json = False,
+    seed: Seed = 0,
+) -> int:
+    from cofront import api
+
+    found = api.fit(
+        network, device=device, precision=precision, objective=objective, fps=positive("--fps", fps),
+        budget=parse_budget(budget), clock_hz=parse_clock(clock), method=method,
+        time_limit_s=positive("--time-limit", time_limit), seed=seed,
+    )  # fmt: skip
+    if json:
+        output.emit_json(found)
+    else:
+        show.fit(found)
+    if found.status == "infeasible":
+        show.limits(found.infeasible, f"nothing fits {found.network} at {found.precision} on {found.device}")
+        return 1
+    return 0

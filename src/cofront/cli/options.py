@@ -1,0 +1,87 @@
+"""Options that verbs share, and the parsers of their values. Values are checked here, meaning in `cofront.api`."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated
+
+import typer
+
+from cofront.errors import UsageError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random; the same seed, the same result.")]
+Device = Annotated[str, typer.Option("--device", "-d", help="FPGA part, e.g. zu3eg; `cofront devices` lists them.")]
+Network = Annotated[str, typer.Argument(metavar="NETWORK", help="Name, ONNX/QONNX file or design file.")]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", "-p", help="W8A8, W4A8 or W4A4; W8A8 when neither this nor the file says."),
+]
+Clock = Annotated[
+    str | None, typer.Option("--clock", help="Clock, e.g. 250MHz or 2.5e8; the device's own when not given.")
+]
+Budget = Annotated[
+    list[str] | None,
+    typer.Option("--budget", "-b", help="Limit a resource: dsp=200, or dsp=200,lut=40000. Repeatable."),
+]
+
+
+def parse_clock(text: str | None) -> float | None:
+    """Hertz of "250MHz", "0.25 GHz" or "2.5e8"."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*([-+0-9.eE]+|nan|inf)\s*([kKmMgG]?[hH][zZ])?\s*", text)
+    try:
+        value = float(match.group(1)) if match else math.nan
+    except ValueError:
+        value = math.nan
+    if match and match.group(2):
+        value *= {"k": 1e3, "m": 1e6, "g": 1e9}.get(match.group(2)[0].lower(), 1.0)
+    elif 0 < value < 1e5:
+        raise UsageError(f"--clock {text} is in hertz; write {text}MHz for megahertz")
+    if not (math.isfinite(value) and value > 0):
+        raise UsageError(f"--clock expects a positive frequency such as 250MHz, got '{text}'")
+    return value
+
+
+def parse_pairs(option: str, texts: list[str] | None, example: str) -> dict[str, float]:
+    """{"dsp": 200.0} of ["dsp=200"] or ["dsp=200,lut=400"]; a name given twice is refused."""
+    out: dict[str, float] = {}
+    for item in (part.strip() for text in texts or [] for part in text.split(",")):
+        name, equals, raw = item.partition("=")
+        name = name.strip()
+        try:
+            value = float(raw)
+        except ValueError:
+            value = math.nan
+        if not (name and equals and math.isfinite(value)):
+            raise UsageError(f"{option} expects NAME=NUMBER such as {example}, got '{item}'")
+        if name in out:
+            raise UsageError(f"{option} gives '{name}' twice: {out[name]:g} and {value:g}")
+        out[name] = value
+    return out
+
+
+def parse_budget(texts: list[str] | None) -> dict[str, int] | None:
+    """Resource limits as whole numbers of at least 1."""
+    pairs = parse_pairs("--budget", texts, "dsp=200")
+    for name, value in pairs.items():
+        if value < 1 or value != int(value):
+            raise UsageError(f"--budget {name} must be a whole number of at least 1, got {value:g}")
+    return {name: int(value) for name, value in pairs.items()} or None
+
+
+def positive(option: str, value: float | None) -> float | None:
+    """The value, or a UsageError when it is not a positive finite number."""
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise UsageError(f"{option} must be a positive number, got {value:g}")
+    return value
+
+
+def fraction(option: str, value: float | None) -> float | None:
+    """An accuracy as a fraction."""
+    if value is not None and not 0 < value <= 1:
+        hint = f"; write {value / 100:g} for {value:g} %" if 1 < value <= 100 else ""
+        raise UsageError(f"{option} is a fraction between 0 and 1, got {value:g}{hint}")
+    return value

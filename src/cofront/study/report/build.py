@@ -1,0 +1,213 @@
+"""Builds the report: collects what the study holds about its newest search and fills the page with it."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from cofront import __version__
+from cofront.errors import MissingDependencyError, StudyError
+from cofront.study.documents import ReportDocument, SearchDocument, clean, read_document
+from cofront.study.provenance import write_atomic
+from cofront.study.store import RunRecord, Study
+
+#: Kernels in the order of the pipeline; others follow alphabetically.
+KERNEL_ORDER = ("conv", "dw", "pw")
+
+
+def write_report(study: Study, path: Path, run_id: int | None = None) -> ReportDocument:
+    """Writes the report of the study's newest search (or of run `run_id`) to `path`."""
+    data = report_data(study, run_id)
+    write_atomic(path, _page(data))
+    return ReportDocument(study=str(study.path), report=str(path), runs=len(data["runs"]), designs=len(data["designs"]))
+
+
+def _page(data: dict[str, Any]) -> str:
+    try:
+        from plotly.offline import get_plotlyjs
+    except ModuleNotFoundError:
+        raise MissingDependencyError("the report needs the package 'plotly': pip install plotly") from None
+
+    here = files("cofront.study.report")
+    text = {name: (here / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")}
+    # "</script>" and "<!--" inside the data would end the element that holds it
+    payload = json.dumps(clean(data), separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace(
+        "<", "\\u003c"
+    )
+    parts = {
+        "title": _escape(str(data["title"])), "style": text["page.css"], "data": payload, "script": text["page.js"],
+        "plotly": get_plotlyjs(),
+    }  # fmt: skip
+    out: list[str] = []
+    for i, piece in enumerate(text["page.html"].split("{{")):
+        if i:
+            name, piece = piece.split("}}", 1)
+            out.append(parts[name])
+        out.append(piece)
+    return "".join(out)
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def report_data(study: Study, run_id: int | None = None) -> dict[str, Any]:
+    """Everything the page shows, as plain JSON values."""
+    runs = study.runs()
+    run = _pick(study, runs, run_id)
+    assert run.result is not None
+    search = read_document(run.result, SearchDocument, f"run {run.id} of study '{study.path}'")
+    costs = {_key(i): result for i, result in study.evaluations(run.id) if "config" in i}
+    designs = [_design(d, costs) for d in json_front(search)]
+    kernels = {k for d in designs for c in d["calls"] for k in c["kernels"]}
+    return {
+        "title": f"{search.space} on {search.device}",
+        "cofront": __version__,
+        "statement": statement(search),
+        "front_note": front_note(search),
+        "search": {
+            "designs": str(search.designs), "gap": search.gap, "solve_s": search.solve_s, "method": search.method,
+            "clock_hz": search.clock_hz,
+            "bound": [{"latency_s": b.latency_s, "accuracy": b.accuracy} for b in search.bound],
+        },
+        "designs": designs,
+        "chosen": search.chosen,
+        "knee": search.knee,
+        "budget": search.budget,
+        "kernels": sorted(kernels, key=lambda k: (KERNEL_ORDER.index(k) if k in KERNEL_ORDER else 9, k)),
+        "others": _others(study, runs, run, search),
+        "history": _history(study, run),
+        "cover": [_cover(c) for c in search.cover],
+        "provenance": _provenance(run, search),
+        "runs": [{"id": r.id, "started": _minute(r.started), "status": r.status, "command": r.command} for r in runs],
+    }  # fmt: skip
+
+
+def _pick(study: Study, runs: list[RunRecord], run_id: int | None) -> RunRecord:
+    searches = [r for r in runs if r.verb == "search" and r.result is not None and r.result.get("front")]
+    if run_id is not None:
+        searches = [r for r in searches if r.id == run_id]
+    if not searches:
+        what = "no search with a front" if run_id is None else f"no search with a front as run {run_id}"
+        raise StudyError(f"study '{study.path}' has {what} yet; run `cofront search --study {study.path}` first")
+    # a certified front is what the report is about; a heuristic's is shown beside it
+    certified = [r for r in searches if r.result is not None and r.result.get("gap") is not None]
+    return (certified or searches)[-1]
+
+
+def json_front(search: SearchDocument) -> list[dict[str, Any]]:
+    import msgspec
+
+    out = msgspec.to_builtins(search.front)
+    assert isinstance(out, list)
+    return out
+
+
+def _key(inputs: dict[str, Any]) -> str:
+    return json.dumps([inputs.get("point"), inputs["config"]], sort_keys=True)
+
+
+def _design(design: dict[str, Any], costs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    cost = costs.get(_key(design), {})
+    bits = [str(v) for v in design["choices"].values() if isinstance(v, str) and v[:1] == "W" and "A" in v]
+    tally = {b: bits.count(b) for b in sorted(set(bits), reverse=True)}
+    keep = ("accuracy", "latency_s", "fps", "cycles", "resources", "config", "choices", "energy_j", "macs", "params")
+    return {k: design[k] for k in keep} | {
+        "calls": cost.get("calls", []),
+        "roof": cost.get("roof"),
+        "bits": ", ".join(f"{n} × {b}" for b, n in tally.items()),
+    }
+
+
+def statement(search: SearchDocument) -> str:
+    """One sentence on what was proven."""
+    covered = f"{float(search.designs):.1e}".replace("e+", "e") if search.designs >= 10**7 else f"{search.designs:,}"
+    if search.gap is None:
+        return f"A heuristic search ({search.method}) over {covered} designs: nothing is proven about what it missed."
+    if search.gap == 0:
+        return (
+            f"Proven exact: of the {covered} designs of this space, none is both as fast as and more accurate than a "
+            "design of this front, by the accuracy and cost models used."
+        )
+    return (
+        f"Certified: of the {covered} designs of this space, none exceeds this front's accuracy at any latency by "
+        f"more than {100 * search.gap:.3f} points, by the accuracy and cost models used."
+    )
+
+
+def front_note(search: SearchDocument) -> str:
+    """Where the accuracies come from and how to use the chart."""
+    source = f"Accuracy: {search.accuracy_note}. " if search.accuracy_note else ""
+    return (
+        f"{source}Click a point, or use the arrow keys, to see a design. The shaded region is proven to be empty."
+        if search.gap is not None
+        else f"{source}Click a point, or use the arrow keys, to see a design."
+    )
+
+
+def _others(study: Study, runs: list[RunRecord], main: RunRecord, search: SearchDocument) -> list[dict[str, Any]]:
+    """Fronts of other searches of the same space and device in this study, the newest of each method."""
+    found: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        if run.id == main.id or run.verb != "search" or not run.result or not run.result.get("front"):
+            continue
+        other = read_document(run.result, SearchDocument, f"run {run.id} of study '{study.path}'")
+        if (other.space, other.device) == (search.space, search.device) and other.method != search.method:
+            points = [[d.latency_s, d.accuracy] for d in other.front if d.accuracy is not None]
+            found[other.method] = {"label": f"{other.method} (run {run.id})", "points": points}
+    return list(found.values())[-3:]
+
+
+def _history(study: Study, run: RunRecord) -> list[list[float]]:
+    """(seconds, gap) of the progress events."""
+    events = [data for _, data in study.events(run.id, "progress")]
+    return [[e["elapsed_s"], e["gap"]] for e in events if e.get("gap") is not None and "elapsed_s" in e]
+
+
+def _cover(entry: dict[str, Any]) -> dict[str, Any]:
+    config = entry.get("config")
+    text = "" if config is None else describe_config(config)
+    return {
+        "accelerators": entry.get("accelerators"), "max_loss": entry.get("max_loss"), "covered": entry.get("covered"),
+        "config": text,
+    }  # fmt: skip
+
+
+def describe_config(config: dict[str, Any]) -> str:
+    """One line: engine, then each kernel with its parameters."""
+    parts = []
+    for name, value in config.items():
+        if isinstance(value, dict):
+            parts.append(f"{name} ({', '.join(f'{k} {v}' for k, v in value.items())})")
+        else:
+            parts.append(str(value) if name == "engine" else f"{name} {value}")
+    return " · ".join(parts)
+
+
+def _provenance(run: RunRecord, search: SearchDocument) -> list[list[Any]]:
+    took = ""
+    if run.finished is not None:
+        elapsed = datetime.fromisoformat(run.finished) - datetime.fromisoformat(run.started)
+        took = f", took {elapsed.total_seconds():.1f} s"
+    rows: list[list[Any]] = [
+        ["command", run.command, True],
+        ["run", f"{run.id}, {run.status}, started {_minute(run.started)}{took}"],
+        ["seed", str(run.seed)],
+        ["certified gap", "none (heuristic)" if search.gap is None else f"{search.gap:.6f} (fraction of 1)"],
+        ["designs covered", f"{search.designs:,}"],
+        ["limits", ", ".join(f"{k} ≤ {v:,}" for k, v in search.budget.items())],
+        ["clock", f"{search.clock_hz / 1e6:g} MHz"],
+        ["accuracy", search.accuracy_source or "–"],
+        ["versions", ", ".join(f"{k} {v}" for k, v in run.versions.items())],
+        ["hash of the inputs", run.inputs_hash, True],
+    ]
+    rows += [[f"hash of {k.removesuffix('_hash')}", str(v), True] for k, v in run.inputs.items() if k.endswith("_hash")]
+    rows += [["left out", text] for text in search.left_out]
+    return rows
+
+
+def _minute(stamp: str) -> str:
+    return stamp[:16].replace("T", " ") + " UTC"

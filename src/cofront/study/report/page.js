@@ -1,0 +1,307 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const designs = data.designs, search = data.search, kernels = data.kernels;
+  const byId = (id) => document.getElementById(id);
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const state = { selected: data.chosen ?? data.knee ?? 0, axis: "latency", theme: null };
+
+  // ---- words and numbers -------------------------------------------------------------------------------------------
+  const fixed = (v, n) => v.toLocaleString("en", { maximumFractionDigits: n, minimumFractionDigits: n });
+  const sig = (v, n = 3) => (v === 0 ? "0" : Number(v.toPrecision(n)).toLocaleString("en", { maximumFractionDigits: 9 }));
+  const integer = (v) => Number(v).toLocaleString("en", { maximumFractionDigits: 0 });
+  const percent = (v, n = 2) => (v == null ? "–" : fixed(100 * v, n) + " %");
+  const seconds = (v) => v == null ? "–" : v >= 1 ? sig(v) + " s" : v >= 1e-3 ? sig(v * 1e3) + " ms" : sig(v * 1e6) + " µs";
+  const metric = (v) => v == null ? "–" : v >= 1e9 ? sig(v / 1e9) + " G" : v >= 1e6 ? sig(v / 1e6) + " M" : v >= 1e3 ? sig(v / 1e3) + " k" : sig(v);
+  const superscript = (n) => String(n).replace(/[-\d]/g, (c) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[c] ?? "⁻");
+  const huge = (text) => text.length <= 7 ? integer(text) : `${(Number(text.slice(0, 4)) / 1000).toFixed(1)} × 10${superscript(text.length - 1)}`;
+  const resourceNames = { dsp: "DSP", lut: "LUT", ff: "FF", bram36: "BRAM36", uram: "URAM" };
+  const make = (tag, attributes = {}, ...children) => {
+    const node = document.createElement(tag);
+    for (const [k, v] of Object.entries(attributes)) k === "class" ? (node.className = v) : node.setAttribute(k, v);
+    for (const c of children) node.append(c);
+    return node;
+  };
+  const table = (columns, rows) => {
+    const head = make("tr");
+    for (const c of columns) head.append(make("th", { scope: "col", class: c.n ? "n" : "" }, c.title));
+    const body = make("tbody");
+    for (const row of rows) {
+      const tr = make("tr");
+      row.forEach((cell, i) => tr.append(make("td", { class: columns[i].n ? "n" : columns[i].wrap ? "wrap" : "" }, cell ?? "–")));
+      body.append(tr);
+    }
+    return make("table", {}, make("thead", {}, head), body);
+  };
+  const tiles = (node, items) => {
+    node.replaceChildren(...items.filter(Boolean).map(([name, value, sub]) => {
+      const dd = make("dd", {}, value);
+      if (sub) dd.append(make("small", {}, sub));
+      return make("div", {}, make("dl", { style: "margin:0" }, make("dt", {}, name), dd));
+    }));
+  };
+
+  // ---- charts ------------------------------------------------------------------------------------------------------
+  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
+    toImageButtonOptions: { format: "svg", filename: "cofront" } };
+  const layout = (extra) => {
+    const axis = { gridcolor: css("--grid"), linecolor: css("--line"), zerolinecolor: css("--line"), ticks: "outside",
+      tickcolor: css("--line"), automargin: true };
+    return { ...extra, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: css("--ink") },
+      hoverlabel: { bgcolor: css("--card"), bordercolor: css("--line"), font: { color: css("--ink"), size: 13 }, align: "left" },
+      margin: { l: 60, r: 16, t: 12, b: 48, ...(extra.margin ?? {}) },
+      xaxis: { ...axis, ...extra.xaxis }, yaxis: { ...axis, ...extra.yaxis } };
+  };
+  const palette = () => state.theme === "dark"
+    ? { conv: "#e69f00", dw: "#56b4e9", pw: "#3fc79a", memory: "#e48cc0", overhead: "#98a3b3" }
+    : { conv: "#c98600", dw: "#0072b2", pw: "#009e73", memory: "#b5558c", overhead: "#7a8594" };
+  const patterns = { conv: "", dw: "/", pw: "\\", memory: ".", overhead: "x" };
+  const colour = (kind) => palette()[kind] ?? "#888888";
+  // latency axes of one to two decades: ticks at 1, 2, 5 so that the labels never crowd
+  const logTicks = (lo, hi) => {
+    const out = [];
+    for (let e = Math.floor(Math.log10(lo)) - 1; e <= Math.ceil(Math.log10(hi)); e++)
+      for (const m of hi / lo < 8 ? [1, 1.5, 2, 3, 4, 5, 6, 8] : [1, 2, 5]) { const v = m * 10 ** e; if (v >= lo * 0.999 && v <= hi * 1.001) out.push(v); }
+    return out;
+  };
+  const x = (latency) => (state.axis === "fps" ? 1 / latency : latency * 1e3);
+  const describe = (d) => {
+    const used = Object.entries(d.resources).map(([k, v]) => `${resourceNames[k] ?? k} ${integer(v)}`).join(" · ");
+    return `<b>${percent(d.accuracy)}</b> at <b>${seconds(d.latency_s)}</b> (${integer(d.fps)} fps)<br>${used}<br>` +
+      `${escape(d.config.engine ?? "")} ${d.bits ? "· " + escape(d.bits) : ""}`;
+  };
+  const escape = (text) => String(text).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
+
+  function drawFront() {
+    if (!designs.length) return;
+    const xs = designs.map((d) => x(d.latency_s)), ys = designs.map((d) => 100 * d.accuracy);
+    const slow = designs.at(-1).latency_s, fast = designs[0].latency_s;
+    const room = Math.max((slow / fast) ** 0.06, 1.04);
+    const ends = [fast / room, slow * room].map(x);
+    const span = Math.max(ys.at(-1) - ys[0], 0.5);
+    const range = [ys[0] - 0.06 * span, Math.max(ys.at(-1), ...(search.bound ?? []).map((b) => 100 * b.accuracy)) + 0.1 * span];
+    const traces = [];
+    // everything above the certified bound: proven to be empty
+    const steps = search.bound?.length ? search.bound.map((b) => [b.latency_s, 100 * b.accuracy]) : designs.map((d) => [d.latency_s, 100 * d.accuracy]);
+    if (search.gap != null) {
+      const bx = [], by = [];
+      let level = range[0];
+      for (const [l, a] of [...steps, [slow * room, null]]) { bx.push(x(l)); by.push(level); if (a != null) { level = a; bx.push(x(l)); by.push(level); } }
+      bx.unshift(ends[0]); by.unshift(range[0]);
+      traces.push({ x: [...bx, ends[1], ends[0]], y: [...by, range[1], range[1]], fill: "toself", fillcolor: css("--shade"),
+        line: { width: 0 }, mode: "lines", hoverinfo: "skip", name: "proven: no design here" });
+      if (search.gap > 0) traces.push({ x: bx, y: by, mode: "lines", line: { color: css("--warn"), width: 1.5, dash: "dash" },
+        hoverinfo: "skip", name: `certified bound (at most ${fixed(100 * search.gap, 3)} points away)` });
+    }
+    const others = ["#cc79a7", "#e69f00", "#009e73"];
+    data.others.forEach((o, i) => traces.push({ x: o.points.map((p) => x(p[0])), y: o.points.map((p) => 100 * p[1]), mode: "lines+markers",
+      line: { color: others[i % 3], width: 1.5, dash: "dot", shape: state.axis === "fps" ? "vh" : "hv" }, marker: { size: 5, symbol: ["square", "triangle-up", "diamond"][i % 3] },
+      name: o.label, hovertemplate: "%{y:.2f} %<extra>" + escape(o.label) + "</extra>" }));
+    traces.push({ x: xs, y: ys, mode: "lines", line: { color: css("--accent"), width: 1.5, shape: "hv" }, hoverinfo: "skip", showlegend: false });
+    traces.push({ x: xs, y: ys, mode: "markers", name: "designs of the front", customdata: designs.map((_, i) => i), text: designs.map(describe),
+      hovertemplate: "%{text}<extra></extra>",
+      marker: { color: css("--accent"), size: designs.length > 300 ? 5 : 7, line: { color: css("--card"), width: 0.6 } } });
+    const s = designs[state.selected];
+    traces.push({ x: [x(s.latency_s)], y: [100 * s.accuracy], mode: "markers", name: "selected", hoverinfo: "skip",
+      marker: { color: css("--chosen"), size: 15, symbol: "diamond", line: { color: css("--card"), width: 2 } } });
+    const ticks = logTicks(Math.min(...ends), Math.max(...ends));
+    Plotly.react("front", traces, layout({
+      xaxis: { type: "log", range: ends.map(Math.log10).sort((a, b) => a - b), tickvals: ticks, ticktext: ticks.map((t) => sig(t)),
+        title: { text: state.axis === "fps" ? "frames per second" : "latency of one image (ms)" } },
+      yaxis: { range, title: { text: search.accuracy_label ?? "predicted accuracy (%)" } },
+      legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, hovermode: "closest", margin: { t: 34 } }), config);
+  }
+
+  function drawTime(d) {
+    const total = d.calls.reduce((a, c) => a + c.cycles, 0) || 1;
+    byId("time-note").textContent = `${d.calls.length} calls, ${integer(d.calls.reduce((a, c) => a + c.cycles, 0))} cycles at ${sig(search.clock_hz / 1e6)} MHz. ` +
+      "Each bar is coloured by what limits the call; the marks are the busy time of each kernel.";
+    const us = (c) => (c / search.clock_hz) * 1e6;
+    const names = d.calls.map((c) => c.name);
+    const traces = Object.keys(patterns).flatMap((kind) => {
+      const rows = d.calls.filter((c) => c.bound_by === kind);
+      return rows.length ? [{ type: "bar", orientation: "h", name: kind, x: rows.map((c) => us(c.cycles)), y: rows.map((c) => c.name),
+        marker: { color: colour(kind), pattern: { shape: patterns[kind], size: 6, solidity: 0.3 } },
+        customdata: rows.map((c) => [percent(c.cycles / total, 1), c.mode, integer(c.cycles)]),
+        hovertemplate: "<b>%{y}</b><br>%{x:.3~g} µs, %{customdata[0]}<br>%{customdata[2]} cycles, %{customdata[1]}<extra>limited by " + kind + "</extra>" }] : [];
+    });
+    const symbols = ["line-ns", "x-thin", "cross-thin"];
+    kernels.forEach((k, i) => {
+      const rows = d.calls.filter((c) => c.kernels[k] > 0);
+      if (rows.length) traces.push({ type: "scatter", mode: "markers", name: `${k} busy`, x: rows.map((c) => us(c.kernels[k])), y: rows.map((c) => c.name),
+        marker: { symbol: symbols[i % 3], size: 8, color: css("--ink"), line: { width: 1.6, color: css("--ink") } },
+        hovertemplate: `%{y}: ${escape(k)} busy %{x:.3~g} µs<extra></extra>` });
+    });
+    byId("time").style.height = `${Math.max(260, 110 + 24 * names.length)}px`;
+    Plotly.react("time", traces, layout({ barmode: "overlay", bargap: 0.28, xaxis: { title: { text: "µs" }, rangemode: "tozero" },
+      yaxis: { autorange: "reversed", categoryorder: "array", categoryarray: names, tickvals: names, ticktext: names, ticks: "" },
+      legend: { orientation: "h", y: -0.16 * (380 / Math.max(260, 110 + 24 * names.length)), yanchor: "top", x: 0 }, margin: { l: 8, b: 40 } }), config);
+    Plotly.Plots.resize("time");
+  }
+
+  function drawRoof(d) {
+    const roof = d.roof, calls = d.calls.filter((c) => c.macs > 0 && c.dram_bytes > 0 && c.cycles > 0);
+    byId("roof").hidden = !roof || !calls.length;
+    if (!roof || !calls.length) { byId("roof-note").textContent = "Not recorded for this design."; return; }
+    const speed = (c) => (c.macs * search.clock_hz) / c.cycles / 1e9, intensity = (c) => c.macs / c.dram_bytes;
+    const peak = roof.peak_macs_per_s / 1e9, band = roof.bandwidth_bytes_per_s / 1e9, ridge = peak / band;
+    const all = calls.map(intensity), speeds = calls.map(speed);
+    const lo = Math.min(...all, ridge) / 1.6, hi = Math.max(...all, ridge) * 2.2;
+    const total = calls.reduce((a, c) => a + c.cycles, 0);
+    byId("roof-note").textContent = `Peak ${sig(peak)} GMAC/s, memory ${sig(band)} GB/s; the ridge is at ${sig(ridge)} MAC/byte. A larger circle takes more of the time.`;
+    const traces = [{ x: [lo, ridge, hi], y: [lo * band, peak, peak], mode: "lines", line: { color: css("--soft"), width: 2 }, name: "roof", hoverinfo: "skip" }];
+    for (const kind of Object.keys(patterns)) {
+      const rows = calls.filter((c) => c.bound_by === kind);
+      if (rows.length) traces.push({ x: rows.map(intensity), y: rows.map(speed), mode: "markers", name: kind, text: rows.map((c) => escape(c.name)),
+        marker: { color: colour(kind), opacity: 0.85, size: rows.map((c) => 7 + 30 * Math.sqrt(c.cycles / total)), line: { color: css("--card"), width: 1 },
+          symbol: { conv: "square", dw: "circle", pw: "diamond", memory: "triangle-up", overhead: "x" }[kind] },
+        hovertemplate: "<b>%{text}</b><br>%{y:.3~g} GMAC/s at %{x:.3~g} MAC/byte<extra>limited by " + kind + "</extra>" });
+    }
+    const macs = calls.reduce((a, c) => a + c.macs, 0), bytes = calls.reduce((a, c) => a + c.dram_bytes, 0);
+    traces.push({ x: [macs / bytes], y: [(macs * search.clock_hz) / total / 1e9], mode: "markers", name: "whole network",
+      marker: { symbol: "star", size: 15, color: css("--chosen"), line: { color: css("--card"), width: 1 } },
+      hovertemplate: "<b>whole network</b><br>%{y:.3~g} GMAC/s<extra></extra>" });
+    const floor = Math.min(...speeds, lo * band) / 1.8, top = peak * 1.9;
+    const xt = logTicks(lo, hi).filter((t) => hi / lo < 60 || /^[1]/.test(String(t).replace(/[0.]/g, "")) || /^5/.test(String(t).replace(/[0.]/g, "")));
+    const yt = logTicks(floor, top).filter((t) => top / floor < 60 || /^1/.test(String(t).replace(/[0.]/g, "")));
+    Plotly.react("roof", traces, layout({
+      xaxis: { type: "log", range: [Math.log10(lo), Math.log10(hi)], tickvals: xt, ticktext: xt.map((t) => sig(t)), title: { text: "MAC per byte of external memory" } },
+      yaxis: { type: "log", range: [Math.log10(floor), Math.log10(top)], tickvals: yt, ticktext: yt.map((t) => sig(t)), title: { text: "GMAC/s" } },
+      legend: { orientation: "h", y: -0.24, yanchor: "top", x: 0 }, margin: { b: 40 } }), config);
+  }
+
+  function drawHistory() {
+    const h = data.history;
+    byId("history-card").hidden = h.length < 2;
+    if (h.length < 2) return;
+    Plotly.react("history", [{ x: h.map((p) => p[0]), y: h.map((p) => 100 * p[1]), mode: "lines+markers", line: { color: css("--accent"), shape: "hv" }, name: "gap" }],
+      layout({ xaxis: { title: { text: "seconds" }, rangemode: "tozero" }, yaxis: { title: { text: "certified gap (points)" }, rangemode: "tozero" } }), config);
+  }
+
+  // ---- the selected design -----------------------------------------------------------------------------------------
+  function showDesign() {
+    const d = designs[state.selected];
+    const mark = state.selected === data.chosen ? " — the one asked for" : state.selected === data.knee ? " — the knee" : "";
+    byId("design-title").textContent = `Design ${state.selected + 1} of ${designs.length}${mark}`;
+    byId("announce").textContent = `Design ${state.selected + 1}: ${percent(d.accuracy)} at ${seconds(d.latency_s)}`;
+    byId("previous").disabled = state.selected === 0;
+    byId("next").disabled = state.selected === designs.length - 1;
+    tiles(byId("figures"), [
+      ["accuracy", percent(d.accuracy), search.accuracy_kind ?? "predicted"], ["latency", seconds(d.latency_s), `${integer(d.cycles)} cycles`],
+      ["frames per second", integer(d.fps)], d.macs != null && ["multiply-accumulates", metric(d.macs)],
+      d.params != null && ["parameters", metric(d.params)], d.energy_j != null && ["energy of one image", sig(d.energy_j * 1e3) + " mJ", "modelled"]]);
+    byId("network").replaceChildren(networkTable(d.choices));
+    const config = Object.entries(d.config).map(([k, v]) => [k, v !== null && typeof v === "object" ? Object.entries(v).map(([n, w]) => `${n} ${w}`).join(" · ") : String(v)]);
+    byId("accelerator").replaceChildren(table([{ title: "part" }, { title: "configuration", wrap: true }], config));
+    byId("resources").replaceChildren(...Object.entries(d.resources).map(([k, used]) => gauge(k, used, data.budget[k])));
+    byId("calls").replaceChildren(table(
+      [{ title: "call" }, { title: "layers", wrap: true }, { title: "bits" }, { title: "runs" }, { title: "limited by" }, { title: "MAC", n: true }, { title: "bytes", n: true },
+        { title: "cycles", n: true }, { title: "time", n: true }, { title: "share", n: true }, ...kernels.map((k) => ({ title: `${k} busy`, n: true }))],
+      d.calls.map((c) => [c.name, (c.layers ?? []).join(", "), c.precision, c.mode, c.bound_by, metric(c.macs), metric(c.dram_bytes), integer(c.cycles), seconds(c.cycles / search.clock_hz),
+        percent(c.cycles / d.cycles, 1), ...kernels.map((k) => (c.kernels[k] ? percent(c.kernels[k] / c.cycles, 0) : "–"))])));
+    drawTime(d); drawRoof(d);
+  }
+
+  // choices named like b3_op and b3_bits become one row per block
+  function networkTable(choices) {
+    const plain = [], groups = new Map(), columns = [];
+    for (const [name, value] of Object.entries(choices)) {
+      const match = /^([a-z]+\d+)_(\w+)$/.exec(name);
+      if (!match) { plain.push([name, String(value)]); continue; }
+      if (!groups.has(match[1])) groups.set(match[1], {});
+      groups.get(match[1])[match[2]] = String(value);
+      if (!columns.includes(match[2])) columns.push(match[2]);
+    }
+    const box = make("div");
+    if (plain.length) box.append(table([{ title: "choice" }, { title: "value" }], plain));
+    if (groups.size) box.append(table([{ title: "part" }, ...columns.map((c) => ({ title: c }))], [...groups].map(([name, row]) => [name, ...columns.map((c) => row[c] ?? "")])));
+    if (!plain.length && !groups.size) box.append("–");
+    return box;
+  }
+
+  function gauge(name, used, limit) {
+    const share = limit ? used / limit : 0;
+    const track = make("div", { class: "track", role: "meter", "aria-label": name, "aria-valuemin": 0, "aria-valuemax": limit ?? used, "aria-valuenow": used },
+      make("div", { class: share > 0.995 ? "fill full" : "fill", style: `width:${Math.min(100, 100 * share)}%` }));
+    const value = make("div", { class: "value" }, `${integer(used)} `);
+    if (limit) value.append(make("small", {}, `of ${integer(limit)} (${percent(share, 0)})`));
+    return make("div", { class: "gauge" }, make("div", {}, resourceNames[name] ?? name), track, value);
+  }
+
+  function select(i, scroll = false) {
+    if (i < 0 || i >= designs.length) return;
+    state.selected = i;
+    history.replaceState(null, "", `#design-${i + 1}`);
+    document.querySelectorAll('#list tr[aria-selected="true"]').forEach((r) => r.setAttribute("aria-selected", "false"));
+    const row = byId(`row-${i}`);
+    row?.setAttribute("aria-selected", "true");
+    drawFront(); showDesign();
+    if (scroll) byId("design").scrollIntoView();
+  }
+
+  // ---- what does not change ----------------------------------------------------------------------------------------
+  function showSummary() {
+    byId("version").textContent = data.cofront;
+    byId("statement").textContent = data.statement;
+    byId("front-note").textContent = data.front_note;
+    tiles(byId("tiles"), [
+      ["designs covered", huge(search.designs), "network × precision × accelerator"],
+      ["certified gap", search.gap == null ? "none" : search.gap === 0 ? "0" : fixed(100 * search.gap, 3) + " points", search.gap === 0 ? "the front is exact" : search.gap == null ? "heuristic: nothing is proven" : "at any latency"],
+      ["designs on the front", integer(designs.length)],
+      ["solved in", seconds(search.solve_s), search.method],
+      designs.length && ["fastest", `${integer(designs[0].fps)} fps`, percent(designs[0].accuracy)],
+      designs.length && ["most accurate", percent(designs.at(-1).accuracy), `${integer(designs.at(-1).fps)} fps`]]);
+    const names = [...new Set(designs.flatMap((d) => Object.keys(d.resources)))];
+    const list = byId("list");
+    list.append(make("thead", {}, make("tr", {}, ...["#", "accuracy", "latency", "fps", ...names.map((n) => resourceNames[n] ?? n), "engine", "bits"].map((t, i) => make("th", { scope: "col", class: i > 0 && i < 4 + names.length ? "n" : "" }, t)))));
+    const body = make("tbody");
+    designs.forEach((d, i) => {
+      const button = make("button", { type: "button", "aria-label": `Select design ${i + 1}` }, String(i + 1));
+      const tr = make("tr", { id: `row-${i}`, "aria-selected": "false" }, make("td", {}, button),
+        ...[percent(d.accuracy), seconds(d.latency_s), integer(d.fps), ...names.map((n) => integer(d.resources[n] ?? 0))].map((t) => make("td", { class: "n" }, t)),
+        make("td", {}, String(d.config.engine ?? "–")), make("td", {}, d.bits ?? "–"));
+      tr.addEventListener("click", () => select(i, true));
+      body.append(tr);
+    });
+    list.append(body);
+    byId("provenance").replaceChildren(table([{ title: "" }, { title: "", wrap: true }], data.provenance.map(([k, v, code]) => [k, code ? make("code", {}, v) : v])));
+    byId("runs").replaceChildren(table([{ title: "run", n: true }, { title: "started" }, { title: "status" }, { title: "command", wrap: true }],
+      data.runs.map((r) => [String(r.id), r.started, r.status, make("code", {}, r.command)])));
+    if (data.cover.length) {
+      byId("cover-card").hidden = false;
+      byId("cover").replaceChildren(table([{ title: "bitstreams", n: true }, { title: "largest loss", n: true }, { title: "designs within tolerance", n: true }, { title: "added" , wrap: true }],
+        data.cover.map((c) => [String(c.accelerators), percent(c.max_loss, 3), c.covered == null ? "–" : percent(c.covered, 1), c.config ?? ""])));
+    }
+  }
+
+  function theme(name) {
+    state.theme = name;
+    document.documentElement.dataset.theme = name;
+  }
+
+  theme(/theme=dark/.test(location.search) || (!/theme=light/.test(location.search) && matchMedia("(prefers-color-scheme: dark)").matches) ? "dark" : "light");
+  showSummary();
+  if (!designs.length) { byId("design").hidden = byId("designs").hidden = true; byId("front").hidden = true; return; }
+  const asked = /^#design-(\d+)$/.exec(location.hash);
+  select(asked && Number(asked[1]) <= designs.length ? Number(asked[1]) - 1 : state.selected);
+  if (!asked) history.replaceState(null, "", location.pathname + location.search);
+  drawHistory();
+  byId("front").on("plotly_click", (event) => { const p = event.points.find((q) => q.customdata !== undefined && typeof q.customdata === "number"); if (p) select(p.customdata); });
+  byId("front").addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10 }[event.key];
+    if (step === undefined) return;
+    event.preventDefault();
+    const direction = state.axis === "fps" ? -step : step;
+    select(Math.min(designs.length - 1, Math.max(0, state.selected + direction)));
+  });
+  byId("previous").addEventListener("click", () => select(state.selected - 1));
+  byId("next").addEventListener("click", () => select(state.selected + 1));
+  for (const name of ["latency", "fps"]) byId(`axis-${name}`).addEventListener("click", () => {
+    state.axis = name;
+    byId("axis-latency").setAttribute("aria-pressed", String(name === "latency"));
+    byId("axis-fps").setAttribute("aria-pressed", String(name === "fps"));
+    drawFront();
+  });
+  byId("theme").addEventListener("click", () => { theme(state.theme === "dark" ? "light" : "dark"); select(state.selected); drawHistory(); });
+})();
