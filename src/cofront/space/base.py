@@ -50,6 +50,8 @@ class Space(ABC):
     #: What accuracy refers to, e.g. "cifar10"; and the number of classes.
     task: str = ""
     input_shape: tuple[int, int, int]
+    #: Blocks outside the repeated part that have a precision of their own, e.g. ("stem", "head").
+    ends: tuple[str, ...] = ()
 
     @property
     @abstractmethod
@@ -66,7 +68,10 @@ class Space(ABC):
 
     @abstractmethod
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the features of the additive accuracy model, (f,); an interaction joins its parts with "*"."""
+        """Names of the features of the additive accuracy model, (f,).
+
+        An interaction joins its parts with "*"; a precision other than W8A8 is named "<block>.bits=<precision>".
+        """
 
     @abstractmethod
     def features(self, points: Points) -> NDArray[np.float64]:
@@ -75,6 +80,10 @@ class Space(ABC):
     @abstractmethod
     def layered(self, precisions: Precisions | None = None) -> Layered:
         """The space as a Trellis, restricted to `precisions` (names such as "W8A8") where it has them."""
+
+    @abstractmethod
+    def precisions_of(self, points: Points) -> dict[str, tuple[str, ...]]:
+        """Block -> precisions that it has in at least one of the points, for the blocks that have a choice."""
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:

@@ -208,6 +208,11 @@ class TrellisSpace(Space):
             np.add.at(out, (np.repeat(rows, count), numbers[np.repeat(first, count) + within]), 1.0)
         return out
 
+    def precisions_of(self, points: Points) -> dict[str, tuple[str, ...]]:
+        taken = np.unique(self.declaration.walk(self.validate(points)))
+        used = [(e.block, e.precision) for e in (self.declaration.edges[i] for i in taken if i >= 0)]
+        return {b: tuple(p for p in offer if (b, p) in used) for b, offer in self._offered.items()}
+
     def layered(self, precisions: Precisions | None = None) -> Layered:
         allowed = self._allowed(precisions)
         edges = self.declaration.edges
@@ -230,12 +235,18 @@ class TrellisSpace(Space):
         )
         return Layered(trellis, tuple(self._fragment(k) for k in keys), edge_fragment)
 
-    def _allowed(self, precisions: Precisions | None) -> dict[str, tuple[str, ...]]:
+    @cached_property
+    def _offered(self) -> dict[str, tuple[str, ...]]:
         """Block label -> precisions it may have, for the blocks that have a choice."""
-        offered: dict[str, tuple[str, ...]] = {}
+        offered: dict[str, dict[str, None]] = defaultdict(dict)
         for e in self.declaration.edges:
-            if e.block and e.precision and e.precision not in offered.get(e.block, ()):
-                offered[e.block] = (*offered.get(e.block, ()), e.precision)
+            if e.block and e.precision:
+                offered[e.block][e.precision] = None
+        return {block: tuple(names) for block, names in offered.items()}
+
+    def _allowed(self, precisions: Precisions | None) -> dict[str, tuple[str, ...]]:
+        """The same after a restriction."""
+        offered = self._offered
         wanted = precisions if isinstance(precisions, Mapping) else {"*": precisions} if precisions is not None else {}
         for block, names in wanted.items():
             if block != "*" and block not in offered:

@@ -61,6 +61,7 @@ class OfaMobileNetV3(TrellisSpace):
 
     name = "ofa_mobilenetv3"
     task = "imagenet"
+    ends = ("stem", "first", "head")
 
     def __init__(self, resolutions: tuple[int, ...] = (224,)) -> None:
         bad = [r for r in resolutions if r not in RESOLUTIONS]
@@ -80,7 +81,7 @@ class OfaMobileNetV3(TrellisSpace):
             *(Choice(f"b{b}_kernel", KERNELS) for b in blocks),
             *(Choice(f"b{b}_expand", EXPANDS) for b in blocks),
             *(Choice(f"b{b}_bits", PRECISION_NAMES) for b in blocks),
-            *(Choice(f"{end}_bits", PRECISION_NAMES) for end in ("stem", "first", "head")),
+            *(Choice(f"{end}_bits", PRECISION_NAMES) for end in self.ends),
         )
 
     def fragment(self, key: Hashable) -> Network:

@@ -1,0 +1,1 @@
+"""What a model of it says: predictors of accuracy, latency or energy, on arrays, with uncertainty."""

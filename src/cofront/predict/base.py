@@ -1,0 +1,75 @@
+"""Predictor: fit and predict with uncertainty, on arrays; what the numbers mean is not its business."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cofront.errors import InputError
+from cofront.space import Points, Space
+
+FloatArray = NDArray[np.float64]
+
+#: Fewer rows than this are no basis for a model of anything.
+MIN_ROWS = 8
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Mean and standard deviation (of a new observation, noise included), each (n,)."""
+
+    mean: FloatArray
+    std: FloatArray
+
+
+class Predictor(ABC):
+    """Shapes: n rows, f columns. `fit` returns a fitted copy or self; predicting before fitting is an InputError."""
+
+    name: str
+
+    @classmethod
+    def for_space(cls, space: Space) -> Self:
+        """An unfitted predictor set up for the encoding of `space`."""
+        return cls()
+
+    @classmethod
+    @abstractmethod
+    def encode(cls, space: Space, points: Points) -> FloatArray:
+        """(n, d) points -> (n, f) columns that this predictor works on."""
+
+    @abstractmethod
+    def fit(self, x: FloatArray, y: FloatArray) -> Self:
+        """Learn y (n,) from x (n, f)."""
+
+    @abstractmethod
+    def predict(self, x: FloatArray) -> Prediction:
+        """What y would be measured at x (n, f)."""
+
+
+def check_training(x: FloatArray, y: FloatArray, what: str) -> tuple[FloatArray, FloatArray]:
+    """The arrays as float64, or an InputError: shapes, number of rows, NaN and infinities."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if x.ndim != 2 or y.shape != (len(x),):
+        raise InputError(f"{what}: expected x (n, f) and y (n,), got {x.shape} and {y.shape}")
+    if len(y) < MIN_ROWS:
+        raise InputError(f"{what}: {len(y)} measurements are too few to fit, at least {MIN_ROWS} are needed")
+    for name, array in (("x", x), ("y", y)):
+        if not np.isfinite(array).all():
+            raise InputError(f"{what}: {name} holds NaN or infinite values, the first in row {_first_bad(array)}")
+    return x, y
+
+
+def _first_bad(array: FloatArray) -> int:
+    return int(np.argwhere(~np.isfinite(array))[0][0])
+
+
+def one_hot(space: Space, points: Points) -> FloatArray:
+    """(n, d) canonical points -> (n, sum of sizes) 0/1 columns, one per option of each choice."""
+    points = space.canonical(points)
+    return np.concatenate(
+        [(points[:, [j]] == np.arange(size)).astype(float) for j, size in enumerate(space.sizes)], axis=1
+    )

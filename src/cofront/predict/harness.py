@@ -1,0 +1,119 @@
+"""How good a predictor is: the same random splits for all, and beside the scores what the measurement's noise allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from cofront.errors import UsageError
+from cofront.predict.base import FloatArray, Predictor
+
+#: Student's t would be 2.1 at 20 splits; splits overlap, so this is a guide and not a guarantee.
+_Z95 = 1.96
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean over the splits and the half width of its 95 % confidence interval."""
+
+    mean: float
+    half: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4f} ± {self.half:.4f}"
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """What a perfect predictor of the true accuracy would score against accuracies measured on n_val images.
+
+    Binomial, as if every network had been evaluated on images of its own; networks evaluated on the same images
+    share part of the noise, and a predictor can then do better than this.
+    """
+
+    n_val: int
+    spearman: float
+    rmse_points: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Held-out scores of one predictor. RMSE in accuracy points, MAPE and coverage as fractions.
+
+    `coverage` is the share of held-out measurements within 1.96 predicted standard deviations.
+    """
+
+    predictor: str
+    n_train: int
+    n_test: int
+    splits: int
+    seed: int
+    spearman: Score
+    kendall: Score
+    rmse_points: Score
+    mape: Score
+    bias_points: Score
+    coverage: Score
+    ceiling: Ceiling | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def evaluate(
+    make: Callable[[], Predictor],
+    x: FloatArray,
+    y: FloatArray,
+    *,
+    splits: int = 20,
+    train: int | float = 0.8,
+    seed: int = 0,
+    n_val: int | None = None,
+) -> Report:
+    """Fit on `train` rows (a share or a number) of x (n, f), y (n,) and score on the rest, `splits` times.
+
+    Split i depends on the seed and i alone, so that predictors are compared on the same rows.
+    """
+    n = len(y)
+    n_train = round(train * n) if isinstance(train, float) else train
+    if not 0 < n_train < n - 1 or splits < 1:
+        raise UsageError(f"cannot train on {n_train} of {n} rows and test on the rest, {splits} times")
+    rows = np.array([_split_scores(make(), x, y, n_train, np.random.default_rng((seed, i))) for i in range(splits)])
+    half = _Z95 * rows.std(axis=0, ddof=1) / np.sqrt(splits) if splits > 1 else np.full(rows.shape[1], np.nan)
+    scores = [Score(float(m), float(h)) for m, h in zip(rows.mean(axis=0), half, strict=True)]
+    name = make().name
+    return Report(name, n_train, n - n_train, splits, seed, *scores, ceiling=ceiling(y, n_val) if n_val else None)
+
+
+def _split_scores(
+    predictor: Predictor, x: FloatArray, y: FloatArray, n_train: int, rng: np.random.Generator
+) -> list[float]:
+    from scipy.stats import kendalltau, spearmanr
+
+    order = rng.permutation(len(y))
+    train, test = order[:n_train], order[n_train:]
+    prediction = predictor.fit(x[train], y[train]).predict(x[test])
+    error = prediction.mean - y[test]
+    return [
+        float(spearmanr(prediction.mean, y[test]).statistic),
+        float(kendalltau(prediction.mean, y[test]).statistic),
+        100 * float(np.sqrt(np.mean(error**2))),
+        float(np.mean(np.abs(error) / np.abs(y[test]))),
+        100 * float(error.mean()),
+        float(np.mean(np.abs(error) <= _Z95 * prediction.std)),
+    ]
+
+
+def ceiling(y: FloatArray, n_val: int) -> Ceiling:
+    """The noise ceiling of accuracies y (n,), fractions, each measured on `n_val` images.
+
+    Noise variance y (1 - y) / n_val is taken off the spread of y; the rank correlation of the remainder with the
+    measurement is that of a bivariate normal: 6 / pi asin(r / 2).
+    """
+    noise = float(np.mean(y * (1 - y))) / n_val
+    spread = float(np.var(y))
+    r = np.sqrt(max(spread - noise, 0.0) / spread) if spread > 0 else 0.0
+    return Ceiling(n_val, float(6 / np.pi * np.arcsin(r / 2)), 100 * float(np.sqrt(noise)))
