@@ -216,6 +216,9 @@ class SearchDocument(Document, frozen=True, kw_only=True, tag="search"):
     bound: list[Step] = []
     chosen: int | None = None
     knee: int | None = None
+    third: str | None = None
+    required_fps: float | None = None
+    required_accuracy: float | None = None
     accuracy_source: str = ""
     accuracy_note: str = ""
     infeasible: list[Limit] = []

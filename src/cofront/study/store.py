@@ -304,7 +304,7 @@ def _clear(path: Path) -> Iterator[None]:
 
 
 def _dump(value: dict[str, Any]) -> str:
-    return json.dumps(clean(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(clean(value), separators=(",", ":"), allow_nan=False)
 
 
 def _now() -> str:

@@ -70,7 +70,8 @@ def report_data(study: Study, run_id: int | None = None) -> dict[str, Any]:
         "front_note": front_note(search),
         "search": {
             "designs": str(search.designs), "gap": search.gap, "solve_s": search.solve_s, "method": search.method,
-            "clock_hz": search.clock_hz,
+            "clock_hz": search.clock_hz, "third": search.third, "required_fps": search.required_fps,
+            "required_accuracy": search.required_accuracy,
             "bound": [{"latency_s": b.latency_s, "accuracy": b.accuracy} for b in search.bound],
         },
         "designs": designs,
@@ -124,7 +125,7 @@ def _design(design: dict[str, Any], costs: dict[str, dict[str, Any]]) -> dict[st
 
 def statement(search: SearchDocument) -> str:
     """One sentence on what was proven."""
-    covered = f"{float(search.designs):.1e}".replace("e+", "e") if search.designs >= 10**7 else f"{search.designs:,}"
+    covered = scientific(search.designs)
     if search.gap is None:
         return f"A heuristic search ({search.method}) over {covered} designs: nothing is proven about what it missed."
     if search.gap == 0:
@@ -138,14 +139,19 @@ def statement(search: SearchDocument) -> str:
     )
 
 
+def scientific(value: int) -> str:
+    """ "5.9 × 10³⁶", or the number itself while it is short."""
+    if value < 10**7:
+        return f"{value:,}"
+    mantissa, exponent = f"{float(value):.1e}".split("e+")
+    return f"{mantissa} × 10{str(int(exponent)).translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+
+
 def front_note(search: SearchDocument) -> str:
     """Where the accuracies come from and how to use the chart."""
     source = f"Accuracy: {search.accuracy_note}. " if search.accuracy_note else ""
-    return (
-        f"{source}Click a point, or use the arrow keys, to see a design. The shaded region is proven to be empty."
-        if search.gap is not None
-        else f"{source}Click a point, or use the arrow keys, to see a design."
-    )
+    proven = " The shaded region is proven to be empty." if search.gap is not None and search.third is None else ""
+    return f"{source}Click a point, or use the arrow keys, to see a design.{proven}"
 
 
 def _others(study: Study, runs: list[RunRecord], main: RunRecord, search: SearchDocument) -> list[dict[str, Any]]:

@@ -44,12 +44,14 @@
   // ---- charts ------------------------------------------------------------------------------------------------------
   const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
     toImageButtonOptions: { format: "svg", filename: "cofront" } };
+  const small = { ...config, displayModeBar: false };
   const layout = (extra) => {
     const axis = { gridcolor: css("--grid"), linecolor: css("--line"), zerolinecolor: css("--line"), ticks: "outside",
       tickcolor: css("--line"), automargin: true };
     return { ...extra, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: css("--ink") },
       hoverlabel: { bgcolor: css("--card"), bordercolor: css("--line"), font: { color: css("--ink"), size: 13 }, align: "left" },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--soft"), activecolor: css("--accent") },
       margin: { l: 60, r: 16, t: 12, b: 48, ...(extra.margin ?? {}) },
       xaxis: { ...axis, ...extra.xaxis }, yaxis: { ...axis, ...extra.yaxis } };
   };
@@ -67,7 +69,7 @@
   };
   const x = (latency) => (state.axis === "fps" ? 1 / latency : latency * 1e3);
   const describe = (d) => {
-    const used = Object.entries(d.resources).map(([k, v]) => `${resourceNames[k] ?? k} ${integer(v)}`).join(" · ");
+    const used = ordered(Object.keys(d.resources)).map((k) => `${resourceNames[k] ?? k} ${integer(d.resources[k])}`).join(" · ");
     return `<b>${percent(d.accuracy)}</b> at <b>${seconds(d.latency_s)}</b> (${integer(d.fps)} fps)<br>${used}<br>` +
       `${escape(d.config.engine ?? "")} ${d.bits ? "· " + escape(d.bits) : ""}`;
   };
@@ -76,15 +78,15 @@
   function drawFront() {
     if (!designs.length) return;
     const xs = designs.map((d) => x(d.latency_s)), ys = designs.map((d) => 100 * d.accuracy);
-    const slow = designs.at(-1).latency_s, fast = designs[0].latency_s;
+    const slow = Math.max(...designs.map((d) => d.latency_s)), fast = Math.min(...designs.map((d) => d.latency_s));
     const room = Math.max((slow / fast) ** 0.06, 1.04);
     const ends = [fast / room, slow * room].map(x);
-    const span = Math.max(ys.at(-1) - ys[0], 0.5);
-    const range = [ys[0] - 0.06 * span, Math.max(ys.at(-1), ...(search.bound ?? []).map((b) => 100 * b.accuracy)) + 0.1 * span];
+    const lowest = Math.min(...ys), span = Math.max(Math.max(...ys) - lowest, 0.5);
+    const range = [lowest - 0.06 * span, Math.max(...ys, ...(search.bound ?? []).map((b) => 100 * b.accuracy)) + 0.1 * span];
     const traces = [];
     // everything above the certified bound: proven to be empty
     const steps = search.bound?.length ? search.bound.map((b) => [b.latency_s, 100 * b.accuracy]) : designs.map((d) => [d.latency_s, 100 * d.accuracy]);
-    if (search.gap != null) {
+    if (search.gap != null && !search.third) {
       const bx = [], by = [];
       let level = range[0];
       for (const [l, a] of [...steps, [slow * room, null]]) { bx.push(x(l)); by.push(level); if (a != null) { level = a; bx.push(x(l)); by.push(level); } }
@@ -98,19 +100,30 @@
     data.others.forEach((o, i) => traces.push({ x: o.points.map((p) => x(p[0])), y: o.points.map((p) => 100 * p[1]), mode: "lines+markers",
       line: { color: others[i % 3], width: 1.5, dash: "dot", shape: state.axis === "fps" ? "vh" : "hv" }, marker: { size: 5, symbol: ["square", "triangle-up", "diamond"][i % 3] },
       name: o.label, hovertemplate: "%{y:.2f} %<extra>" + escape(o.label) + "</extra>" }));
-    traces.push({ x: xs, y: ys, mode: "lines", line: { color: css("--accent"), width: 1.5, shape: "hv" }, hoverinfo: "skip", showlegend: false });
+    const third = search.third, value = (d) => third === "energy" ? d.energy_j * 1e3 : d.resources[third];
+    if (!third) traces.push({ x: xs, y: ys, mode: "lines", line: { color: css("--accent"), width: 1.5, shape: "hv" }, hoverinfo: "skip", showlegend: false });
     traces.push({ x: xs, y: ys, mode: "markers", name: "designs of the front", customdata: designs.map((_, i) => i), text: designs.map(describe),
       hovertemplate: "%{text}<extra></extra>",
-      marker: { color: css("--accent"), size: designs.length > 300 ? 5 : 7, line: { color: css("--card"), width: 0.6 } } });
+      marker: { color: third ? designs.map(value) : css("--accent"), colorscale: "Viridis", size: designs.length > 300 ? 5 : 7, line: { color: css("--card"), width: 0.6 },
+        colorbar: third ? { title: { text: third === "energy" ? "mJ" : resourceNames[third] ?? third }, thickness: 12, outlinewidth: 0 } : undefined } });
     const s = designs[state.selected];
     traces.push({ x: [x(s.latency_s)], y: [100 * s.accuracy], mode: "markers", name: "selected", hoverinfo: "skip",
       marker: { color: css("--chosen"), size: 15, symbol: "diamond", line: { color: css("--card"), width: 2 } } });
     const ticks = logTicks(Math.min(...ends), Math.max(...ends));
+    const shapes = [], annotations = [];
+    if (search.required_fps) {
+      shapes.push({ type: "line", xref: "x", yref: "paper", x0: x(1 / search.required_fps), x1: x(1 / search.required_fps), y0: 0, y1: 1, line: { color: css("--soft"), width: 1, dash: "dot" } });
+      annotations.push({ xref: "x", yref: "paper", x: Math.log10(x(1 / search.required_fps)), y: 0, yanchor: "bottom", xanchor: state.axis === "fps" ? "left" : "right", text: ` ${integer(search.required_fps)} fps asked `, showarrow: false, font: { color: css("--soft"), size: 12 } });
+    }
+    if (search.required_accuracy) {
+      shapes.push({ type: "line", xref: "paper", yref: "y", x0: 0, x1: 1, y0: 100 * search.required_accuracy, y1: 100 * search.required_accuracy, line: { color: css("--soft"), width: 1, dash: "dot" } });
+      annotations.push({ xref: "paper", yref: "y", x: 1, y: 100 * search.required_accuracy, yanchor: "top", xanchor: "right", text: `${percent(search.required_accuracy, 1)} asked `, showarrow: false, font: { color: css("--soft"), size: 12 } });
+    }
     Plotly.react("front", traces, layout({
       xaxis: { type: "log", range: ends.map(Math.log10).sort((a, b) => a - b), tickvals: ticks, ticktext: ticks.map((t) => sig(t)),
         title: { text: state.axis === "fps" ? "frames per second" : "latency of one image (ms)" } },
       yaxis: { range, title: { text: search.accuracy_label ?? "predicted accuracy (%)" } },
-      legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, hovermode: "closest", margin: { t: 34 } }), config);
+      legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, hovermode: "closest", margin: { t: 34 }, shapes, annotations }), config);
   }
 
   function drawTime(d) {
@@ -133,10 +146,10 @@
         marker: { symbol: symbols[i % 3], size: 8, color: css("--ink"), line: { width: 1.6, color: css("--ink") } },
         hovertemplate: `%{y}: ${escape(k)} busy %{x:.3~g} µs<extra></extra>` });
     });
-    byId("time").style.height = `${Math.max(260, 110 + 24 * names.length)}px`;
-    Plotly.react("time", traces, layout({ barmode: "overlay", bargap: 0.28, xaxis: { title: { text: "µs" }, rangemode: "tozero" },
+    byId("time").style.height = `${Math.max(300, 130 + 24 * names.length)}px`;
+    Plotly.react("time", traces, layout({ barmode: "overlay", bargap: 0.28, xaxis: { ticksuffix: " µs", rangemode: "tozero" },
       yaxis: { autorange: "reversed", categoryorder: "array", categoryarray: names, tickvals: names, ticktext: names, ticks: "" },
-      legend: { orientation: "h", y: -0.16 * (380 / Math.max(260, 110 + 24 * names.length)), yanchor: "top", x: 0 }, margin: { l: 8, b: 40 } }), config);
+      legend: { orientation: "h", y: 1.01, yanchor: "bottom", x: 0 }, margin: { l: 8, b: 30, t: 20 } }), small);
     Plotly.Plots.resize("time");
   }
 
@@ -168,7 +181,7 @@
     Plotly.react("roof", traces, layout({
       xaxis: { type: "log", range: [Math.log10(lo), Math.log10(hi)], tickvals: xt, ticktext: xt.map((t) => sig(t)), title: { text: "MAC per byte of external memory" } },
       yaxis: { type: "log", range: [Math.log10(floor), Math.log10(top)], tickvals: yt, ticktext: yt.map((t) => sig(t)), title: { text: "GMAC/s" } },
-      legend: { orientation: "h", y: -0.24, yanchor: "top", x: 0 }, margin: { b: 40 } }), config);
+      legend: { orientation: "h", y: 1.01, yanchor: "bottom", x: 0, itemsizing: "constant" }, margin: { b: 44, t: 20 } }), small);
   }
 
   function drawHistory() {
@@ -176,7 +189,7 @@
     byId("history-card").hidden = h.length < 2;
     if (h.length < 2) return;
     Plotly.react("history", [{ x: h.map((p) => p[0]), y: h.map((p) => 100 * p[1]), mode: "lines+markers", line: { color: css("--accent"), shape: "hv" }, name: "gap" }],
-      layout({ xaxis: { title: { text: "seconds" }, rangemode: "tozero" }, yaxis: { title: { text: "certified gap (points)" }, rangemode: "tozero" } }), config);
+      layout({ xaxis: { title: { text: "seconds" }, rangemode: "tozero" }, yaxis: { title: { text: "certified gap (points)" }, rangemode: "tozero" } }), small);
   }
 
   // ---- the selected design -----------------------------------------------------------------------------------------
@@ -192,9 +205,8 @@
       ["frames per second", integer(d.fps)], d.macs != null && ["multiply-accumulates", metric(d.macs)],
       d.params != null && ["parameters", metric(d.params)], d.energy_j != null && ["energy of one image", sig(d.energy_j * 1e3) + " mJ", "modelled"]]);
     byId("network").replaceChildren(networkTable(d.choices));
-    const config = Object.entries(d.config).map(([k, v]) => [k, v !== null && typeof v === "object" ? Object.entries(v).map(([n, w]) => `${n} ${w}`).join(" · ") : String(v)]);
-    byId("accelerator").replaceChildren(table([{ title: "part" }, { title: "configuration", wrap: true }], config));
-    byId("resources").replaceChildren(...Object.entries(d.resources).map(([k, used]) => gauge(k, used, data.budget[k])));
+    byId("accelerator").replaceChildren(...acceleratorTable(d.config));
+    byId("resources").replaceChildren(...ordered(Object.keys(d.resources)).map((k) => [k, d.resources[k]]).map(([k, used]) => gauge(k, used, data.budget[k])));
     byId("calls").replaceChildren(table(
       [{ title: "call" }, { title: "layers", wrap: true }, { title: "bits" }, { title: "runs" }, { title: "limited by" }, { title: "MAC", n: true }, { title: "bytes", n: true },
         { title: "cycles", n: true }, { title: "time", n: true }, { title: "share", n: true }, ...kernels.map((k) => ({ title: `${k} busy`, n: true }))],
@@ -203,20 +215,41 @@
     drawTime(d); drawRoof(d);
   }
 
+  const ordered = (names) => { const known = Object.keys(resourceNames); return [...names].sort((a, b) => (known.indexOf(a) + 99) % 99 - (known.indexOf(b) + 99) % 99 || a.localeCompare(b)); };
+
+  function acceleratorTable(config) {
+    const isKernel = (v) => v !== null && typeof v === "object" && "po" in v && "pi" in v;
+    const plain = Object.entries(config).filter(([, v]) => v === null || typeof v !== "object")
+      .map(([k, v]) => k === "clock_hz" ? ["clock", `${sig(v / 1e6)} MHz`] : [k, String(v)])
+      .sort(([a], [b]) => (b === "engine") - (a === "engine"));
+    const parts = [table([{ title: "part" }, { title: "" }], plain)];
+    const names = [...kernels.filter((k) => isKernel(config[k])), ...Object.keys(config).filter((k) => isKernel(config[k]) && !kernels.includes(k))];
+    if (names.length) parts.push(table([{ title: "kernel" }, { title: "in × out" }, { title: "taps", n: true }, { title: "multipliers" }, { title: "weights", n: true }, { title: "lines" }],
+      names.map((n) => { const k = config[n]; return k.po ? [n, `${k.pi} × ${k.po}`, String(k.taps ?? 1), k.dsp ? "on DSP" : "on LUT", k.weight_depth == null ? "–" : integer(k.weight_depth),
+        k.line_elements ? `${k.rows} × ${integer(k.line_elements)}` : "–"] : [n, "absent", "", "", "", ""]; })));
+    const rest = Object.entries(config).filter(([, v]) => v !== null && typeof v === "object" && !isKernel(v));
+    if (rest.length) parts.push(table([{ title: "part" }, { title: "configuration", wrap: true }], rest.map(([k, v]) => [k, Object.entries(v).map(([n, w]) => `${n} ${w}`).join(" · ")])));
+    return parts;
+  }
+
   // choices named like b3_op and b3_bits become one row per block
   function networkTable(choices) {
-    const plain = [], groups = new Map(), columns = [];
+    const plain = [], kinds = new Map();
     for (const [name, value] of Object.entries(choices)) {
-      const match = /^([a-z]+\d+)_(\w+)$/.exec(name);
+      const match = /^([a-z]+)(\d+)_(\w+)$/.exec(name);
       if (!match) { plain.push([name, String(value)]); continue; }
-      if (!groups.has(match[1])) groups.set(match[1], {});
-      groups.get(match[1])[match[2]] = String(value);
-      if (!columns.includes(match[2])) columns.push(match[2]);
+      const [, letter, number, what] = match;
+      if (!kinds.has(letter)) kinds.set(letter, { rows: new Map(), columns: [] });
+      const kind = kinds.get(letter);
+      if (!kind.rows.has(number)) kind.rows.set(number, {});
+      kind.rows.get(number)[what] = String(value);
+      if (!kind.columns.includes(what)) kind.columns.push(what);
     }
-    const box = make("div");
+    const words = { s: "stage", b: "block", u: "unit" }, box = make("div");
     if (plain.length) box.append(table([{ title: "choice" }, { title: "value" }], plain));
-    if (groups.size) box.append(table([{ title: "part" }, ...columns.map((c) => ({ title: c }))], [...groups].map(([name, row]) => [name, ...columns.map((c) => row[c] ?? "")])));
-    if (!plain.length && !groups.size) box.append("–");
+    for (const [letter, kind] of kinds) box.append(table([{ title: words[letter] ?? letter }, ...kind.columns.map((c) => ({ title: c }))],
+      [...kind.rows].sort((a, b) => a[0] - b[0]).map(([number, row]) => [number, ...kind.columns.map((c) => row[c] ?? "–")])));
+    if (!plain.length && !kinds.size) box.append("–");
     return box;
   }
 
@@ -252,7 +285,7 @@
       ["solved in", seconds(search.solve_s), search.method],
       designs.length && ["fastest", `${integer(designs[0].fps)} fps`, percent(designs[0].accuracy)],
       designs.length && ["most accurate", percent(designs.at(-1).accuracy), `${integer(designs.at(-1).fps)} fps`]]);
-    const names = [...new Set(designs.flatMap((d) => Object.keys(d.resources)))];
+    const names = ordered(new Set(designs.flatMap((d) => Object.keys(d.resources))));
     const list = byId("list");
     list.append(make("thead", {}, make("tr", {}, ...["#", "accuracy", "latency", "fps", ...names.map((n) => resourceNames[n] ?? n), "engine", "bits"].map((t, i) => make("th", { scope: "col", class: i > 0 && i < 4 + names.length ? "n" : "" }, t)))));
     const body = make("tbody");
