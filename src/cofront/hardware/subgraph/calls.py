@@ -22,7 +22,9 @@ class Stage:
     """One layer on one kernel. Channels are totals over the groups; `lead` and `flush` count pixels.
 
     `lead`: input pixels that must be read before the first output pixel can be computed. `flush`: output pixels
-    still to compute when the last input pixel has been read. Bytes are of tensors and weights as stored in memory.
+    still to compute when the last input pixel has been read. In a fused call the stage before delivers the pixels of
+    `lead` at its own pace: `fed` is 1 when there is one, `next_lead` is the `lead` of the stage behind (1 if none).
+    Bytes are of tensors and weights as stored in memory.
     """
 
     kernel: KernelName
@@ -42,6 +44,8 @@ class Stage:
     in_bytes: int
     out_bytes: int
     weight_bytes: int
+    fed: int = 0
+    next_lead: int = 1
 
     @property
     def macs(self) -> int:

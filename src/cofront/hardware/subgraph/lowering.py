@@ -8,7 +8,7 @@ the subgraph template of [HAO21] and [CoDeNet].
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cofront.errors import UnsupportedError
 from cofront.hardware.subgraph.calls import KERNELS, PARAM_BITS, Call, KernelName, Stage, bits_to_bytes
@@ -235,6 +235,8 @@ class _Lowering:
             parts = [("pw", *parts[0][1:])]
         outs = [src for _, _, src in parts[1:]] + [call.output]
         stages = tuple(self.stage(k, n, s, o) for (k, n, s), o in zip(parts, outs, strict=True))
+        leads = [s.lead for s in stages[1:]] + [1]
+        stages = tuple(replace(s, fed=int(i > 0), next_lead=leads[i]) for i, s in enumerate(stages))
         return Call(stages, call.extra_bytes, 0, name, tuple(call.layers))
 
     def pointwise(self, node: Node) -> bool:

@@ -72,21 +72,24 @@ class _Work:
             and (self.stage.rows == 1 or row <= self.line)
         )
 
-    def stream(self, units: int, in_pixels: int) -> int:
+    def stream(self, units: int, in_pixels: int, lead: int) -> int:
         work = units * self.step
         read = units if self.name == "dw" else self.read
-        computing = self.lead * read + self.stage.out_pixels * work
+        computing = lead * read + self.stage.out_pixels * work
         reading = in_pixels * read + self.flush * work
         return max(computing, reading) + self.co.pipeline_cycles
 
     def fused(self) -> tuple[int, int, int]:
         """Cycles, how long the next kernel waits to start, how long this one goes on after its input has ended."""
-        busy = self.stream(self.units, self.stage.in_pixels)
         if not self.co.fill:
-            return busy, 0, 0
+            return self.stream(self.units, self.stage.in_pixels, 0), 0, 0
+        # Behind another kernel, that kernel's head already covers all of `lead` but the last pixel.
+        lead = 1 if self.stage.fed else self.lead
+        busy = self.stream(self.units, self.stage.in_pixels - (self.lead - lead), lead)
         work = self.units * self.step
         pipeline = self.co.pipeline_cycles
-        return busy, self.lead * self.read + work + pipeline, self.flush * work + pipeline
+        head = lead * self.read + self.stage.next_lead * work + pipeline
+        return busy, head, self.flush * work + pipeline
 
     def by_itself(self, extra_bytes: int) -> tuple[int, int, int] | None:
         """Busy cycles, bytes moved, weight tiles; None when it cannot run."""
@@ -113,12 +116,14 @@ class _Work:
         cap = min(cap, self.units)
         busy, left, tiles = 0, self.units, 0
         while left > 0 and tiles < 2:  # the first and, if there are more, a representative of the equal ones
-            busy += self.stream(min(cap, left), in_pixels)
+            busy += self.stream(min(cap, left), in_pixels, self.lead)
             left -= cap
             tiles += 1
         if left > 0:
             equal, rest = divmod(left, cap)
-            busy += equal * self.stream(cap, in_pixels) + (self.stream(rest, in_pixels) if rest else 0)
+            busy += equal * self.stream(cap, in_pixels, self.lead) + (
+                self.stream(rest, in_pixels, self.lead) if rest else 0
+            )
             tiles += equal + (1 if rest else 0)
         passes = 1 if self.name == "dw" else _up(tiles, s.groups)
         return busy, in_bytes * passes + s.out_bytes + s.weight_bytes + extra_bytes, tiles

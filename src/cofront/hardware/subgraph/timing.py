@@ -30,6 +30,8 @@ _FIELDS = (
     "in_bytes",
     "out_bytes",
     "weight_bytes",
+    "fed",
+    "next_lead",
 )
 
 
@@ -107,8 +109,10 @@ def kernel_times(
     vector = (rows["in_pixels"] == 1) & (rows["out_pixels"] == 1)
 
     fits = (work <= half) & (~windowed | (rows["in_width"] * channels <= line))
-    fused = stream(lead, flush, rows["in_pixels"], rows["out_pixels"], read, work, co.pipeline_cycles)
-    head = (lead * read + work + co.pipeline_cycles) * fill
+    # Behind another kernel, only the last of the `lead` pixels is left to read: that kernel's head has the rest.
+    fed = rows["fed"] * np.maximum(lead - 1, 0)
+    fused = stream(lead - fed, flush, rows["in_pixels"] - fed, rows["out_pixels"], read, work, co.pipeline_cycles)
+    head = ((lead - fed) * read + rows["next_lead"] * work + co.pipeline_cycles) * fill
     tail = (flush * work + co.pipeline_cycles) * fill
 
     alone, possible = _by_itself(
