@@ -19,6 +19,7 @@ class CallCost:
     """One call of the accelerator.
 
     `kernels` maps a kernel to the cycles it is busy in the mode taken; `cycles` is the whole call with overhead.
+    `kernel_macs` and `narrow` (at most 4 x 4 bits) are of the same kernels.
     `bytes_moved` counts re-reading. `bound` names what sets the time: a kernel, "memory" or "overhead".
     """
 
@@ -32,6 +33,8 @@ class CallCost:
     bytes_moved: int
     macs: int
     bound: str
+    kernel_macs: dict[str, int] = field(default_factory=dict)
+    narrow: dict[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,21 @@ def call_cost(call: Call, config: Config, device: Device, co: Coefficients) -> C
         bound = "memory" if not kernels or memory >= kernels[top] else top
         if overhead > max([memory, *kernels.values()]):
             bound = "overhead"
-        return CallCost(call.name, call.layers, mode, cycles, kernels, memory, overhead, moved, call.macs, bound)
+        order = list(kernels)
+        return CallCost(
+            name=call.name,
+            layers=call.layers,
+            mode=mode,
+            cycles=cycles,
+            kernels=kernels,
+            memory_cycles=memory,
+            overhead_cycles=overhead,
+            bytes_moved=moved,
+            macs=call.macs,
+            bound=bound,
+            kernel_macs=dict(zip(order, (s.macs for s in call.stages), strict=True)),
+            narrow=dict(zip(order, (s.weight_bits <= 4 and s.act_bits <= 4 for s in call.stages), strict=True)),
+        )
 
     if not call.stages:
         memory = _up(call.bytes * 1000, speed)
