@@ -15,8 +15,9 @@ import numpy as np
 from cofront.errors import InputError
 from cofront.problem import CodesignProblem, IntArray, KernelTable, Trellis
 
-#: Largest lookup table of one kernel; beyond it a kernel gets one index gene.
-_MAX_TABLE = 1 << 22
+#: A kernel gets one index gene instead of one per parameter when their product is larger than this, or when fewer than
+#: this share of its combinations exist.
+_MAX_TABLE, _MIN_DENSITY = 1 << 22, 0.2
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,8 @@ def _kernels(problem: CodesignProblem, genes: _Genes) -> tuple[tuple[Lookup, ...
         values = [np.unique(np.concatenate([t.params[:, p] for t in tables])) for p in range(len(names))]
         sizes = [len(v) for v in values]
         unique = all(len(np.unique(t.params, axis=0)) == len(t.params) for t in tables)
-        if not unique or not names or np.prod(sizes, dtype=np.float64) > _MAX_TABLE:
-            longest = max(len(t.params) for t in tables)
+        combinations, longest = float(np.prod(sizes, dtype=np.float64)), max(len(t.params) for t in tables)
+        if not unique or not names or combinations > min(_MAX_TABLE, longest / _MIN_DENSITY):
             column = genes.get(f"{tables[0].name}.{k}", longest)
             for t in tables:  # a shorter table is stretched over the gene's range
                 stretched = np.arange(longest) * len(t.params) // longest if len(t.params) else np.full(longest, -1)
