@@ -1,4 +1,4 @@
-"""How good a predictor is: the same random splits for all, and beside the scores what the measurement's noise allows."""
+"""How good a predictor is: the same splits for all, and beside the scores what the noise of the measurement allows."""
 
 from __future__ import annotations
 
@@ -83,9 +83,23 @@ def evaluate(
         raise UsageError(f"cannot train on {n_train} of {n} rows and test on the rest, {splits} times")
     rows = np.array([_split_scores(make(), x, y, n_train, np.random.default_rng((seed, i))) for i in range(splits)])
     half = _Z95 * rows.std(axis=0, ddof=1) / np.sqrt(splits) if splits > 1 else np.full(rows.shape[1], np.nan)
-    scores = [Score(float(m), float(h)) for m, h in zip(rows.mean(axis=0), half, strict=True)]
-    name = make().name
-    return Report(name, n_train, n - n_train, splits, seed, *scores, ceiling=ceiling(y, n_val) if n_val else None)
+    spearman, kendall, rmse, mape, bias, coverage = (
+        Score(float(m), float(h)) for m, h in zip(rows.mean(axis=0), half, strict=True)
+    )
+    return Report(
+        predictor=make().name,
+        n_train=n_train,
+        n_test=n - n_train,
+        splits=splits,
+        seed=seed,
+        spearman=spearman,
+        kendall=kendall,
+        rmse_points=rmse,
+        mape=mape,
+        bias_points=bias,
+        coverage=coverage,
+        ceiling=ceiling(y, n_val) if n_val else None,
+    )
 
 
 def _split_scores(

@@ -12,6 +12,10 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str) -> Space:
-    """The registered space of that name; a UsageError with the nearest names when there is none."""
-    space: Space = registry.load("space", name)()
-    return space
+    """The registered space of that name, "name@options" for a variant of it (`Space.variant`).
+
+    Raises a UsageError with the nearest names when there is none.
+    """
+    base, at, options = name.partition("@")
+    kind: type[Space] = registry.load("space", base)
+    return kind.variant(options) if at else kind()

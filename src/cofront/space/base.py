@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cofront.errors import InputError
+from cofront.errors import InputError, UsageError
 from cofront.network import Network
 from cofront.problem import Trellis
 
@@ -53,6 +53,11 @@ class Space(ABC):
     #: Blocks outside the repeated part that have a precision of their own, e.g. ("stem", "head").
     ends: tuple[str, ...] = ()
 
+    @classmethod
+    def variant(cls, text: str) -> Space:
+        """The space that `load("name@text")` gives, for spaces that have options of their own."""
+        raise UsageError(f"space '{cls.name}' has no variants, got '{cls.name}@{text}'")
+
     @property
     @abstractmethod
     def choices(self) -> tuple[Choice, ...]:
@@ -84,6 +89,16 @@ class Space(ABC):
     @abstractmethod
     def precisions_of(self, points: Points) -> dict[str, tuple[str, ...]]:
         """Block -> precisions that it has in at least one of the points, for the blocks that have a choice."""
+
+    def table_columns(self) -> tuple[str, ...]:
+        """Columns of a table of measurements that `from_table` can read."""
+        return tuple(c.name for c in self.choices)
+
+    def from_table(self, columns: Mapping[str, Sequence[object]]) -> tuple[Space, Points]:
+        """This space (or one like it, if the table needs other options) and the table's canonical points (n, d)."""
+        from cofront.space.columns import points_from_columns
+
+        return self, points_from_columns(self, columns)
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:

@@ -6,13 +6,14 @@ MobileNetV3-Large has them. Precision is our addition: each block, the stem, the
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
-from cofront.errors import UsageError
+from cofront.errors import InputError, UsageError
 from cofront.network import Builder, Network
 from cofront.network.ops import ActivationKind, Flatten, GlobalPool, Linear
-from cofront.space.base import PRECISIONS, Choice
+from cofront.space.base import PRECISIONS, Choice, Points, Space
+from cofront.space.columns import Columns, points_from_columns
 from cofront.space.declare import Declaration, TrellisSpace
 
 KERNELS = (3, 5, 7)
@@ -22,6 +23,15 @@ PRECISION_NAMES = tuple(PRECISIONS)
 STEM_WIDTH, HEAD_WIDTH, FEATURES, CLASSES = 16, 960, 1280, 1000
 #: Resolutions that Once-for-All was trained at.
 RESOLUTIONS = tuple(range(128, 225, 4))
+
+
+#: Columns that hold one list per row -> the choices of their entries.
+LISTS = {
+    "kernel": tuple(f"b{b}_kernel" for b in range(1, 21)),
+    "expand": tuple(f"b{b}_expand" for b in range(1, 21)),
+    "bits": tuple(f"b{b}_bits" for b in range(1, 21)),
+    "depth": tuple(f"s{s}_depth" for s in range(1, 6)),
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ class Key:
 
 
 class OfaMobileNetV3(TrellisSpace):
-    """`resolutions` are the input resolutions to choose from; most tables were measured at 224 only."""
+    """`resolutions` are the input resolutions to choose from, 224 alone unless told: "ofa_mobilenetv3@192,224"."""
 
     name = "ofa_mobilenetv3"
     task = "imagenet"
@@ -71,6 +81,15 @@ class OfaMobileNetV3(TrellisSpace):
             )
         self.resolutions = tuple(sorted(set(resolutions)))
         self.input_shape = (3, self.resolutions[-1], self.resolutions[-1])
+        if self.resolutions != (224,):
+            self.name = f"{type(self).name}@{','.join(map(str, self.resolutions))}"
+
+    @classmethod
+    def variant(cls, text: str) -> OfaMobileNetV3:
+        try:
+            return cls(tuple(int(part) for part in text.split(",")))
+        except ValueError:
+            raise UsageError(f"space '{cls.name}@{text}': expected resolutions such as 192,224 after the @") from None
 
     @property
     def choices(self) -> tuple[Choice, ...]:
@@ -83,6 +102,21 @@ class OfaMobileNetV3(TrellisSpace):
             *(Choice(f"b{b}_bits", PRECISION_NAMES) for b in blocks),
             *(Choice(f"{end}_bits", PRECISION_NAMES) for end in self.ends),
         )
+
+    def table_columns(self) -> tuple[str, ...]:
+        return (*super().table_columns(), *LISTS)
+
+    def from_table(self, columns: Columns) -> tuple[Space, Points]:
+        """Also reads tables with lists per row, as Once-for-All's own: `kernel`, `expand` (20), `depth` (5)."""
+        space = self._with_resolutions_of(columns)
+        if any(name in columns for name in LISTS):
+            columns = _spread(columns)
+        return space, points_from_columns(space, columns)
+
+    def _with_resolutions_of(self, columns: Columns) -> OfaMobileNetV3:
+        entries = [r for r in columns.get("resolution", ()) if isinstance(r, int | float)]
+        found = {int(r) for r in entries if r in RESOLUTIONS}
+        return OfaMobileNetV3(tuple(found)) if found and len(entries) == len(columns["resolution"]) else self
 
     def fragment(self, key: Hashable) -> Network:
         assert isinstance(key, Key)
@@ -103,6 +137,21 @@ class OfaMobileNetV3(TrellisSpace):
                 _stage(into, r, s, (cin, side, out), (res,) if len(self.resolutions) > 1 else ())
                 side, cin = out, stage.width
             _end(into, (r, len(STAGES)), "logits", Key("head", side, ""), {}, ())
+
+
+def _spread(columns: Columns) -> Columns:
+    """One column per entry of the list columns; 0 in a kernel or expansion says that there is no such block."""
+    out = {name: column for name, column in columns.items() if name not in LISTS}
+    for name, choices in LISTS.items():
+        if name not in columns:
+            continue
+        for i, row in enumerate(columns[name]):
+            if not isinstance(row, Sequence) or isinstance(row, str) or len(row) != len(choices):
+                raise InputError(f"column '{name}', row {i}: expected a list of {len(choices)}, got {row!r:.60}")
+        for j, choice in enumerate(choices):
+            entries = [row[j] for row in columns[name]]  # type: ignore[index]
+            out[choice] = [None if e == 0 else e for e in entries] if name in ("kernel", "expand") else entries
+    return out
 
 
 def _end(
