@@ -212,6 +212,11 @@ def _reshape(node: RawNode, x: Inputs) -> Array:
     return data.reshape(reshape_dims(_need(x[1]), data.shape, bool(node.attributes.get("allowzero", 0))))
 
 
+def shape_of(node: RawNode, dims: Sequence[int]) -> Array:
+    """What a Shape node gives for a tensor of `dims`; newer opsets may cut a piece out."""
+    return np.array(dims[slice(node.attributes.get("start"), node.attributes.get("end"))], np.int64)
+
+
 _UNARY: dict[str, Callable[[Array], Any]] = {
     "Identity": lambda a: a,
     "Neg": np.negative,
@@ -251,7 +256,7 @@ _RULES: dict[str, Callable[[RawNode, Inputs], Array]] = {
     "Concat": lambda n, x: np.concatenate([_need(v) for v in x], axis=int(n.attributes["axis"])),
     "Gather": lambda n, x: np.take(_need(x[0]), _need(x[1]).astype(np.int64), axis=int(n.attributes.get("axis", 0))),
     "Transpose": lambda n, x: np.transpose(_need(x[0]), n.attributes.get("perm")),
-    "Shape": lambda n, x: np.array(_need(x[0]).shape, np.int64),
+    "Shape": lambda n, x: shape_of(n, _need(x[0]).shape),
     "Where": lambda n, x: np.where(_need(x[0]), _need(x[1]), _need(x[2])),
     "ReduceProd": lambda n, x: np.prod(_need(x[0]), keepdims=bool(n.attributes.get("keepdims", 1)), dtype=np.int64),
 }

@@ -128,6 +128,16 @@ class Draft:
         layer.shape = layer.op.out_shape(tuple(self.layers[i].shape for i in layer.inputs))
         return name
 
+    def settle_widths(self) -> None:
+        """Gives a tensor without a quantiser the width of the one that reads it, where hardware folds the two.
+
+        So it is for convolution and activation, or convolution and sum: only the last result is stored.
+        """
+        for layer in reversed(self.layers.values()):
+            users = self.users(layer.name) if layer.out_bits is None else []
+            if len(users) == 1 and isinstance(users[0].op, Activation | Add):
+                layer.out_bits = users[0].out_bits
+
     def network(self, name: str, output: str, kept: Metadata) -> tuple[Network, dict[str, NDArray[np.float32]]]:
         """The Network up to `output`, and its weights; layers that nothing reads are left out, unless in `kept`."""
         live = {output, *(k for k in kept.nodes if k in self.layers)}

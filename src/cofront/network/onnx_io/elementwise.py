@@ -109,7 +109,7 @@ def _combine(r: Reader, n: RawNode, op: Op) -> Value:
     shape, rank = r.shape(big), len(big.dims)
     for v in values:
         same = r.shape(v) == shape and v.dims == big.dims
-        gate = isinstance(op, Mul) and r.shape(v) == (shape[0],) + (1,) * (len(shape) - 1) and len(v.dims) == rank
+        gate = r.shape(v) == (shape[0],) + (1,) * (len(shape) - 1) and len(v.dims) == rank
         # A broadcast operand must lie as the big one does: its channels on the same axis.
         lies = v.perm == big.perm or (rank == 4 and v.pixel and v.dims[big.perm.index(1)] == shape[0])
         if not (same or gate) or not lies or v.flat != big.flat:

@@ -178,7 +178,10 @@ def _nodes(graph: onnx.GraphProto, where: str) -> tuple[RawNode, ...]:
         except MALFORMED as error:
             raise InputError(f"'{where}': an attribute of node '{name}' is damaged ({_line(error)})") from None
         domain = "" if n.domain in _STANDARD else n.domain
-        nodes.append(RawNode(name, n.op_type, domain, tuple(n.input), tuple(n.output), attributes))
+        node = RawNode(name, n.op_type, domain, tuple(n.input), tuple(n.output), attributes)
+        if node.op == "CastLike" and not domain:  # to the type of another tensor: here they are all floats
+            node = replace(node, op="Cast", inputs=node.inputs[:1], attributes={"to": TensorProto.FLOAT})
+        nodes.append(node)
     return tuple(nodes)
 
 

@@ -11,6 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from cofront.errors import InputError
+from cofront.network.blocks import label_blocks
 from cofront.network.graph import Network
 from cofront.network.onnx_io import elementwise, layers, shaping
 from cofront.network.onnx_io.load import raw_graph, read_model, with_shape
@@ -39,15 +40,19 @@ def from_onnx(
     """The network in an ONNX, QONNX or QDQ model.
 
     `input_shape` (without batch) fixes dynamic heights and widths; `output` picks one of several outputs. Raises
-    UnsupportedError that names every node which cannot be read, and InputError for a damaged model.
+    UnsupportedError that names every node which cannot be read, and InputError for a damaged model. Block labels are
+    inferred for a file that cofront did not write.
     """
     graph = rewrite(with_shape(raw_graph(model, where, output), input_shape))
     reader = Reader(graph, _HANDLERS)
     try:
         value = reader.run()
+        reader.draft.settle_widths()
         network, weights = reader.draft.network(graph.name, value.node, graph.metadata)
     except InputError as error:
         raise InputError(f"'{where}': {error}") from None
+    if not graph.metadata.nodes:
+        network = label_blocks(network)
     return Imported(network, weights, tuple(reader.notes))
 
 

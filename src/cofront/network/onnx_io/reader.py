@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cofront.errors import InputError, UnsupportedError
@@ -187,7 +186,7 @@ class Reader:
         if any(self.values[n.input(0)].pad):
             self._problem(n, "reads a padded tensor")
             return
-        self.consts[n.outputs[0]] = np.array(dims[slice(n.attributes.get("start"), n.attributes.get("end"))], np.int64)
+        self.consts[n.outputs[0]] = constants.shape_of(n, dims)
 
     def _sorted(self) -> list[RawNode]:
         """The nodes in an order that computes before it reads: the file's own when that does."""

@@ -42,6 +42,8 @@ class Writer:
         self.weights = validate(network, weights)
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
+        #: float tensors that are no node's output, with the batch as None
+        self.inner: dict[str, tuple[int | None, ...]] = {}
         self._taken = {n.name for n in network.nodes}
 
     def fresh(self, base: str) -> str:
@@ -54,7 +56,7 @@ class Writer:
     def constant(self, base: str, array: NDArray[Any]) -> str:
         """Name of a new initialiser."""
         name = self.fresh(base)
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.initializers.append(numpy_helper.from_array(np.array(array, order="C"), name))
         return name
 
     def node(self, op: str, inputs: list[str], name: str, *, domain: str = "", **attributes: Any) -> str:
@@ -124,6 +126,8 @@ class Writer:
             product = ins[0]
             for i, other in enumerate(ins[1:-1]):
                 product = self.node("Mul", [product, other], self.fresh(f"{name}.part{i}"))
+                operands = tuple(self.network.shapes[j] for j in node.inputs[: i + 2])
+                self.inner[product] = (None, *op.out_shape(operands))
             self.node("Mul", [product, ins[-1]], name)
         elif isinstance(op, Concat):
             self.node("Concat", ins, name, axis=1)
@@ -134,7 +138,9 @@ class Writer:
             split = self.constant(f"{name}.split_shape", np.array([0, op.groups, c // op.groups, h, w], np.int64))
             whole = self.constant(f"{name}.shape", np.array([0, c, h, w], np.int64))
             x = self.node("Reshape", [*ins, split], self.fresh(f"{name}.split"))
+            self.inner[x] = (None, op.groups, c // op.groups, h, w)
             x = self.node("Transpose", [x], self.fresh(f"{name}.transpose"), perm=[0, 2, 1, 3, 4])
+            self.inner[x] = (None, c // op.groups, op.groups, h, w)
             self.node("Reshape", [x, whole], name)
         else:
             raise InputError(f"node '{name}': no ONNX form for the operator {type(op).__name__}")
@@ -154,6 +160,7 @@ class Writer:
             self.node("Sigmoid", ins, name)
         else:  # silu: an operator of its own only from opset 24 on
             gate = self.node("Sigmoid", ins, self.fresh(f"{name}.sigmoid"))
+            self.inner[gate] = (None, *self.network.shapes[name])
             self.node("Mul", [*ins, gate], name)
 
     def output(self) -> str:
@@ -169,16 +176,19 @@ class Writer:
         if out == network.input.name:
             out = self.node("Identity", [out], self.fresh(f"{out}.out"))
         first: int | str = BATCH if batch is None else batch
-        info = {
-            n.name: helper.make_tensor_value_info(n.name, TensorProto.FLOAT, [first, *network.shapes[n.name]])
-            for n in network.nodes
-        }
-        out_info = helper.make_tensor_value_info(out, TensorProto.FLOAT, [first, *network.shapes[network.output.name]])
-        inner = [v for k, v in info.items() if k not in (network.input.name, out)]
+
+        def info(name: str, dims: tuple[int | None, ...]) -> onnx.ValueInfoProto:
+            return helper.make_tensor_value_info(name, TensorProto.FLOAT, [first if d is None else d for d in dims])
+
+        shapes: dict[str, tuple[int | None, ...]] = {k: (None, *v) for k, v in network.shapes.items()} | self.inner
+        ends = (network.input.name, out)
+        inner = [info(k, v) for k, v in shapes.items() if k not in ends]
+        in_info = info(network.input.name, shapes[network.input.name])
+        out_info = info(out, shapes[network.output.name])
         graph = helper.make_graph(
             self.nodes,
             network.name or "network",
-            [info[network.input.name]],
+            [in_info],
             [out_info],
             self.initializers,
             value_info=inner,
