@@ -7,6 +7,8 @@ of its configurations that fit what the pair leaves of each resource.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -85,7 +87,7 @@ def prefix_minima(a: I64, res: I64) -> tuple[I64, I64]:
 
 
 @njit(cache=True)
-def _fits(amounts: I64, i: int, left: int) -> int:
+def _fits(amounts: I64, i: int, left: int) -> Any:
     """How many configurations use at most `left` of resource i."""
     return np.searchsorted(amounts[i], left, side="right")
 
@@ -93,7 +95,7 @@ def _fits(amounts: I64, i: int, left: int) -> int:
 @njit(cache=True)
 def _with_third(
     pos: int, b: I64, jb: int, ax: I64, jx: int, ay: I64, jy: int, mem: I64, over: I64, n: I64, rest: I64, cut: int
-) -> int:
+) -> Any:
     """`triple_cycles` with the third kernel of the order at position `pos` of the pipeline."""
     if pos == 0:
         return triple_cycles(b, jb, ax, jx, ay, jy, mem, over, n, rest, cut)
