@@ -1,0 +1,191 @@
+"""`joint_front`: the exact Pareto front of (network, precision, accelerator), as results that print and convert."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cofront.errors import InputError, UsageError
+from cofront.problem import CodesignProblem, Engine
+from cofront.search.exact.joint.compact import Cost
+from cofront.search.exact.joint.incumbent import Candidate
+from cofront.search.exact.joint.solve import Limits, Search
+from cofront.search.exact.joint.windows import ENDLESS
+
+Objective = Literal["cycles", "energy"]
+
+
+@dataclass(frozen=True)
+class JointPoint:
+    """One design of the front: what it costs, its integer score, the accelerator and the path.
+
+    `configs[k]` is the configuration of kernel k of `problem.engines[engine]`, `edges` the path's trellis edges.
+    """
+
+    cycles: int
+    score: int
+    engine: int
+    configs: tuple[int, ...]
+    edges: tuple[int, ...]
+    resources: tuple[int, ...]
+    energy_pj: int | None = None
+
+
+@dataclass(frozen=True)
+class JointFront:
+    """The front by rising cost, and what is proven about it.
+
+    `gap_micro`: no design of at most the cost of any front point (or more) has a score more than this above the
+    front's; 0 when the search ran to its end. `bound` lists (cost, score): designs up to that cost have at most that
+    score. No design costs less than `least_cost`. `counts` and `seconds` tell how the search went.
+    """
+
+    points: tuple[JointPoint, ...]
+    gap_micro: int
+    complete: bool
+    least_cost: int
+    bound: tuple[tuple[int, int], ...]
+    n_designs: int
+    n_accelerators: int
+    n_paths: int
+    objective: Objective = "cycles"
+    pj_per_cycle: int | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def status(self) -> Literal["optimal", "feasible", "infeasible"]:
+        if self.complete:
+            return "optimal" if self.points else "infeasible"
+        return "feasible"
+
+
+@dataclass(frozen=True)
+class JointProgress:
+    """What a running search knows: the stage, front points so far, open boxes, the certified gap, seconds gone."""
+
+    stage: str
+    points: int
+    open_boxes: int
+    gap_micro: int
+    seconds: float
+
+
+def joint_front(
+    problem: CodesignProblem,
+    *,
+    objective: Objective = "cycles",
+    max_cycles: int | None = None,
+    min_score: int | None = None,
+    max_energy_pj: int | None = None,
+    on_progress: Callable[[JointProgress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    time_limit_s: float | None = None,
+    dominance: bool = True,
+    bounding: bool = True,
+) -> JointFront:
+    """All non-dominated (cost, score) of a problem, exactly, with a design for each.
+
+    `objective` "energy" minimises picojoules instead of cycles: the rows' dynamic energy plus the static power, rounded
+    to whole pJ per cycle. `max_cycles` and `max_energy_pj` limit the objective of that name, `min_score` the path's
+    score (without `score_offset`). `should_stop` is asked often; when it says True or the time is up, what is known so
+    far comes back with a proven gap. `dominance` and `bounding` switch pruning off, for tests. Same input, same output.
+    """
+    start = time.monotonic()
+    check(problem)
+    if (max_energy_pj if objective == "cycles" else max_cycles) is not None:
+        raise UsageError(f"objective '{objective}': limit that objective, not the other one")
+    limit = max_cycles if objective == "cycles" else max_energy_pj
+    cost = Cost(static_pj(problem)) if objective == "energy" else Cost()
+
+    def stop() -> bool:
+        late = time_limit_s is not None and time.monotonic() - start > time_limit_s
+        return late or (should_stop is not None and should_stop())
+
+    def report(stage: str, points: int, n_open: int, gap: int) -> None:
+        assert on_progress is not None
+        on_progress(JointProgress(stage, points, n_open, gap, time.monotonic() - start))
+
+    search = Search(
+        problem,
+        cost,
+        Limits(ENDLESS if limit is None else int(limit), min_score),
+        dominance=dominance,
+        bounding=bounding,
+        should_stop=stop,
+        on_progress=None if on_progress is None else report,
+    )
+    search.run()
+    certificate = search.certificate()
+    c = search.counters
+    return JointFront(
+        tuple(point(problem, d, cost) for d in search.designs()),
+        certificate.gap,
+        search.complete,
+        certificate.least_cost,
+        certificate.bound,
+        problem.n_designs(),
+        problem.n_accelerators(),
+        problem.trellis.n_paths(),
+        objective,
+        cost.pj_per_cycle,
+        {
+            "configs": sum(map(sum, c.configs_raw)),
+            "configs_kept": sum(map(sum, c.configs_kept)),
+            "accelerators_kept": sum(_product(k) for k in c.configs_kept),
+            "boxes": c.boxes,
+            "accelerators_open": c.singles,
+            "accelerators_fine": c.accelerators,
+            "path_searches": c.dps,
+            "peak_states": c.peak_states,
+        },
+        {**c.seconds, "total": time.monotonic() - start},
+    )
+
+
+def static_pj(problem: CodesignProblem) -> int:
+    """Static energy per cycle in whole picojoules."""
+    return round(problem.static_power_w * 1e12 / problem.clock_hz)
+
+
+def point(problem: CodesignProblem, design: Candidate, cost: Cost) -> JointPoint:
+    """A design as a point, costed anew through the scalar reference path."""
+    engine = problem.engines[design.engine]
+    cycles, dynamic = recost(problem, engine, design.configs, design.edges)
+    energy = None
+    if engine.energy is not None:
+        energy = dynamic + static_pj(problem) * cycles
+    used = tuple(int(r) for r in engine.resources(design.configs))
+    return JointPoint(cycles, design.score, design.engine, design.configs, design.edges, used, energy)
+
+
+def recost(
+    problem: CodesignProblem, engine: Engine, configs: tuple[int, ...], edges: tuple[int, ...]
+) -> tuple[int, int]:
+    """Cycles and dynamic energy (pJ) of a path on a configuration, by `Engine.row_latency`."""
+    latency = engine.row_latency(configs)
+    t = problem.trellis
+    rows = [int(r) for e in edges for r in t.rows[t.row_ptr[e] : t.row_ptr[e + 1]]]
+    energy = 0 if engine.energy is None else sum(int(engine.energy[r]) for r in rows)
+    return sum(int(latency[r]) for r in rows), energy
+
+
+def check(problem: CodesignProblem) -> None:
+    """The properties that exactness rests on."""
+    for engine in problem.engines:
+        if not engine.kernels:
+            raise InputError(f"engine '{engine.name}': expected at least one kernel, got none")
+        for k in engine.kernels:
+            if min(int(a.min(initial=0)) for a in (k.cycles, k.head, k.tail, k.solo)) < 0:
+                raise InputError(f"engine '{engine.name}', kernel '{k.name}': cycles must not be negative")
+        if min(int(engine.memory.min(initial=0)), int(engine.overhead.min(initial=0))) < 0:
+            raise InputError(f"engine '{engine.name}': memory and overhead cycles must not be negative")
+
+
+def _product(values: tuple[int, ...]) -> int:
+    n = 1
+    for v in values:
+        n *= v
+    return n

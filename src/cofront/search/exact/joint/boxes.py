@@ -1,0 +1,120 @@
+"""Branch and bound over boxes of accelerators: one cluster of configurations per kernel.
+
+A box is dropped when its minimal resources exceed the budget, or when its Lagrangian bound, on column minima, cannot
+improve the front in any window. The rest is split at the kernel whose cluster is loosest. Survivors of single
+configurations are accelerators that deserve the exact dynamic programme.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from cofront.search.exact.joint.clusters import Forest, build
+from cofront.search.exact.joint.compact import CompactEngine
+from cofront.search.exact.joint.lagrange import evaluate
+from cofront.search.exact.joint.vectors import Tables
+
+I64 = NDArray[np.int64]
+U64 = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """n boxes of one engine: an entry per kernel (n, K) and the windows still open, (n,) bit masks."""
+
+    entries: I64
+    alive: U64
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, pick: NDArray[np.generic] | slice) -> Boxes:
+        return Boxes(self.entries[pick], self.alive[pick])
+
+    @staticmethod
+    def join(parts: list[Boxes]) -> Boxes:
+        return Boxes(np.concatenate([p.entries for p in parts]), np.concatenate([p.alive for p in parts]))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _children(forest, room, entries, alive):  # type: ignore[no-untyped-def]
+    """Both halves of every box along its loosest kernel, those that can fit; (n', K), (n',)."""
+    n, k_count = entries.shape
+    resources = room.shape[0]
+    out = np.empty((2 * n, k_count), np.int64)
+    out_alive = np.empty(2 * n, np.uint64)
+    m = 0
+    for i in range(n):
+        pick = 0
+        for k in range(1, k_count):
+            if forest.loose[entries[i, k]] > forest.loose[entries[i, pick]]:
+                pick = k
+        parent = entries[i, pick]
+        for child in (forest.left[parent], forest.right[parent]):
+            fits = True
+            for r in range(resources):
+                used = forest.resources[child, r]
+                for k in range(k_count):
+                    if k != pick:
+                        used += forest.resources[entries[i, k], r]
+                fits &= used <= room[r]
+            if fits:
+                out[m] = entries[i]
+                out[m, pick] = child
+                out_alive[m] = alive[i]
+                m += 1
+    return out[:m].copy(), out_alive[:m].copy()
+
+
+class BoxEngine:
+    """One engine's boxes: its root, their children, their bounds."""
+
+    def __init__(self, compact: CompactEngine) -> None:
+        self.compact = compact
+        self.forest: Forest
+        self.tables: Tables
+        self.forest, self.tables = build(compact)
+
+    def root(self) -> Boxes:
+        fits = (self.forest.resources[self.forest.roots].sum(axis=0) <= self.compact.room).all()
+        n = 1 if fits else 0
+        return Boxes(self.forest.roots[None, :][:n].copy(), np.full(n, ~np.uint64(0)))
+
+    def singles(self, boxes: Boxes) -> NDArray[np.bool_]:
+        """Which boxes hold exactly one accelerator, (n,)."""
+        return np.asarray((self.forest.left[boxes.entries] < 0).all(axis=1))
+
+    def children(self, boxes: Boxes) -> Boxes:
+        entries, alive = _children(self.forest, self.compact.room, boxes.entries, boxes.alive)
+        return Boxes(entries, alive)
+
+    def bound(
+        self, boxes: Boxes, alpha: I64, lam: I64, threshold: I64, *, values: bool = False
+    ) -> tuple[Boxes, I64, I64]:
+        """Boxes with updated masks (0: drop), the greatest bound of an open window (w,), all bounds (n, w) if asked."""
+        n = len(boxes)
+        width = alpha.size
+        out = np.empty((n if values else 0, width), np.int64)
+        level = np.zeros(n, np.int64)
+        alive, greatest = evaluate(
+            self.tables,
+            self.compact.classes,
+            self.compact.graph,
+            boxes.entries,
+            boxes.alive,
+            level,
+            alpha,
+            lam,
+            threshold.reshape(1, -1),
+            out,
+        )
+        return Boxes(boxes.entries, alive), greatest.max(axis=0), out
+
+    def configs(self, entry: I64) -> tuple[int, ...]:
+        """Original configuration of every kernel of a single accelerator."""
+        local = self.forest.config[entry]
+        return tuple(int(kept[j]) for kept, j in zip(self.compact.configs, local, strict=True))

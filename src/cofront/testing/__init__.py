@@ -1,0 +1,1 @@
+"""What anyone who adds a space, an accelerator or a search can test it with."""
