@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cofront.errors import InputError
 from cofront.problem import INFEASIBLE, Engine
 
 IntArray = NDArray[np.int64]
@@ -54,7 +55,7 @@ def network_latencies(engine: Engine, chosen: IntArray, counts: IntArray) -> Int
     """
     counts = np.asarray(counts)
     if counts.sum(axis=1).max(initial=0) >= 1 << 12:
-        raise ValueError("a network of 4096 calls or more")
+        raise InputError("batch costs: a network has 4096 calls or more; cost it alone")
     total = counts.astype(np.float64) @ row_latencies(engine, chosen).T.astype(np.float64)
     return np.minimum(total, INFEASIBLE).astype(np.int64)
 

@@ -1,0 +1,49 @@
+"""A fused call simulated pixel by pixel: what the closed form of `timing.py` approximates.
+
+Each kernel reads pixels in order and computes output pixels in order; a pixel is computed when the last input pixel
+of its window has been read. Links between kernels never block. Our own reference, not the paper's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class PixelKernel:
+    """A kernel on a map of `height` x `width`, `read` cycles per input and `work` cycles per output pixel."""
+
+    height: int
+    width: int
+    kernel: int
+    stride: int
+    padding: int
+    read: int
+    work: int
+
+    def last_input(self) -> NDArray[np.int64]:
+        """(q,) index of the last input pixel that each output pixel needs."""
+        rows = (self.height + 2 * self.padding - self.kernel) // self.stride + 1
+        cols = (self.width + 2 * self.padding - self.kernel) // self.stride + 1
+        row = np.minimum(np.arange(rows) * self.stride - self.padding + self.kernel - 1, self.height - 1)
+        col = np.minimum(np.arange(cols) * self.stride - self.padding + self.kernel - 1, self.width - 1)
+        return (np.maximum(row, 0)[:, None] * self.width + np.maximum(col, 0)[None, :]).reshape(-1)
+
+
+def _serve(arrival: NDArray[np.int64], cycles: int) -> NDArray[np.int64]:
+    """When a server that takes `cycles` per item is done with each: done[i] = max(done[i - 1], arrival[i]) + cycles."""
+    index = np.arange(len(arrival))
+    return np.asarray(np.maximum.accumulate(arrival - cycles * index) + cycles * (index + 1), dtype=np.int64)
+
+
+def fused_cycles(kernels: Sequence[PixelKernel], pipeline_cycles: int) -> int:
+    """Cycles until the last output pixel has left the last kernel; the first input pixel is there at 0."""
+    ready = np.zeros(kernels[0].height * kernels[0].width, dtype=np.int64)
+    for k in kernels:
+        read = _serve(ready, k.read)
+        ready = _serve(read[k.last_input()], k.work) + pipeline_cycles
+    return int(ready[-1])

@@ -1,0 +1,291 @@
+"""Scalar path == tables, monotonicity, the golden toy, CoDeNet's loop formula, impossible values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from subgraph_nets import grids, networks, toy
+
+from cofront import device
+from cofront.errors import UsageError
+from cofront.hardware.subgraph import Config, Grid, KernelConfig, coefficients, config_of, cost, network_problem
+from cofront.hardware.subgraph.batch import feasible, network_latencies, row_latencies
+from cofront.hardware.subgraph.calls import Call
+from cofront.hardware.subgraph.engines import ENGINES
+from cofront.hardware.subgraph.lowering import lower
+from cofront.hardware.subgraph.roofline import breakdown, roofline
+from cofront.hardware.subgraph.scalar import call_cost, cost_of_calls
+from cofront.hardware.subgraph.tables import kernel_tables
+from cofront.network import Builder, Network
+from cofront.problem import INFEASIBLE, CodesignProblem, Engine
+
+SLOW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+ZU3EG = device.load("zu3eg")
+
+
+def pick(rng: np.random.Generator, engine: Engine) -> tuple[int, ...]:
+    return tuple(int(rng.integers(len(k.params))) for k in engine.kernels)
+
+
+def check_equal(problem: CodesignProblem, engine: Engine, chosen: tuple[int, ...], net: Network, part: object) -> None:
+    assert isinstance(part, device.Device)
+    latency = engine.row_latency(chosen)
+    total = latency[problem.trellis.rows]
+    answer = cost(net, config_of(problem, engine, chosen), part)
+    assert list(answer.resources.values()) == list(engine.resources(chosen))
+    assert [c.mode == "infeasible" for c in answer.calls] == list(total >= INFEASIBLE)
+    cycles = [c.cycles for c in answer.calls if c.mode != "infeasible"]
+    assert cycles == list(total[total < INFEASIBLE])
+    for call in answer.calls:
+        assert call.mode == "infeasible" or call.cycles > 0
+        assert all(v >= 0 for v in (*call.kernels.values(), call.memory_cycles, call.bytes_moved, call.macs))
+    if answer.feasible:
+        assert answer.cycles == int(total.sum())
+        assert sum(c.macs for c in answer.calls) == answer.macs
+        for point in roofline(answer, part):
+            assert 0 < point.attained_macs_per_s <= point.ceiling_macs_per_s * (1 + 1e-12)
+        for row in breakdown(answer):
+            assert 0 <= row.utilisation <= 1 + 1e-12
+            assert row.share <= 1 + 1e-12
+
+
+@SLOW
+@given(networks(), grids(), st.sampled_from(device.names()), st.integers(0, 2**32 - 1))
+def test_scalar_equals_tables(net: Network, grid: Grid, part: str, seed: int) -> None:
+    """Hundreds of random (network, configuration) pairs: every call's cycles and all resources, exactly."""
+    rng = np.random.default_rng(seed)
+    problem = network_problem(net, device.load(part), grid)
+    for engine in problem.engines:
+        for _ in range(3):
+            check_equal(problem, engine, pick(rng, engine), net, device.load(part))
+
+
+@SLOW
+@given(networks(), grids(), st.integers(0, 2**32 - 1))
+def test_batch_equals_engine(net: Network, grid: Grid, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    problem = network_problem(net, ZU3EG, grid)
+    for engine in problem.engines:
+        chosen = np.array([pick(rng, engine) for _ in range(5)])
+        want = np.array([engine.row_latency(tuple(c)) for c in chosen])
+        assert np.array_equal(row_latencies(engine, chosen), want)
+        counts = rng.integers(0, 4, size=(3, want.shape[1]))
+        assert np.array_equal(network_latencies(engine, chosen, counts), np.minimum(counts @ want.T, INFEASIBLE))
+        fits = [bool(np.all(engine.resources(tuple(c)) <= problem.budget)) for c in chosen]
+        assert list(feasible(engine, chosen, problem.budget)) == fits
+
+
+# Buffers that hold everything: then no tiling, whose rounding could turn more parallelism into more tiles.
+BIG = 1 << 20
+
+
+def _config(engine: str, conv: tuple[int, int, int], dw: tuple[int, int], pw: tuple[int, int]) -> Config:
+    return Config(
+        engine,
+        KernelConfig(*conv, 1, BIG, 9, BIG, BIG, BIG),
+        KernelConfig(1, *dw, 1, BIG, 9, BIG, 0, BIG),
+        KernelConfig(*pw, 1, 1, BIG, 1, 0, BIG, BIG),
+        250e6,
+    )
+
+
+PAR = st.integers(1, 40)
+
+
+@SLOW
+@given(networks(), st.tuples(PAR, PAR, PAR), st.tuples(PAR, PAR), st.tuples(PAR, PAR), st.data())
+def test_larger_parallelism_never_takes_more_cycles(
+    net: Network, conv: tuple[int, int, int], dw: tuple[int, int], pw: tuple[int, int], data: st.DataObject
+) -> None:
+    engine = data.draw(st.sampled_from(["E88", "DUAL"]))
+    flat = [*conv, *dw, *pw]
+    at = data.draw(st.integers(0, len(flat) - 1))
+    more = list(flat)
+    more[at] += data.draw(st.integers(1, 20))
+    small, large = (
+        cost(net, _config(engine, (f[0], f[1], f[2]), (f[3], f[4]), (f[5], f[6])), ZU3EG) for f in (flat, more)
+    )
+    for a, b in zip(small.calls, large.calls, strict=True):
+        assert b.cycles <= a.cycles
+    assert all(large.resources[r] >= small.resources[r] for r in ("dsp", "ff"))
+
+
+@SLOW
+@given(networks(), st.tuples(PAR, PAR, PAR), st.tuples(PAR, PAR), st.tuples(PAR, PAR), st.floats(1.0, 10.0))
+def test_more_bandwidth_is_never_slower_and_dual_never_loses(
+    net: Network, conv: tuple[int, int, int], dw: tuple[int, int], pw: tuple[int, int], factor: float
+) -> None:
+    one = cost(net, _config("E88", conv, dw, pw), ZU3EG)
+    fast = ZU3EG.with_budget(bandwidth_bytes_per_s=ZU3EG.bandwidth_bytes_per_s * factor)
+    assert cost(net, _config("E88", conv, dw, pw), fast).cycles <= one.cycles
+    assert cost(net, _config("DUAL", conv, dw, pw), ZU3EG).cycles <= one.cycles
+
+
+@SLOW
+@given(networks(), grids(), st.integers(0, 2**32 - 1))
+def test_ideal_multipliers_bound_every_feasible_cost(net: Network, grid: Grid, seed: int) -> None:
+    """No call takes fewer cycles than its products over the multipliers, or than its bytes over the bandwidth."""
+    rng = np.random.default_rng(seed)
+    problem = network_problem(net, ZU3EG, grid)
+    engine = problem.engines[-1]
+    config = config_of(problem, engine, pick(rng, engine))
+    factor = ENGINES[engine.name].w4a4_factor
+    n = sum(k.pi * k.po * k.taps for k in (config.conv, config.dw, config.pw)) * factor
+    speed = coefficients.load().bytes_per_kilocycle(ZU3EG, config.clock_hz)
+    for call, row in zip(lower(net), cost(net, config, ZU3EG).calls, strict=True):
+        if row.mode != "infeasible":
+            assert row.cycles * n >= call.macs
+            assert row.cycles * speed >= 1000 * call.bytes
+
+
+def _cheapest(resource: np.ndarray, cycles: np.ndarray, target: int) -> int:
+    ok = cycles <= target
+    return int(resource[ok].min()) if ok.any() else 1 << 30
+
+
+@pytest.mark.parametrize(("products", "optimum"), [(1, 125_440), (2, 62_720), (4, 31_360)])
+def test_golden_toy(products: int, optimum: int) -> None:
+    """The toy of the HAO reconstruction: compute only, DSP only, 360 DSP, any integer unroll; 357 DSP, 97.3 %."""
+    part = ZU3EG.with_budget(lut=10**9, ff=10**9, bram36=10**9)
+    co = coefficients.load().compute_only().with_products("DSP48E2", **{"88": products})
+    every = Grid(
+        "every",
+        pi=tuple(range(1, 65)),
+        po=tuple(range(1, 193)),
+        conv_taps=(1,),
+        channels=tuple(range(1, 193)),
+        dw_taps=(9,),
+        weight_depth=(1 << 14,),
+        dw_weight_depth=(1 << 14,),
+        line_shares=(1.0,),
+        dsp=(1,),
+    )
+    problem = network_problem(toy(), part, every, engines=["E88"], co=co)
+    (engine,) = problem.engines
+    cycles = [k.cycles[:, 0] for k in engine.kernels]
+    dsp = [k.resources[:, 0] for k in engine.kernels]
+    targets = np.unique(np.concatenate([c[c < INFEASIBLE] for c in cycles]))
+    best = next(t for t in targets if sum(_cheapest(d, c, t) for d, c in zip(dsp, cycles, strict=True)) <= part.dsp)
+    assert best == optimum
+    used = sum(_cheapest(d, c, best) for d, c in zip(dsp, cycles, strict=True))
+    assert used == 357
+    macs = toy().macs
+    assert round(macs / (360 * products) / best, 3) == 0.973
+    # and the whole call, with memory, takes exactly that
+    chosen = tuple(
+        int(np.flatnonzero((c <= best) & (d == d[c <= best].min()))[0]) for c, d in zip(cycles, dsp, strict=True)
+    )
+    assert int(engine.row_latency(chosen)[0]) == best
+
+
+def test_codenet_loop_formula() -> None:
+    """CoDeNet's 16 x 16 pointwise kernel fills its pixel buffer before computing each pixel; ours overlaps the two.
+
+    H W (IC / PA) (1 + OC / PE) there; here the same work without the H W fills but the first.
+    """
+    h = w = 28
+    b = Builder("codenet", (64, h, w))
+    b.block = "x"
+    b.conv(64, 1)
+    b.depthwise(3)
+    b.conv(128, 1)
+    config = _config("E88", (16, 16, 1), (16, 9), (16, 16))
+    call = cost(b.build().uniform_bits(4, 8), config, ZU3EG).calls[0]
+    loops = h * w * (64 // 16) * (1 + 128 // 16)
+    fills = h * w * (64 // 16)
+    pipeline = coefficients.load().pipeline_cycles
+    assert call.kernels["pw"] == loops - fills + 64 // 16 + pipeline
+    # depthwise there reads and computes in turns: (D^2 + D^2) (C / PE) bounds ours from above, D^2 (C / PE) from below
+    assert h * w * 4 <= call.kernels["dw"] <= 2 * h * w * 4
+
+
+def test_unsupported_precision_is_infeasible_not_wrong() -> None:
+    net = toy(8, 16, 8)
+    answer = cost(net, replace(_config("E88", (4, 4, 1), (4, 9), (4, 4)), engine="E48"), ZU3EG)
+    assert not answer.feasible
+    assert "calls that can run: at least 1 calls needed, 0 available; cannot run conv2d_0" in str(answer.infeasible[-1])
+    with pytest.raises(UsageError, match="none of the engines E44 serves the precisions"):
+        network_problem(net, ZU3EG, engines=["E44"])
+
+
+def test_exceeded_limits_are_named() -> None:
+    net = toy(8, 16, 8)
+    answer = cost(net, _config("E88", (64, 64, 1), (4, 9), (4, 4)), ZU3EG)
+    limits = {i.limit: i.excess for i in answer.infeasible}
+    assert limits["dsp"] == answer.resources["dsp"] - 360 > 0
+    assert answer.energy_j is None
+
+
+def test_weights_that_exceed_the_memory_are_taken_in_tiles() -> None:
+    """Split, with the input read once per tile of output channels: counted by hand."""
+    b = Builder("tiles", (64, 8, 8))
+    b.conv(64, 1)
+    call = lower(b.build().uniform_bits(8, 8))[0]
+    co = coefficients.load()
+
+    def on_pw(depth: int) -> tuple[int, int]:
+        empty = KernelConfig(0, 0, 0, 0, 0, 0, 0, 0, 0)
+        config = Config("E88", empty, empty, KernelConfig(8, 8, 1, 1, depth, 1, 0, 64, 64), 250e6)
+        row = call_cost(call, config, ZU3EG, co)
+        return row.kernels["pw"], row.bytes_moved
+
+    # 8 groups of 8 outputs, 8 steps each: 64 words; halves of 64, 24 and 8 words hold 8, 3 and 1 groups
+    weights = 64 * 64 + 64 * 6
+    whole = 8 + 64 * 64 + 8
+    assert on_pw(128) == (whole, 64 * 64 * 2 + weights)
+    assert on_pw(48) == (64 * 64 + 3 * (8 + 8), 64 * 64 * (3 + 1) + weights)
+    assert on_pw(16) == (64 * 64 + 8 * (8 + 8), 64 * 64 * (8 + 1) + weights)
+    with pytest.raises(KeyError):
+        on_pw(14)  # not even one group: infeasible, so there is no busy time
+
+
+def test_memory_call_and_vector_call() -> None:
+    b = Builder("se", (16, 6, 6))
+    b.block = "b"
+    b.depthwise(3)
+    b.squeeze_excite(4)
+    calls = lower(b.build().uniform_bits(8, 8))
+    assert [tuple(s.kernel for s in c.stages) for c in calls] == [("dw",), ("pw",), ("pw",), ()]
+    answer = cost_of_calls(calls, _config("E88", (4, 4, 1), (4, 9), (4, 4)), ZU3EG)
+    assert answer.calls[-1].mode == "memory"
+    assert answer.calls[-1].bytes_moved == 2 * 16 * 36 + 16
+    assert answer.calls[1].bound == "overhead"
+
+
+def test_energy_is_none_without_power_figures_and_counts_each_part_once() -> None:
+    net = toy(8, 16, 8)
+    config = replace(_config("E88", (4, 4, 1), (4, 9), (4, 4)))
+    part = ZU3EG.with_budget(dsp=10**6, lut=10**9, ff=10**9, bram36=10**9)
+    answer = cost(net, config, part)
+    call: Call = lower(net)[0]
+    co = coefficients.load()
+    dynamic = (call.macs * dict(co.mac_fj)["88"] + call.bytes * co.dram_fj_per_byte) * 1e-15
+    assert answer.energy_j == pytest.approx(dynamic + 5.1 * answer.latency_s, rel=1e-6)
+    bare = device.load("zu7ev").with_budget(dsp=10**6, lut=10**9, ff=10**9, bram36=10**9)
+    assert cost(net, config, bare).energy_j is None
+    assert network_problem(net, device.load("zu7ev")).engines[0].energy is None
+    assert network_problem(net, ZU3EG).static_power_w == pytest.approx(5.1)
+
+
+@SLOW
+@given(networks(max_blocks=2), grids(), st.integers(0, 2**32 - 1))
+def test_limit_drops_only_what_does_not_fit(net: Network, grid: Grid, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    calls = tuple(dict.fromkeys(lower(net)))
+    co = coefficients.load()
+    limit = np.array([int(rng.integers(1, 300)), int(rng.integers(1000, 30000)), 50_000, int(rng.integers(1, 100))])
+    from cofront.hardware.subgraph.grid import configurations
+
+    params = configurations("conv", calls, grid)
+    kinds = list(ENGINES.values())
+    full = kernel_tables("conv", params, calls, kinds, ZU3EG, 250e6, co)
+    some = kernel_tables("conv", params, calls, kinds, ZU3EG, 250e6, co, limit)
+    for name in full:
+        fits = np.all(full[name].resources <= limit, axis=1)
+        assume(fits.any())
+        for field in ("params", "resources", "cycles", "head", "tail", "solo"):
+            assert np.array_equal(getattr(some[name], field), getattr(full[name], field)[fits])
