@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from cofront.device import load as load_device
+from cofront.errors import UsageError
+from cofront.hardware.subgraph import codesign_problem, config_of, cost
+from cofront.hardware.subgraph.grid import Grid
+from cofront.search.exact.fit import fit
+from cofront.space import load as load_space
+from cofront.systems.hao import Hao, HaoSettings
+
+SMALL = Grid("small", (8, 16), (8, 16), (1,), (8, 16), (3, 9), (512, 1024), (512,), (1.0,))
+SETTINGS = HaoSettings(proposals=12, batch=3, caps=2, initial=24, per_round=1)
+
+
+@pytest.fixture(scope="module")
+def instance():
+    space, device = load_space("subgraph32"), load_device("zu3eg")
+    rng = np.random.default_rng(0)
+    layered = space.layered()
+    weights = rng.normal(size=layered.trellis.n_features) * 0.003
+    problem = codesign_problem(layered, device, layered.trellis.scores(weights), grid=SMALL)
+    penalty = {None: 0.0, "W8A8": 0.01, "W4A8": 0.3, "W4A4": 1.0}
+    sensitivity = np.array([penalty[e.precision] for e in space.declaration.edges])
+    return space, device, problem, sensitivity, lambda points: 0.8 + space.features(points) @ weights
+
+
+@pytest.fixture(scope="module")
+def run(instance):
+    space, _, problem, sensitivity, measure = instance
+    hao = Hao(space, problem, sensitivity, measure, SETTINGS)
+    return hao, hao.run()
+
+
+def test_every_design_is_measured_fits_and_is_recosted_to_the_same_cycles(instance, run):
+    space, device, problem, _, measure = instance
+    hao, front = run
+    assert front.designs
+    for d in front.designs:
+        point = np.array(d.point)
+        assert d.accuracy == pytest.approx(float(measure(point[None])[0]))
+        candidate = hao.state.candidates[d.point]
+        engine = problem.engines[candidate.engine]
+        again = cost(space.network(point), config_of(problem, engine, candidate.chosen), device)
+        assert again.cycles == d.cycles
+        assert all(again.resources[k] <= v for k, v in zip(problem.resource_names, problem.budget, strict=True))
+    cycles = [d.cycles for d in front.designs]
+    accuracy = [d.accuracy for d in front.designs]
+    assert cycles == sorted(cycles)
+    assert accuracy == sorted(accuracy)
+
+
+def test_bits_within_a_loose_cap_are_the_least_sensitive_ones(instance):
+    space, _, problem, sensitivity, measure = instance
+    hao = Hao(space, problem, sensitivity, measure, SETTINGS)
+    arch = np.zeros(len(hao.free), dtype=np.int64)
+    loose = [c for c in hao._design(arch, np.array([10**9])) if problem.engines[c.engine].name in ("E88", "DUAL")]
+    assert loose
+    assert all(c.point[b] == 0 for c in loose for b in hao.bits)
+
+
+def test_without_choice_of_bits_the_accelerator_is_the_proven_best(instance):
+    space, _, problem, sensitivity, measure = instance
+    hao = Hao(space, problem, sensitivity, measure, SETTINGS)
+    for c in hao._design(np.zeros(len(hao.free), dtype=np.int64), np.array([10**9])):
+        path = space.declaration.walk(np.array(c.point)[None])[0]
+        assert fit(problem.select(path[path >= 0])).cycles <= c.cycles
+
+
+def test_same_seed_same_front(instance, run):
+    space, _, problem, sensitivity, measure = instance
+    again = Hao(space, problem, sensitivity, measure, SETTINGS).run()
+    assert [(d.point, d.cycles) for d in again.designs] == [(d.point, d.cycles) for d in run[1].designs]
+
+
+def test_part_of_a_space_is_refused(instance):
+    space, _, problem, sensitivity, measure = instance
+    with pytest.raises(UsageError, match="whole space"):
+        Hao(space, problem, sensitivity[:-1], measure)
