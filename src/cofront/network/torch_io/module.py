@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -198,18 +199,21 @@ def _pool(op: Pool2d, x: Tensor) -> Tensor:
     top, left, bottom, right = op.padding
     # PyTorch pads both sides alike and by at most half the kernel; anything else is padded by hand.
     plain = (top, left) == (bottom, right) and 2 * top <= op.kernel[0] and 2 * left <= op.kernel[1]
-    if op.kind == "max":
-        if not plain:
-            x = F.pad(x, _torch_sides(op.padding), value=-math.inf)
-        pad = (top, left) if plain else (0, 0)
-        return F.max_pool2d(x, op.kernel, op.stride, pad, ceil_mode=op.ceil_mode)
+    if plain and op.kind == "max":
+        return F.max_pool2d(x, op.kernel, op.stride, (top, left), ceil_mode=op.ceil_mode)
     if plain:
         return F.avg_pool2d(x, op.kernel, op.stride, (top, left), op.ceil_mode, op.count_include_pad)
-    total = F.avg_pool2d(F.pad(x, _torch_sides(op.padding)), op.kernel, op.stride, 0, op.ceil_mode)
-    if op.count_include_pad:
-        return total
-    ones = torch.ones_like(x[:1, :1])
-    return total / F.avg_pool2d(F.pad(ones, _torch_sides(op.padding)), op.kernel, op.stride, 0, op.ceil_mode)
+    # Exactly what the windows cover: more than the padded input in ceil mode, or less (a negative pad crops).
+    _, rows, columns = op.out_shape((tuple(x.shape[1:]),))
+    over_h = (rows - 1) * op.stride[0] + op.kernel[0] - (x.shape[2] + top + bottom)
+    over_w = (columns - 1) * op.stride[1] + op.kernel[1] - (x.shape[3] + left + right)
+    over = [0, over_w, 0, over_h]
+    sides = _torch_sides(op.padding)
+    if op.kind == "max":
+        return F.max_pool2d(F.pad(F.pad(x, sides, value=-math.inf), over, value=-math.inf), op.kernel, op.stride)
+    counted = F.pad(torch.ones_like(x[:1, :1]), sides, value=float(op.count_include_pad))
+    total = F.avg_pool2d(F.pad(F.pad(x, sides), over), op.kernel, op.stride)
+    return total / F.avg_pool2d(F.pad(counted, over), op.kernel, op.stride)
 
 
 def to_torch(
@@ -265,27 +269,27 @@ def fold_batchnorm(module: NetworkModule) -> Weights:
     return validate(module.network, weights)
 
 
-Array64 = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 
-def to_numpy(tensor: object) -> Array64 | None:
+def to_numpy(tensor: object) -> Array | None:
     if not isinstance(tensor, Tensor):
         return None
-    return np.asarray(tensor.detach().cpu().double().numpy(), dtype=np.float64)
+    return np.asarray(tensor.detach().cpu().to(torch.float32).numpy())
 
 
 def fold(
-    weight: Array64 | None,
-    bias: Array64 | None,
-    gamma: Array64 | None,
-    beta: Array64 | None,
+    weight: Array | None,
+    bias: Array | None,
+    gamma: Array | None,
+    beta: Array | None,
     mean: object,
     var: object,
     eps: float,
-) -> tuple[Array64, Array64]:
-    """Weight and bias of layer and batch norm together; the first axis of `weight` is the output channel."""
-    mean64, var64 = to_numpy(mean), to_numpy(var)
-    assert weight is not None and mean64 is not None and var64 is not None
-    scale = (1.0 if gamma is None else gamma) / np.sqrt(var64 + eps)
-    offset = (0.0 if beta is None else beta) + ((0.0 if bias is None else bias) - mean64) * scale
+) -> tuple[Array, Array]:
+    """Weight and bias of layer and batch norm together, in float64; axis 0 of `weight` is the output channel."""
+    mean_, var_ = to_numpy(mean), to_numpy(var)
+    assert weight is not None and mean_ is not None and var_ is not None
+    scale = (1.0 if gamma is None else gamma) / np.sqrt(var_.astype(np.float64) + eps)
+    offset = (0.0 if beta is None else beta) + ((0.0 if bias is None else bias) - mean_.astype(np.float64)) * scale
     return weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), offset

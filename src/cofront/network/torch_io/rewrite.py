@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from cofront.errors import InputError
 from cofront.network.graph import Node
 from cofront.network.ops import Activation, Conv2d, Flatten, Linear, Op, Shape
 
-Arrays = dict[str, NDArray[np.float64]]
+Arrays = dict[str, NDArray[np.floating[Any]]]
 
 
 @dataclass(frozen=True, slots=True)

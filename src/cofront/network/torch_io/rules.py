@@ -287,10 +287,8 @@ def _pad(t: Translation, node: fx.Node) -> Value:
     if any(channels):
         raise Unsupported("of the channels")
     t.resolve(replace(value, pad=NO_PAD))
-    c, h, w = value.shape
     p = value.pad
-    pad = (p[0] + top, p[1] + left, p[2] + bottom, p[3] + right)
-    return replace(value, shape=(c, h + top + bottom, w + left + right), pad=pad)
+    return replace(value, pad=(p[0] + top, p[1] + left, p[2] + bottom, p[3] + right))
 
 
 def _shuffle(t: Translation, node: fx.Node) -> Value:

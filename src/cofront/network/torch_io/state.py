@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from torch import Tensor, fx
 
 from cofront.errors import CofrontError
@@ -23,7 +22,7 @@ from cofront.network.ops import (
     Padding,
     Shape,
 )
-from cofront.network.torch_io.module import fold, to_numpy
+from cofront.network.torch_io.module import Array, fold, to_numpy
 from cofront.network.torch_io.rewrite import Arrays, Unflatten
 
 NO_PAD: Padding = (0, 0, 0, 0)
@@ -41,8 +40,9 @@ class Poisoned(Exception):
 class Value:
     """A tensor of the exported program: what was done to node `name`'s output since.
 
-    `shape` is without batch. `pending` is "" or: "swap" (groups swapped, a channel shuffle in the making), "row mean",
-    "+3" (x + 3), "h6" (relu6(x + 3)), "x h6" (x relu6(x + 3)).
+    `shape` is without batch, and without the zeros of `pad`, which the next convolution takes over. `pending` is "" or:
+    "swap" (groups swapped, a channel shuffle in the making), "row mean", "+3" (x + 3), "h6" (relu6(x + 3)), "x h6"
+    (x relu6(x + 3)).
     """
 
     name: str
@@ -50,6 +50,15 @@ class Value:
     pending: str = ""
     pad: Padding = NO_PAD
     groups: int = 1
+
+    @property
+    def seen(self) -> Shape:
+        """The shape that PyTorch sees."""
+        if self.pad == NO_PAD:
+            return self.shape
+        c, h, w = self.shape
+        top, left, bottom, right = self.pad
+        return (c, h + top + bottom, w + left + right)
 
 
 def short(node: fx.Node) -> str:
@@ -87,7 +96,7 @@ def pair(value: Any) -> tuple[int, int]:
 
 
 class Translation:
-    """State of one import: the nodes so far, their float64 weights, what was unsupported."""
+    """State of one import: the nodes so far, their weights, what was unsupported."""
 
     def __init__(
         self, rules: Mapping[str, Rule], first: Node, batch: int, constants: dict[str, tuple[str, Tensor]]
@@ -138,7 +147,7 @@ class Translation:
             raise Poisoned
         return value
 
-    def constant(self, arg: Any) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    def constant(self, arg: Any) -> Array | None:
         """A parameter or buffer as an array."""
         if arg is None:
             return None
@@ -189,8 +198,8 @@ class Translation:
                 raise Unsupported("")
             value = rule(self, node)
             want = tuple(node.meta["val"].shape)
-            if want != (self.batch, *value.shape):
-                raise Unsupported(f"of shape {want}, where (batch, {value.shape}) was expected")
+            if want != (self.batch, *value.seen):
+                raise Unsupported(f"of shape {want}, where {(self.batch, *value.seen)} was expected")
             box.value = value
             if op in ALIASES:
                 box = self.box(node.args[0])
