@@ -150,8 +150,9 @@ class Draft:
                 continue
             note = kept.nodes.get(layer.name)
             out_bits = layer.out_bits if layer.direct or note is None else None
+            shapes = tuple(self.layers[i].shape for i in layer.inputs)
             bits = (layer.weight_bits, layer.in_bits, out_bits)
-            node = annotate(Node(layer.name, layer.op, tuple(layer.inputs), *bits), note)
+            node = annotate(Node(layer.name, layer.op, tuple(layer.inputs), *bits), note, shapes)
             if isinstance(node.op, Conv2d | Linear):
                 weights[f"{node.name}.weight"] = self.weights[f"{node.name}.weight"]
                 bias = self.weights.get(f"{node.name}.bias")

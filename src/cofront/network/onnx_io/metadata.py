@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from cofront.errors import InputError
 from cofront.network import ops
 from cofront.network.graph import Network, Node
-from cofront.network.ops import Conv2d, Linear, Op, Pool2d
+from cofront.network.onnx_io.pooling import explicit
+from cofront.network.ops import Conv2d, Linear, Op, Pool2d, Shape
 
 KEY = "cofront.network"
 VERSION = 1
@@ -82,6 +84,8 @@ def parse(text: str) -> Metadata:
 
 def _note(entry: Any) -> Note:
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in entry["fields"].items()}
+    if any(not isinstance(fields.get(k, False), bool) for k in ("bias", "norm", "ceil_mode", "count_include_pad")):
+        raise TypeError("a flag is not a truth value")
     bits = [_bits(b) for b in entry["bits"]]
     block = entry["block"]
     if not (block is None or isinstance(block, str)):
@@ -95,24 +99,30 @@ def _bits(value: Any) -> int | None:
     raise TypeError("bits are small integers")
 
 
-def same_function(a: Op, b: Op) -> bool:
-    """Whether two operators compute the same, whatever they say of folded norms, absent biases and unused options."""
-    return _functional(a) == _functional(b)
+def same_function(a: Op, b: Op, inputs: tuple[Shape, ...]) -> bool:
+    """Whether two operators compute the same on inputs of these shapes.
+
+    What they say of folded norms, absent biases, and padding that no window reaches does not matter.
+    """
+    try:
+        return repr(_functional(a, inputs)) == repr(_functional(b, inputs))  # repr tells 1 from 1.0 and True
+    except (InputError, ArithmeticError, ValueError, TypeError, LookupError):
+        return False  # the fields are not what the operator has
 
 
-def _functional(op: Op) -> Op:
+def _functional(op: Op, inputs: tuple[Shape, ...]) -> Op:
     if isinstance(op, Conv2d):
         return replace(op, bias=True, norm=False)
     if isinstance(op, Linear):
         return replace(op, bias=True)
-    if isinstance(op, Pool2d) and (op.kind == "max" or not any(op.padding)):
-        return replace(op, count_include_pad=True)
+    if isinstance(op, Pool2d):
+        return explicit(op, inputs[0])
     return op
 
 
-def annotate(node: Node, note: Note | None) -> Node:
+def annotate(node: Node, note: Note | None, inputs: tuple[Shape, ...]) -> Node:
     """`node` as read from the graph, completed by its note; bit-widths found in the graph win."""
-    if note is None or not same_function(node.op, note.op):
+    if note is None or not same_function(node.op, note.op, inputs):
         return node
     return replace(
         node,

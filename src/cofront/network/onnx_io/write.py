@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from cofront.errors import InputError
 from cofront.network.graph import Network, Node
 from cofront.network.onnx_io import metadata
+from cofront.network.onnx_io.pooling import explicit
 from cofront.network.ops import (
     Activation,
     Add,
@@ -106,6 +107,7 @@ class Writer:
         elif isinstance(op, Linear):
             self.node("Gemm", [*ins, self.weight(node), *self.bias(node)], name, transB=1)
         elif isinstance(op, Pool2d):
+            op = explicit(op, self.network.in_shapes(node)[0]) if op.ceil_mode else op
             window: dict[str, Any] = {
                 "kernel_shape": list(op.kernel),
                 "strides": list(op.stride),
