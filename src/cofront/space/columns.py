@@ -20,7 +20,7 @@ def points_from_columns(space: Space, columns: Columns) -> Points:
     """(n, d) canonical points. Precisions that have no column are W8A8; a choice with one option needs no column.
 
     A table holds either option numbers (0, 1, ...) or values (24, "dw3e2", "W4A8") throughout, never both: it is read
-    as numbers if every entry could be one.
+    in the way that fits more of it, as numbers if both do.
     """
     needed = [c for c in space.choices if c.name not in columns and not _optional(c)]
     if needed:
@@ -28,15 +28,16 @@ def points_from_columns(space: Space, columns: Columns) -> Points:
     present = [(j, c) for j, c in enumerate(space.choices) if c.name in columns]
     n = len(columns[present[0][1].name]) if present else 0
     numbers, values = ({j: read(c, columns[c.name]) for j, c in present} for read in (_as_numbers, _as_values))
-    chosen = numbers if all((a != FOREIGN).all() for a in numbers.values()) else values
+    misfits = [sum(int((a == FOREIGN).sum()) for a in read.values()) for read in (numbers, values)]
+    chosen, way = (numbers, "numbers") if misfits[0] <= misfits[1] else (values, "values")
     points = np.zeros((n, len(space.sizes)), np.int64)
     for j, choice in present:
         bad = np.flatnonzero(chosen[j] == FOREIGN)
         if len(bad):
+            options = _some(choice.options) if way == "values" else f"0 to {len(choice.options) - 1}"
             raise InputError(
-                f"column '{choice.name}', row {bad[0]}: {columns[choice.name][bad[0]]!r} is outside space "
-                f"'{space.name}'; expected one of {_some(choice.options)} (or their numbers 0 to "
-                f"{len(choice.options) - 1} in all columns)"
+                f"column '{choice.name}', row {bad[0]}: {columns[choice.name][bad[0]]!r:.40} is outside space "
+                f"'{space.name}'; expected {options} (the table holds option {way})"
             )
         points[:, j] = chosen[j]
     return _without_gaps(space, points)

@@ -77,11 +77,11 @@ class Declaration:
     @cached_property
     def nodes(self) -> dict[Hashable, int]:
         """State -> number, topological; the only state without predecessors is 0, the only sink the last."""
-        before: dict[Hashable, set[Hashable]] = defaultdict(set)
-        sources = {e.src for e in self.edges}
+        before: dict[Hashable, dict[Hashable, None]] = defaultdict(dict)  # ordered, so that numbers repeat
         for e in self.edges:
-            before[e.dst].add(e.src)
-        starts, ends = sources - set(before), set(before) - sources
+            before[e.dst][e.src] = None
+        sources = dict.fromkeys(e.src for e in self.edges)
+        starts, ends = sources.keys() - before.keys(), before.keys() - sources.keys()
         if len(starts) != 1 or len(ends) != 1:
             raise InputError(f"a space needs one first and one last state, got {len(starts)} and {len(ends)}")
         try:

@@ -144,7 +144,7 @@ class SpaceConformance:
         assert bits == {(8, 8)}
         with pytest.raises(UsageError, match="no precision named 'W8A9'; did you mean .*W8A8"):
             space.layered(("W8A9",))
-        offered = space.precisions_of(np.array([point_of(space, layered, p) for p in random_paths(base, rng, 1)]))
+        offered = space.precisions_of(np.array([point_of(space, base, p) for p in random_paths(base, rng, 1)]))
         assert all(set(p) <= {"W8A8"} for p in offered.values())
         if offered:
             block = next(iter(offered))
