@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cofront import device
 from cofront.errors import CofrontError, InputError, UsageError
@@ -44,11 +46,13 @@ def test_budget_takes_the_usable_share_of_luts_only() -> None:
     ("limits", "message"),
     [
         ({"dsps": 3}, r"no device figure named 'dsps'; did you mean dsp"),
-        ({"dsp": -1}, r"dsp must be a whole number of at least 0, got -1"),
+        ({"dsp": -1}, r"dsp must be a whole number of 0 to 1e\+09, got -1"),
         ({"dsp": 1.5}, r"dsp must be a whole number"),
         ({"bandwidth_bytes_per_s": float("nan")}, r"bandwidth_bytes_per_s must be a finite number, got nan"),
         ({"lut_usable": 1.5}, r"lut_usable is a fraction of at most 1"),
         ({"clock_hz": 9e9}, r"clock_hz 9e\+09 is above max_clock_hz"),
+        ({"dsp": 10**12}, r"dsp must be a whole number of 0 to 1e\+09"),
+        ({"clock_hz": 10**5000}, r"clock_hz must be a finite number, got a number of thousands of digits"),
         ({"clock_hz": 0}, r"clock_hz must be greater than 0"),
     ],
 )
@@ -112,3 +116,32 @@ def test_files_that_are_not_there_or_not_text(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_bytes(b"\xff\xfe\x00dsp")
     with pytest.raises(InputError, match="not valid TOML"):
         device.load(tmp_path / "b.toml")
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["dsp", "lut", "clock_hz", "dsp_kind", "static_power_w", "sources", "name", "lut_usable"]),
+    st.one_of(
+        st.integers(),
+        st.floats(),
+        st.booleans(),
+        st.just('"x"'),
+        st.just("[1]"),
+        st.just("{a = 1}"),
+        st.text(max_size=5),
+    ),
+)
+def test_any_figure_is_read_or_refused_in_one_line(tmp_path: Path, key: str, value: object) -> None:
+    lines = (device.base.PARTS / "zu3eg.toml").read_text().splitlines()
+    shown = str(value).lower() if isinstance(value, bool | float) else str(value)
+    at = next(i for i, line in enumerate(lines) if line.startswith((f"{key} =", f"[{key}]")))
+    lines[at] = f"{key} = {shown}"
+    path = tmp_path / "any.toml"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    try:
+        part = device.load(path)
+    except CofrontError as error:
+        if len(str(error).splitlines()) != 1:
+            raise
+    else:
+        assert part.budget["dsp"] >= 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -20,6 +19,16 @@ _COUNTS = ("dsp", "lut", "ff", "bram36", "uram")
 _POSITIVE = ("max_clock_hz", "clock_hz", "bandwidth_bytes_per_s")
 _OPTIONAL = ("static_power_w", "active_power_w")
 _TEXT = ("name", "title", "board", "dsp_kind")
+
+#: Beyond any device; they keep sums and products of figures inside 64 bits.
+_MOST, _LARGEST = 10**9, 1e15
+
+
+def _short(value: object) -> str:
+    try:
+        return repr(value)[:40]
+    except ValueError:  # an integer of thousands of digits
+        return "a number of thousands of digits"
 
 
 @dataclass(frozen=True)
@@ -52,14 +61,14 @@ class Device:
         where = f"device '{self.name}'"
         for key in _COUNTS:
             value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise InputError(f"{where}: {key} must be a whole number of at least 0, got {value!r}")
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST:
+                raise InputError(f"{where}: {key} must be a whole number of 0 to {_MOST:g}, got {_short(value)}")
         for key in (*_POSITIVE, "lut_usable", *_OPTIONAL):
             value = getattr(self, key)
             if value is None and key in _OPTIONAL:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise InputError(f"{where}: {key} must be a finite number, got {value!r}")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
+                raise InputError(f"{where}: {key} must be a finite number, got {_short(value)}")
             if value < 0 or (value == 0 and key not in _OPTIONAL):
                 raise InputError(f"{where}: {key} must be greater than 0, got {value!r}")
         if self.lut_usable > 1:
@@ -78,7 +87,7 @@ class Device:
         """`clock_hz`, or the default; a UsageError when the part cannot run at it."""
         if clock_hz is None:
             return self.clock_hz
-        if not math.isfinite(clock_hz) or not 0 < clock_hz <= self.max_clock_hz:
+        if not 0 < clock_hz <= self.max_clock_hz:
             raise UsageError(
                 f"device '{self.name}': clock must be above 0 and at most {self.max_clock_hz / 1e6:g} MHz, "
                 f"got {clock_hz / 1e6:g} MHz"
@@ -103,7 +112,7 @@ def _read(path: Path) -> Device:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"device file '{path}' cannot be read: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"device file '{path}' is not valid TOML: {error}") from None
     known = {f.name for f in fields(Device)}
     needed = {*_TEXT, *_COUNTS, *_POSITIVE}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -49,10 +48,11 @@ class Config:
     clock_hz: float
 
     def __post_init__(self) -> None:
-        if self.engine not in ENGINES:
+        if not isinstance(self.engine, str) or self.engine not in ENGINES:
             raise InputError(f"accelerator: engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
-        if not isinstance(self.clock_hz, int | float) or not math.isfinite(self.clock_hz) or self.clock_hz <= 0:
-            raise InputError(f"accelerator: clock_hz must be a positive number, got {self.clock_hz!r}")
+        number = isinstance(self.clock_hz, int | float) and not isinstance(self.clock_hz, bool)
+        if not number or not 0 < self.clock_hz <= 1e12:
+            raise InputError(f"accelerator: clock_hz must be a positive number of at most 1e12, got {self.clock_hz!r}")
         for name in KERNELS:
             _check(name, self.kernel(name))
 
@@ -84,7 +84,7 @@ class Config:
     def from_json(cls, text: str) -> Config:
         try:
             data = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"accelerator: not valid JSON: {error}") from None
         return cls.from_dict(data)
 
