@@ -6,6 +6,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifdef _OPENMP
+#include <omp.h>
+#else
+static int omp_get_thread_num(void) { return 0; }
+#endif
+
 typedef float v16 __attribute__((vector_size(64)));
 typedef float v16u __attribute__((vector_size(64), aligned(4)));
 typedef uint32_t u16 __attribute__((vector_size(64)));
@@ -70,13 +76,14 @@ static void taps(const float *wt, v16 *t, int k, int c) {
   for (int i = 0; i < k * k; i++) t[i] = *(const v16u *)(wt + (int64_t)i * c);
 }
 
-// `room` holds (h + 2k)*(w + 2k)*16 floats, aligned to 64 bytes.
+// `room` holds (h + k)*(w + k)*16 floats a thread, aligned to 64 bytes.
 void depthwise_forward(const uint16_t *x, const float *wt, uint16_t *y, float *room, int n, int h, int w, int c, int k,
-                       int s, int oh, int ow) {
-  v16 *pad = (v16 *)room, t[25];
+                       int s, int oh, int ow, int threads) {
   int pw = w + k - 1;
+#pragma omp parallel for num_threads(threads) schedule(static)
   for (int i = 0; i < n; i++)
     for (int b = 0; b < c; b += 16) {
+      v16 *pad = (v16 *)room + (int64_t)omp_get_thread_num() * (h + k) * (w + k), t[25];
       taps(wt + b, t, k, c);
       unpack(x + (int64_t)i * h * w * c + b, pad, h, w, c, 1, k, h + k - 1, pw);
       uint16_t *to = y + (int64_t)i * oh * ow * c + b;
@@ -84,18 +91,20 @@ void depthwise_forward(const uint16_t *x, const float *wt, uint16_t *y, float *r
     }
 }
 
-// dw is added to.
+// dw (threads, k*k, c) is added to.
 void depthwise_backward(const uint16_t *x, const float *wt, const uint16_t *g, uint16_t *dx, float *dw, float *room,
-                        int n, int h, int w, int c, int k, int s, int oh, int ow) {
-  v16 *pad = (v16 *)room, t[25];
+                        int n, int h, int w, int c, int k, int s, int oh, int ow, int threads) {
   int pw = w + k - 1;
+#pragma omp parallel for num_threads(threads) schedule(static)
   for (int i = 0; i < n; i++)
     for (int b = 0; b < c; b += 16) {
+      v16 *pad = (v16 *)room + (int64_t)omp_get_thread_num() * (h + k) * (w + k), t[25];
+      float *d = dw + (int64_t)omp_get_thread_num() * k * k * c + b;
       const uint16_t *gi = g + (int64_t)i * oh * ow * c + b;
       uint16_t *to = dx + (int64_t)i * h * w * c + b;
       taps(wt + b, t, k, c);
       unpack(x + (int64_t)i * h * w * c + b, pad, h, w, c, 1, k, h + k - 1, pw);
-      if (k == 3) weights3(pad, gi, dw + b, pw, c, s, oh, ow); else weights5(pad, gi, dw + b, pw, c, s, oh, ow);
+      if (k == 3) weights3(pad, gi, d, pw, c, s, oh, ow); else weights5(pad, gi, d, pw, c, s, oh, ow);
       unpack(gi, pad, oh, ow, c, s, k, h + k - 1, pw);
       if (k == 3) input3(pad, t, to, pw, c, s, h, w); else input5(pad, t, to, pw, c, s, h, w);
     }

@@ -5,29 +5,12 @@ The network input is the resized uint8 image q; its real value is (q - 128) / 64
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-import numpy as np
-import numpy.typing as npt
 import torch
+
+from cofront.task.resize import resize_matrix
 
 INPUT_ZERO = 128
 INPUT_SCALE = 1.0 / 64
-
-
-@lru_cache
-def resize_matrix(source: int, target: int) -> npt.NDArray[np.int64]:
-    """Weights (target, source) of a triangle filter wide enough not to alias; rows are integers that sum to 128.
-
-    With rows of 128 both passes of a resize stay below 2^24, hence exact in float32 in any order of summation.
-    """
-    ratio = source / target
-    centre = (np.arange(target) + 0.5) * ratio
-    w = np.maximum(0.0, 1 - np.abs(np.arange(source) + 0.5 - centre[:, None]) / max(ratio, 1.0))
-    w = w / w.sum(1, keepdims=True) * 128
-    q = np.floor(w + 0.5).astype(np.int64)
-    q[np.arange(target), w.argmax(1)] += 128 - q.sum(1)
-    return q
 
 
 def resize(x: torch.Tensor, side: int) -> torch.Tensor:

@@ -12,7 +12,6 @@ import hashlib
 import os
 import subprocess
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -26,39 +25,42 @@ from cofront.task.data import cache_dir
 FLAGS = ("-O3", "-march=native", "-shared", "-fPIC")
 
 
+def _build(source: str, target: Path) -> None:
+    """Compile, with OpenMP if PyTorch's own runtime is at hand: two runtimes would fight for the cores."""
+    lib = Path(torch.__file__).parent / "lib"
+    runtime = [str(p) for p in sorted(lib.glob("libgomp*.so*"))][:1]
+    openmp = ["-fopenmp"] if runtime else []
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        c, o, so = (Path(folder) / f"depthwise.{x}" for x in ("c", "o", "so"))
+        c.write_text(source)
+        subprocess.run(["cc", *FLAGS, *openmp, "-c", str(c), "-o", str(o)], check=True, capture_output=True)
+        subprocess.run(["cc", "-shared", str(o), *runtime, "-o", str(so)], check=True, capture_output=True)
+        so.replace(target)
+
+
 @lru_cache
 def _library() -> ctypes.CDLL | None:
     try:
         if "avx512f" not in Path("/proc/cpuinfo").read_text() or os.environ.get("COFRONT_NO_KERNEL"):
             return None
         source = files("cofront.task").joinpath("_depthwise.c").read_text()
-        target = cache_dir() / f"depthwise-{hashlib.sha256(source.encode()).hexdigest()[:16]}.so"
+        key = hashlib.sha256(f"{source}{FLAGS}{torch.__file__}{torch.__version__}".encode()).hexdigest()[:16]
+        target = cache_dir() / f"depthwise-{key}.so"
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-                c, so = Path(folder) / "depthwise.c", Path(folder) / "depthwise.so"
-                c.write_text(source)
-                subprocess.run(["cc", *FLAGS, str(c), "-o", str(so)], check=True, capture_output=True)
-                so.replace(target)
+            _build(source, target)
         return ctypes.CDLL(str(target))
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
-@lru_cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads)
+def _room(h: int, w: int, k: int, threads: int) -> tuple[torch.Tensor, ctypes.c_void_p]:
+    room = torch.empty((h + k) * (w + k) * 16 * threads + 16)
+    return room, ctypes.c_void_p((room.data_ptr() + 63) // 64 * 64)
 
 
-def _room(h: int, w: int, k: int) -> tuple[torch.Tensor, int]:
-    room = torch.empty((h + 2 * k) * (w + 2 * k) * 16 + 16)
-    return room, (room.data_ptr() + 63) // 64 * 64
-
-
-def _split(n: int) -> list[tuple[int, int]]:
-    parts = max(1, min(torch.get_num_threads(), n))
-    edges = [n * i // parts for i in range(parts + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+def _at(t: torch.Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(t.data_ptr())
 
 
 class _Depthwise(torch.autograd.Function):
@@ -66,61 +68,30 @@ class _Depthwise(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, w: torch.Tensor, stride: int) -> torch.Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         n, c, h, width = x.shape
-        k = w.shape[-1]
+        k, threads = w.shape[-1], torch.get_num_threads()
         oh, ow = -(-h // stride), -(-width // stride)
         taps = w.detach().float().view(c, k * k).t().contiguous()
-        y = torch.empty((n, c, oh, ow), dtype=x.dtype).contiguous(memory_format=torch.channels_last)
+        y = torch.empty((n, oh, ow, c), dtype=x.dtype).permute(0, 3, 1, 2)
         ctx.save_for_backward(x, taps)
-        ctx.sizes = (n, h, width, c, k, stride, oh, ow, w.dtype)
-
-        def part(lo: int, hi: int) -> None:
-            room, at = _room(h, width, k)
-            _library().depthwise_forward(  # type: ignore[union-attr]
-                ctypes.c_void_p(x.data_ptr() + 2 * lo * c * h * width),
-                ctypes.c_void_p(taps.data_ptr()),
-                ctypes.c_void_p(y.data_ptr() + 2 * lo * c * oh * ow),
-                ctypes.c_void_p(at),
-                *(hi - lo, h, width, c, k, stride, oh, ow),
-            )
-            del room
-
-        _run(part, n)
+        ctx.sizes = (n, h, width, c, k, stride, oh, ow, threads)
+        ctx.dtype = w.dtype
+        room, at = _room(h, width, k, threads)
+        _library().depthwise_forward(_at(x), _at(taps), _at(y), at, *ctx.sizes)  # type: ignore[union-attr]
+        del room
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
         x, taps = ctx.saved_tensors
-        n, h, width, c, k, stride, oh, ow, dtype = ctx.sizes
+        _, h, width, c, k, _, _, _, threads = ctx.sizes
         g = grads[0].to(x.dtype).contiguous(memory_format=torch.channels_last)
-        dx = torch.empty_like(x)
-
-        def part(lo: int, hi: int) -> torch.Tensor:
-            room, at = _room(h, width, k)
-            dw = torch.zeros_like(taps)
-            _library().depthwise_backward(  # type: ignore[union-attr]
-                ctypes.c_void_p(x.data_ptr() + 2 * lo * c * h * width),
-                ctypes.c_void_p(taps.data_ptr()),
-                ctypes.c_void_p(g.data_ptr() + 2 * lo * c * oh * ow),
-                ctypes.c_void_p(dx.data_ptr() + 2 * lo * c * h * width),
-                ctypes.c_void_p(dw.data_ptr()),
-                ctypes.c_void_p(at),
-                *(hi - lo, h, width, c, k, stride, oh, ow),
-            )
-            del room
-            return dw
-
-        dw = torch.stack(_run(part, n)).sum(0)
-        return dx, dw.t().reshape(c, 1, k, k).to(dtype), None
-
-
-def _run(part: Any, n: int) -> list[Any]:
-    """The parts of a batch, the last on the calling thread."""
-    ranges = _split(n)
-    if len(ranges) == 1:
-        return [part(*ranges[0])]
-    others = [_pool(len(ranges) - 1).submit(part, *r) for r in ranges[:-1]]
-    last = part(*ranges[-1])
-    return [*(f.result() for f in others), last]
+        dx, dw = torch.empty_like(x), torch.zeros((threads, k * k, c))
+        room, at = _room(h, width, k, threads)
+        _library().depthwise_backward(  # type: ignore[union-attr]
+            _at(x), _at(taps), _at(g), _at(dx), _at(dw), at, *ctx.sizes
+        )
+        del room
+        return dx, dw.sum(0).t().reshape(c, 1, k, k).to(ctx.dtype), None
 
 
 def depthwise(x: torch.Tensor, w: torch.Tensor, stride: int) -> torch.Tensor:

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cofront.task.augment import network_input
+from cofront.task.augment import resize
 from cofront.task.calibrate import QNet, Runner, calibrate
 from cofront.task.data import Dataset, Images, Labels
+from cofront.task.kernels import Kernel, best_kernel
 from cofront.task.subnet import decode
 from cofront.task.supernet import Supernet
 
@@ -33,10 +34,10 @@ class Evaluator:
         net: Supernet,
         data: Dataset,
         images: tuple[Images, Labels] | None = None,
-        dtype: torch.dtype = torch.bfloat16,
+        kernel: Kernel | None = None,
         batch: int = 500,
     ) -> None:
-        self.net, self.dtype, self.batch = net, dtype, batch
+        self.net, self.kernel, self.batch = net, kernel or best_kernel(), batch
         self.x, self.y = images if images is not None else (data.x_val, data.y_val)
         self.x_cal = data.x_train[:CALIBRATION]
         self._inputs: dict[int, tuple[torch.Tensor, list[torch.Tensor]]] = {}
@@ -45,20 +46,20 @@ class Evaluator:
         """Calibration batch and evaluation batches at a resolution."""
         if side not in self._inputs:
             batches = [
-                network_input(tensor(self.x[i : i + self.batch]), side, self.dtype)
+                resize(tensor(self.x[i : i + self.batch]), side).to(torch.uint8)
                 for i in range(0, len(self.x), self.batch)
             ]
-            self._inputs[side] = network_input(tensor(self.x_cal), side, self.dtype), batches
+            self._inputs[side] = resize(tensor(self.x_cal), side).to(torch.uint8), batches
         return self._inputs[side]
 
     def quantise(self, point: npt.ArrayLike) -> QNet:
         """The calibrated network of a point."""
         sub = decode(point)
-        return calibrate(self.net, sub, self.inputs(sub.resolution)[0])
+        return calibrate(self.net, sub, self.inputs(sub.resolution)[0], self.kernel)
 
     def right(self, net: QNet) -> int:
         """How many images a quantised network classifies correctly."""
-        run = Runner(net, self.dtype)
+        run = Runner(net, self.kernel)
         parts = [run(x).argmax(1) for x in self.inputs(net.resolution)[1]]
         return int((torch.cat(parts).numpy() == self.y).sum())
 

@@ -1,4 +1,4 @@
-"""Training of the supernet within a time box: largest network alone, then the sandwich rule, at last quantisation-aware.
+"""Training of the supernet in a time box: the largest network alone, then the sandwich rule, then with quantisers.
 
 The schedule is a function of the share of the time box that is used, so the learning rate reaches its end on time
 whatever the speed of the machine. A checkpoint holds all that the next step depends on.
@@ -37,7 +37,8 @@ class Recipe:
     batch: int = 256
     warm: float = 0.34
     quantised_from: float = 0.50
-    randoms: int = 2
+    students: int = 4  # sub-networks a step, each on half of the batch
+    teach: int = 3  # the largest network itself is trained every so many steps of the sandwich
     lr: tuple[tuple[float, float], ...] = ((0.0, 0.01), (0.04, 0.2), (0.34, 0.04), (0.38, 0.1), (1.0, 0.0))
     sides: tuple[tuple[float, int], ...] = ((0.12, 24), (0.22, 28), (1.0, 32))  # of the largest network, until share
     momentum: float = 0.9
@@ -166,22 +167,25 @@ class Trainer:
             group["lr"] = r.lr_at(share)
         x, y = self.batch()
         self.optimiser.zero_grad(set_to_none=True)
-        big = decode(subnet.largest())
-        logits = self.net(network_input(x, r.side_at(share), torch.bfloat16), big)
-        loss = F.cross_entropy(logits, y, label_smoothing=r.smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
-        losses = {"largest": loss.item()}
-        if share >= r.warm:
-            teacher = F.softmax(logits.detach(), 1)
-            quantised = share >= r.quantised_from
-            for i in range(r.randoms):
-                low = i == 0 and self.step % 2 == 0
-                p = subnet.smallest(int(self.rng.integers(3))) if low else subnet.sample(self.rng)
-                sub = decode(p)
-                out = self.net(network_input(x, sub.resolution, torch.bfloat16), sub, quantised)
-                loss = F.cross_entropy(out, teacher)
+        big, warm = decode(subnet.largest()), share < r.warm
+        losses = {}
+        with torch.set_grad_enabled(warm or self.step % r.teach == 0):
+            logits = self.net(network_input(x, r.side_at(share), torch.bfloat16), big)
+            if logits.requires_grad:
+                loss = F.cross_entropy(logits, y, label_smoothing=r.smoothing)
                 loss.backward()  # type: ignore[no-untyped-call]
-                losses["smallest" if low else "random"] = loss.item()
+                losses["largest"] = loss.item()
+        teacher, half = F.softmax(logits.detach(), 1), len(x) // 2
+        for i in range(0 if warm else r.students):
+            low = i == 0 and self.step % 2 == 0
+            sub = decode(subnet.smallest(int(self.rng.integers(3))) if low else subnet.sample(self.rng))
+            part = slice(i % 2 * half, (i % 2 + 1) * half)
+            out = self.net(
+                network_input(x[part], sub.resolution, torch.bfloat16), sub, quantised=share >= r.quantised_from
+            )
+            loss = F.cross_entropy(out, teacher[part])
+            (loss / 2).backward()  # type: ignore[no-untyped-call]
+            losses["smallest" if low else "random"] = loss.item()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
         self.optimiser.step()
         self.step += 1

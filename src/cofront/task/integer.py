@@ -1,0 +1,235 @@
+"""The integer network: the definition of what hardware computes, in plain NumPy on integers only.
+
+Tensors are unsigned integers q of 8 or 4 bits that stand for scale * (q - zero); zero is 0 after a ReLU, else
+2^(bits - 1); zero padding is q = zero. For each convolution
+
+    a      = read(q)                              only where a layer reads fewer bits than are stored
+    acc[c] = bias[c] + sum w[c] * (a - zero_in)   int32
+    out    = clamp(((acc[c] * multiplier[c] + (r - zero_r) * residual_multiplier + half) >> shift) + zero_out)
+
+with half = 2^(shift - 1), an arithmetic shift, and the residual r (8 bits) only where an addition follows. Weights are
+symmetric, w in [-(2^(b-1) - 1), 2^(b-1) - 1]; multipliers fit in 16 bits, the residual's in 32, the sum in 48.
+Reading fewer bits: a = clamp((((q - zero) * multiplier + half) >> shift) + zero_a). The average pool is the same with
+the sum over the map in the place of acc; the linear layer leaves out clamp and zero, so that its logits share a scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cofront.errors import InputError, UnsupportedError
+from cofront.network import Activation, Add, Conv2d, Flatten, GlobalPool, Input, Linear, Network, Node
+from cofront.task.resize import resize_images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Ints = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """q -> clamp((((q - zero_in) * multiplier + half) >> shift) + zero, 0, 2^bits - 1)."""
+
+    multiplier: int
+    shift: int
+    zero_in: int
+    zero: int
+    bits: int
+
+    def __call__(self, q: Ints) -> Ints:
+        """Apply to integers of any shape; returns int32."""
+        wide = (q.astype(np.int64) - self.zero_in) * self.multiplier + (1 << self.shift >> 1)
+        return np.clip((wide >> self.shift) + self.zero, 0, 2**self.bits - 1).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Residual:
+    """The tensor (by node name) that is added before rounding, its zero point and its multiplier."""
+
+    tensor: str
+    zero: int
+    multiplier: int
+
+
+@dataclass(frozen=True)
+class QuantizedLayer:
+    """Integers of one convolution or linear layer; `output` names the node whose tensor it produces.
+
+    weight int8 (cout, cin / groups, k, k) or (cout, cin); bias int32 (cout,) in units of input times weight scale;
+    multiplier int32 (cout,) in 0..32767. `zero_in` is that of what is multiplied, after `read`. `out_bits` 0 means
+    that the result is neither clamped nor shifted by a zero point (logits).
+    """
+
+    weight: npt.NDArray[np.int8]
+    bias: npt.NDArray[np.int32]
+    multiplier: npt.NDArray[np.int32]
+    shift: int
+    zero_in: int
+    zero_out: int
+    out_bits: int
+    weight_bits: int
+    output: str
+    read: Rescale | None = None
+    residual: Residual | None = None
+
+    def requantise(self, acc: Ints, residual: Ints | None) -> Ints:
+        """Accumulators (..., cout) to the stored output (..., cout), int32 (int64 for logits)."""
+        wide = acc.astype(np.int64) * self.multiplier
+        if self.residual is not None and residual is not None:
+            wide += (residual.astype(np.int64) - self.residual.zero) * self.residual.multiplier
+        wide = (wide + (1 << self.shift >> 1)) >> self.shift
+        if not self.out_bits:
+            return wide
+        return np.clip(wide + self.zero_out, 0, 2**self.out_bits - 1).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class QuantizedNetwork:
+    """A Network with its integers: `layers` by node name, `pools` the rescaling of each global average pool.
+
+    `input_zero` and `input_scale` say what a pixel means: real = input_scale * (pixel - input_zero). `scales` (the
+    real scale of each tensor) and `meta` are for people; nothing is computed from them.
+    """
+
+    network: Network
+    layers: Mapping[str, QuantizedLayer]
+    pools: Mapping[str, Rescale]
+    input_zero: int = 128
+    input_scale: float = 1 / 64
+    scales: Mapping[str, float] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for node in self.network.nodes:
+            check_node(self.network, node, self)
+
+    def run(self, images: npt.NDArray[np.uint8], batch: int = 250) -> npt.NDArray[np.int64]:
+        """Integer logits (n, classes) of uint8 images (n, h, w, 3), resized to the network's resolution if need be."""
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise InputError(f"expected uint8 images (n, h, w, channels), given {images.dtype} {images.shape}")
+        parts = [self.tensors(images[i : i + batch])[self.network.output.name] for i in range(0, len(images), batch)]
+        return np.concatenate(parts).astype(np.int64)
+
+    def accuracy(self, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> float:
+        """Fraction of images whose greatest logit is that of their label."""
+        return float((self.run(images).argmax(1) == labels).mean())
+
+    def tensors(self, images: npt.NDArray[np.uint8]) -> dict[str, Ints]:
+        """Every stored tensor by node name: maps (n, h, w, c), vectors (n, c); for bit-exact comparison."""
+        out: dict[str, Ints] = {}
+        for node in self.network.nodes:
+            op = node.op
+            if isinstance(op, Input):
+                c, h, w = op.shape
+                if images.shape[-1] != c:
+                    raise InputError(f"expected images of {c} channels, given {images.shape}")
+                out[node.name] = resize_images(images, h).astype(np.int32) if h == w else images.astype(np.int32)
+            elif node.name in self.layers:
+                self._layer(node, out)
+            elif node.name in self.pools:
+                scale = self.pools[node.name]
+                q = out[node.inputs[0]].astype(np.int64)
+                total = (q - scale.zero_in).sum((1, 2))
+                out[node.name] = Rescale(scale.multiplier, scale.shift, 0, scale.zero, scale.bits)(total)
+            elif isinstance(op, Flatten):
+                q = out[node.inputs[0]]
+                out[node.name] = q.reshape(len(q), -1)
+        return out
+
+    def _layer(self, node: Node, out: dict[str, Ints]) -> None:
+        layer = self.layers[node.name]
+        a = out[node.inputs[0]]
+        if layer.read is not None:
+            a = layer.read(a)
+        acc = accumulate(node, layer, a)
+        residual = out[layer.residual.tensor] if layer.residual else None
+        out[layer.output] = layer.requantise(acc, residual)
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file: integers as tensors, everything else as JSON in its header."""
+        from cofront.task.integer_io import save
+
+        save(self, path)
+
+    @staticmethod
+    def load(path: str | Path) -> QuantizedNetwork:
+        """Read what `save` wrote; anything else is an InputError."""
+        from cofront.task.integer_io import load
+
+        return load(path)
+
+
+def accumulate(node: Node, layer: QuantizedLayer, a: Ints) -> Ints:
+    """int32 accumulators (n, ..., cout) of inputs a, bias included. Matrix products in floats that are exact.
+
+    The bound sum |w| * max |a - zero| says whether float32 (2^24) suffices; float64 (2^53) always does.
+    """
+    x = a - layer.zero_in
+    w = layer.weight.astype(np.int32)
+    reach = int(np.abs(w).reshape(len(w), -1).sum(1).max(initial=0)) * int(np.abs(x).max(initial=0))
+    dtype = np.float32 if reach < 2**24 else np.float64
+    op = node.op
+    if isinstance(op, Linear):
+        return (x.astype(dtype) @ w.T.astype(dtype)).astype(np.int32) + layer.bias
+    assert isinstance(op, Conv2d)
+    top, left, bottom, right = op.padding
+    x = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+    (kh, kw), (sh, sw) = op.kernel, op.stride
+    h, width = (x.shape[1] - kh) // sh + 1, (x.shape[2] - kw) // sw + 1
+    x = x.astype(dtype)
+    total = np.zeros((len(x), h, width, len(w)), dtype)
+    for i in range(kh):
+        for j in range(kw):
+            tap = x[:, i : i + sh * (h - 1) + 1 : sh, j : j + sw * (width - 1) + 1 : sw]
+            kernel = w[:, :, i, j].astype(dtype)
+            total += tap * kernel[:, 0] if op.groups > 1 else tap @ kernel.T
+    return total.astype(np.int32) + layer.bias
+
+
+def check_node(network: Network, node: Node, net: QuantizedNetwork) -> None:
+    """Everything about one node that `run` relies on."""
+    op, where = node.op, f"node '{node.name}'"
+    if isinstance(op, Conv2d | Linear):
+        layer = net.layers.get(node.name)
+        if layer is None:
+            raise InputError(f"{where} has no integers")
+        shape = op.weight_shape(network.in_shapes(node))
+        assert shape is not None
+        if isinstance(op, Conv2d) and (op.dilation != (1, 1) or (op.groups > 1 and shape[:2] != (op.groups, 1))):
+            raise UnsupportedError(f"{where}: only full and depthwise convolutions without dilation have integers")
+        cout = shape[0]
+        wrong = layer.weight.shape != shape or layer.bias.shape != (cout,) or layer.multiplier.shape != (cout,)
+        if wrong or (layer.weight.dtype, layer.bias.dtype, layer.multiplier.dtype) != (np.int8, np.int32, np.int32):
+            raise InputError(f"{where}: integers of shape {layer.weight.shape} do not fit weights of {shape}")
+        top = 2 ** (layer.weight_bits - 1) - 1
+        if not 2 <= layer.weight_bits <= 8 or np.abs(layer.weight.astype(int)).max(initial=0) > top:
+            raise InputError(f"{where}: weights exceed {layer.weight_bits} bits")
+        if layer.multiplier.min(initial=0) < 0 or layer.multiplier.max(initial=0) >= 2**15:
+            raise InputError(f"{where}: multipliers must be 0..32767")
+        if not 0 <= layer.shift <= 46 or layer.out_bits not in (0, 4, 8):
+            raise InputError(f"{where}: shift {layer.shift} or output bits {layer.out_bits} out of range")
+        if layer.output not in network.by_name or (layer.residual and layer.residual.tensor not in network.by_name):
+            raise InputError(f"{where}: refers to a tensor that the network does not have")
+    elif isinstance(op, GlobalPool):
+        if node.name not in net.pools:
+            raise InputError(f"{where} has no integers")
+    elif isinstance(op, Activation | Add):
+        if not any(layer.output == node.name for layer in net.layers.values()) and not _fused(network, node, net):
+            raise UnsupportedError(f"{where}: not fused into a convolution")
+    elif not isinstance(op, Input | Flatten):
+        raise UnsupportedError(f"{where}: {type(op).__name__} has no integer definition")
+
+
+def _fused(network: Network, node: Node, net: QuantizedNetwork) -> bool:
+    """Whether a later fused node stands for this one's result (convolution, activation, then addition)."""
+    return any(
+        _fused(network, u, net) or u.name in {x.output for x in net.layers.values()}
+        for u in network.consumers[node.name]
+        if isinstance(u.op, Activation | Add)
+    )

@@ -1,0 +1,101 @@
+"""A QuantizedNetwork as one safetensors file: integers as tensors, the graph and the scalars as JSON in the header."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from cofront.errors import CofrontError, InputError
+from cofront.network import Activation, Add, Conv2d, Flatten, GlobalPool, Input, Linear, Network, Node, Op
+from cofront.task.integer import QuantizedLayer, QuantizedNetwork, Rescale, Residual
+
+FORMAT = "cofront-integer-network"
+VERSION = 1
+OPS: dict[str, type[Op]] = {c.__name__: c for c in (Activation, Add, Conv2d, Flatten, GlobalPool, Input, Linear)}
+ARRAYS = ("weight", "bias", "multiplier")
+
+
+def save(net: QuantizedNetwork, path: str | Path) -> None:
+    """Write `net`; all or nothing."""
+    tensors, layers = {}, {}
+    for name, layer in net.layers.items():
+        for a in ARRAYS:
+            tensors[f"{name}.{a}"] = np.ascontiguousarray(getattr(layer, a))
+        layers[name] = {k: v for k, v in asdict(layer).items() if k not in ARRAYS}
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "network": network_to_json(net.network),
+        "layers": layers,
+        "pools": {k: asdict(v) for k, v in net.pools.items()},
+        "input_zero": net.input_zero,
+        "input_scale": net.input_scale,
+        "scales": dict(net.scales),
+        "meta": dict(net.meta),
+    }
+    target = Path(path)
+    tmp = target.with_name(target.name + ".tmp")
+    save_file(tensors, tmp, {"cofront": json.dumps(header)})
+    tmp.replace(target)
+
+
+def load(path: str | Path) -> QuantizedNetwork:
+    """Read and check a file written by `save`."""
+    try:
+        with safe_open(path, "numpy") as f:
+            header = json.loads((f.metadata() or {})["cofront"])
+            tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
+        if header["format"] != FORMAT or header["version"] != VERSION:
+            raise InputError(f"{path}: expected {FORMAT} {VERSION}, found {header['format']} {header['version']}")
+        layers = {name: _layer(name, d, tensors) for name, d in header["layers"].items()}
+        return QuantizedNetwork(
+            network_from_json(header["network"]),
+            layers,
+            {k: Rescale(**v) for k, v in header["pools"].items()},
+            int(header["input_zero"]),
+            float(header["input_scale"]),
+            header["scales"],
+            header["meta"],
+        )
+    except CofrontError:
+        raise
+    except Exception as e:
+        line = (str(e).splitlines() or [""])[0]
+        raise InputError(f"{path} is not an integer network: {type(e).__name__} {line[:160]}") from None
+
+
+def _layer(name: str, d: dict[str, Any], tensors: dict[str, Any]) -> QuantizedLayer:
+    d = dict(d)
+    read, residual = d.pop("read"), d.pop("residual")
+    return QuantizedLayer(
+        **{a: tensors[f"{name}.{a}"] for a in ARRAYS},
+        **d,
+        read=Rescale(**read) if read else None,
+        residual=Residual(**residual) if residual else None,
+    )
+
+
+def network_to_json(network: Network) -> dict[str, Any]:
+    """A Network of the operators that have integers, as plain JSON values."""
+    nodes = []
+    for n in network.nodes:
+        op = {"type": type(n.op).__name__, **asdict(n.op)}  # type: ignore[call-overload]
+        nodes.append({f.name: getattr(n, f.name) for f in fields(n) if f.name != "op"} | {"op": op})
+    return {"name": network.name, "nodes": nodes}
+
+
+def network_from_json(data: dict[str, Any]) -> Network:
+    """The inverse; lists become tuples again."""
+    nodes = []
+    for d in data["nodes"]:
+        d = dict(d)
+        op = {k: tuple(v) if isinstance(v, list) else v for k, v in d.pop("op").items()}
+        kind = op.pop("type")
+        nodes.append(Node(op=OPS[kind](**op), **{k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}))
+    return Network(data["name"], tuple(nodes))
