@@ -90,10 +90,12 @@ def document(n=60, gap=0.0, method="exact", seed=0):
     bound = [Step(latency_s=d.latency_s * 0.99, accuracy=d.accuracy + gap) for d in front] if gap else []
     return SearchDocument(
         status="optimal" if gap == 0 else "feasible", space="subgraph32", device="zu3eg",
-        precisions=["W8A8", "W4A8", "W4A4"], clock_hz=250e6, method=method, budget=BUDGET, front=front, gap=gap,
-        designs=5 * 10**36, solve_s=1.34, bound=bound, chosen=n // 2, knee=n // 3,
+        precisions=["W8A8", "W4A8", "W4A4"], clock_hz=250e6, method=method, grid="coarse", budget=BUDGET,
+        front=front, gap=gap,        designs=5 * 10**36, solve_s=1.34, bound=bound, chosen=n // 2, knee=n // 3,
         accuracy_source="invented for tests", accuracy_note="invented for tests, no measurement",
-        cover=[{"accelerators": i + 1, "max_loss": 0.01 / (i + 1) ** 2, "config": front[i].config} for i in range(4)],
+        cover=[
+            {"accelerators": k, "max_loss": 0.01 / k**2, "configs": [d.config for d in front[:k]]} for k in (1, 2, 3)
+        ],
     )  # fmt: skip
 
 

@@ -11,6 +11,19 @@ from __future__ import annotations
 
 from cofront.api.catalogue import devices, spaces, zoo
 from cofront.api.costing import estimate, fit
+from cofront.api.exporting import export
 from cofront.api.networks import resolve
+from cofront.api.searching import SearchRequest, SearchResult, search
 
-__all__ = ["devices", "estimate", "fit", "resolve", "spaces", "zoo"]
+__all__ = [
+    "SearchRequest",
+    "SearchResult",
+    "devices",
+    "estimate",
+    "export",
+    "fit",
+    "resolve",
+    "search",
+    "spaces",
+    "zoo",
+]

@@ -50,11 +50,10 @@ def limits_of(entries: tuple[Infeasible, ...]) -> list[Limit]:
 def cost_part(network: Network, device: Device, config: Config | None) -> tuple[Cost, list[Limit]]:
     """The cost of a network on a configuration (a stated default without one), with the roofline; and what it
     exceeds."""
-    from cofront.hardware.subgraph import SUBGRAPH, Config, coefficients
-    from cofront.hardware.subgraph.engines import ENGINES
+    from cofront.hardware.subgraph import SUBGRAPH, Config
+    from cofront.hardware.subgraph.roofline import roofline
 
     cost = SUBGRAPH.estimate(network, device, config)
-    used = Config.from_dict(cost.config)
     bits = {n.name: f"W{n.weight_bits}A{n.in_bits}" for n in network.layers}
     calls = [
         Call(
@@ -64,14 +63,16 @@ def cost_part(network: Network, device: Device, config: Config | None) -> tuple[
         )
         for c in cost.calls
     ]  # fmt: skip
-    # an engine that doubles its lanes at W4A4 reaches that peak only if some call is at W4A4
-    factor = ENGINES[used.engine].w4a4_factor if "W4A4" in bits.values() else 1
-    lanes = sum(k.pi * k.po * k.taps for k in (used.conv, used.dw, used.pw))
-    speed = coefficients.load().bytes_per_kilocycle(device, cost.clock_hz) * cost.clock_hz / 1000
+    roofs = roofline(cost, device)
+    roof = None
+    if roofs:
+        peak = max(r.peak_macs_per_s for r in roofs)
+        roof = Roof(peak_macs_per_s=peak, bandwidth_bytes_per_s=roofs[0].bandwidth_bytes_per_s)
+    settings = Config.from_dict(cost.config).to_dict()
     part = Cost(
         latency_s=cost.latency_s, cycles=cost.cycles, clock_hz=cost.clock_hz, resources=dict(cost.resources),
-        budget=dict(cost.budget), config=used.to_dict(), macs=cost.macs, energy_j=cost.energy_j, calls=calls,
-        roof=Roof(peak_macs_per_s=lanes * factor * cost.clock_hz, bandwidth_bytes_per_s=speed), notes=list(cost.notes),
+        budget=dict(cost.budget), config=settings, macs=cost.macs, energy_j=cost.energy_j, calls=calls,
+        roof=roof, notes=list(cost.notes),
     )  # fmt: skip
     return part, limits_of(cost.infeasible)
 

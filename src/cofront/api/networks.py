@@ -67,13 +67,11 @@ def design_network(design: DesignDocument) -> Network:
     """The Network of a design: rebuilt from its space and point, or read again from its source."""
     if not design.space:
         return resolve(design.network).network
-    import numpy as np
-
     from cofront import space
 
-    found = space.load(design.space)
-    point = np.array(design.design.point or [-1], dtype=np.int64)
-    return found.network(found.validate(point)[0])
+    # by the values of the choices: a space with other options (resolutions) than the default numbers them differently
+    found, points = space.load(design.space).from_table({k: [v] for k, v in design.design.choices.items()})
+    return found.network(points[0])
 
 
 def with_precision(network: Network, precision: str | None) -> Network:

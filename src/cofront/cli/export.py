@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cofront.cli import output
 from cofront.cli.options import Json, Seed
 
-HELP = "export."
+HELP = """Write a design as ONNX, QONNX, weights and accelerator JSON.
+
+DESIGN is a design file, as `search` and `fit --save` write them."""
 EXAMPLE = """
-Example:
-  $ cofront export
+Example, after `cofront search`:
+  $ cofront export runs/subgraph32-zu3eg/design.json --out exported --format onnx,accelerator
 """
 
 
-def run(json: Json = False, seed: Seed = 0) -> None:
-    raise SystemExit(1)
+def run(
+    design: Annotated[Path, typer.Argument(metavar="DESIGN", help="Design file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("exported"),
+    formats: Annotated[
+        str | None, typer.Option("--format", "-f", help="Some of onnx, qonnx, weights, accelerator; all if not given.")
+    ] = None,
+    json: Json = False,
+    seed: Seed = 0,
+) -> int:
+    from cofront import api
+
+    wanted = [f.strip().lower() for f in formats.split(",")] if formats else None
+    done = api.export(design, out, wanted, seed)
+    if json:
+        output.emit_json(done)
+    else:
+        for name, path in done.files.items():
+            output.line(f"  {name:<12} {path}")
+        for text in done.left_out:
+            output.line(f"  left out: {text}")
+    return 0 if done.files else 1

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cofront.cli import output
 from cofront.cli.options import Json, Seed
 
-HELP = "report."
+HELP = """Write the HTML report of a study: one file that needs no network.
+
+Without STUDY: the newest study under runs/."""
 EXAMPLE = """
-Example:
-  $ cofront report
+Example, after `cofront search`:
+  $ cofront report runs/subgraph32-zu3eg/study.sqlite --out report.html
 """
 
 
-def run(json: Json = False, seed: Seed = 0) -> None:
-    raise SystemExit(1)
+def run(
+    study: Annotated[Path | None, typer.Argument(metavar="[STUDY]", help="Study file.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML file; beside the study if not given.")] = None,
+    which: Annotated[int | None, typer.Option("--run", help="Which run; the newest search if not given.")] = None,
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:
+    from cofront.errors import UsageError
+    from cofront.study import Study
+    from cofront.study.report import write_report
+
+    if study is None:
+        found = sorted(Path("runs").glob("*/study.sqlite"), key=lambda p: p.stat().st_mtime)
+        if not found:
+            raise UsageError("no study under runs/; name one, or make one with `cofront search`")
+        study = found[-1]
+    with Study(study, write=False) as opened:
+        document = write_report(opened, out or study.with_name("report.html"), which)
+    if json:
+        output.emit_json(document)
+    else:
+        output.line(f"{document.report}: {document.designs} designs of {document.study}")

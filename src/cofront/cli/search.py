@@ -1,15 +1,86 @@
-"""`cofront search`."""
+"""`cofront search`: the main job."""
 
 from __future__ import annotations
 
-from cofront.cli.options import Json, Seed
+from pathlib import Path
+from typing import Annotated
 
-HELP = "search."
+import typer
+
+from cofront.cli.options import Budget, Clock, Device, Json, Seed, fraction, parse_budget, parse_clock, positive
+
+HELP = """Find the exact front of networks, precisions and accelerators, and export a design.
+
+Without further options: networks for 32 x 32 images (space subgraph32) with the accuracies measured on CIFAR-10 that
+come with cofront. Writes a study, a report and the design asked for by --fps or --accuracy (the knee of the front when
+neither is given) to --out. The same command again takes the finished result from the study; Ctrl-C keeps what was
+found, with its certified gap (exit code 130)."""
 EXAMPLE = """
-Example:
-  $ cofront search
+Examples:
+  $ cofront search --device zu3eg --fps 2000
+  $ cofront search --space ofa_mobilenetv3 --accuracy-table top1.parquet --penalty W4A8=1.0,W4A4=4.0
 """
 
 
-def run(json: Json = False, seed: Seed = 0) -> None:
-    raise SystemExit(1)
+def run(
+    device: Device = "zu3eg",
+    space: Annotated[str, typer.Option("--space", help="Search space; `cofront spaces` lists them.")] = "subgraph32",
+    fps: Annotated[float | None, typer.Option("--fps", help="Export the most accurate design this fast.")] = None,
+    accuracy: Annotated[
+        float | None, typer.Option("--accuracy", help="Export the fastest design at least this accurate (0.9).")
+    ] = None,
+    accuracy_table: Annotated[
+        Path | None, typer.Option("--accuracy-table", help="Your own measurements: Parquet, CSV or JSON.")
+    ] = None,
+    accuracy_column: Annotated[str | None, typer.Option("--accuracy-column", help="Its column to use.")] = None,
+    penalty: Annotated[
+        str | None,
+        typer.Option("--penalty", help="Accuracy points lost by precisions not measured: W4A8=1.0,W4A4=4.0."),
+    ] = None,
+    precisions: Annotated[
+        str | None,
+        typer.Option("--precision", "-p", help="Only these, e.g. W8A8,W4A8; all measured ones if not given."),
+    ] = None,
+    budget: Budget = None,
+    clock: Clock = None,
+    grid: Annotated[
+        str, typer.Option("--grid", help="Accelerator configurations to consider: coarse or fine.")
+    ] = "coarse",
+    method: Annotated[str, typer.Option("--method", help="exact, nsga2 or random.")] = "exact",
+    third: Annotated[
+        str | None, typer.Option("--third", help="A third objective: energy, dsp, lut, ff or bram36.")
+    ] = None,
+    cover: Annotated[
+        float | None,
+        typer.Option("--cover", help="Also: how few accelerators lose at most so many accuracy points anywhere."),
+    ] = None,
+    time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds; the gap stays certified.")] = None,
+    evaluations: Annotated[
+        int | None, typer.Option("--evaluations", min=1, help="Designs to try (nsga2 and random).")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for everything written.")] = None,
+    study: Annotated[Path | None, typer.Option("--study", help="Study file; OUT/study.sqlite if not given.")] = None,
+    json: Json = False,
+    seed: Seed = 0,
+) -> int:
+    from cofront.api.searching import SearchRequest
+
+    request = SearchRequest(
+        device=device, space=space, accuracy_table=accuracy_table, accuracy_column=accuracy_column, penalty=penalty,
+        precisions=tuple(p.strip().upper() for p in precisions.split(",")) if precisions else None, grid=grid,
+        clock_hz=parse_clock(clock), budget=parse_budget(budget), fps=positive("--fps", fps),
+        accuracy=fraction("--accuracy", accuracy), third=third, cover=_points(cover), method=method,
+        time_limit_s=positive("--time-limit", time_limit), evaluations=evaluations, seed=seed,
+    )  # fmt: skip
+    from cofront.cli.searching import run_search
+
+    return run_search(request, out or Path("runs") / f"{space}-{device}", study, json)
+
+
+def _points(cover: float | None) -> float | None:
+    """Accuracy points as a fraction."""
+    from cofront.errors import UsageError
+
+    if cover is not None and not 0 <= cover <= 100:
+        raise UsageError(f"--cover is in accuracy points, 0 to 100, got {cover:g}")
+    return None if cover is None else cover / 100

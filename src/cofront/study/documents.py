@@ -208,6 +208,7 @@ class SearchDocument(Document, frozen=True, kw_only=True, tag="search"):
     precisions: list[str]
     clock_hz: float
     method: str
+    grid: str
     budget: dict[str, int]
     front: list[Design]
     gap: float | None

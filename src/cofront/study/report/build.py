@@ -18,9 +18,14 @@ from cofront.study.store import RunRecord, Study
 KERNEL_ORDER = ("conv", "dw", "pw")
 
 
-def write_report(study: Study, path: Path, run_id: int | None = None) -> ReportDocument:
-    """Writes the report of the study's newest search (or of run `run_id`) to `path`."""
-    data = report_data(study, run_id)
+def write_report(
+    study: Study, path: Path, run_id: int | None = None, document: SearchDocument | None = None
+) -> ReportDocument:
+    """Writes the report of the study's newest search (or of run `run_id`) to `path`.
+
+    `document` replaces the stored result, when it knows more (which design was asked for).
+    """
+    data = report_data(study, run_id, document)
     write_atomic(path, _page(data))
     return ReportDocument(study=str(study.path), report=str(path), runs=len(data["runs"]), designs=len(data["designs"]))
 
@@ -54,12 +59,12 @@ def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def report_data(study: Study, run_id: int | None = None) -> dict[str, Any]:
+def report_data(study: Study, run_id: int | None = None, document: SearchDocument | None = None) -> dict[str, Any]:
     """Everything the page shows, as plain JSON values."""
     runs = study.runs()
     run = _pick(study, runs, run_id)
     assert run.result is not None
-    search = read_document(run.result, SearchDocument, f"run {run.id} of study '{study.path}'")
+    search = document or read_document(run.result, SearchDocument, f"run {run.id} of study '{study.path}'")
     costs = {_key(i): result for i, result in study.evaluations(run.id) if "config" in i}
     designs = [_design(d, costs) for d in json_front(search)]
     kernels = {k for d in designs for c in d["calls"] for k in c["kernels"]}
@@ -174,22 +179,18 @@ def _history(study: Study, run: RunRecord) -> list[list[float]]:
 
 
 def _cover(entry: dict[str, Any]) -> dict[str, Any]:
-    config = entry.get("config")
-    text = "" if config is None else describe_config(config)
-    return {
-        "accelerators": entry.get("accelerators"), "max_loss": entry.get("max_loss"), "covered": entry.get("covered"),
-        "config": text,
-    }  # fmt: skip
+    configs = [describe_config(c) for c in entry.get("configs", []) if isinstance(c, dict)]
+    return {"accelerators": entry.get("accelerators"), "max_loss": entry.get("max_loss"), "configs": configs}
 
 
 def describe_config(config: dict[str, Any]) -> str:
-    """One line: engine, then each kernel with its parameters."""
-    parts = []
-    for name, value in config.items():
-        if isinstance(value, dict):
-            parts.append(f"{name} ({', '.join(f'{k} {v}' for k, v in value.items())})")
-        else:
-            parts.append(str(value) if name == "engine" else f"{name} {value}")
+    """One line: engine, then the lanes of each kernel."""
+    parts = [str(config.get("engine", ""))]
+    for name in KERNEL_ORDER:
+        kernel = config.get(name)
+        if isinstance(kernel, dict) and kernel.get("po"):
+            place = "DSP" if kernel.get("dsp") else "LUT"
+            parts.append(f"{name} {kernel.get('pi')}×{kernel.get('po')}×{kernel.get('taps')} {place}")
     return " · ".join(parts)
 
 

@@ -303,8 +303,8 @@
       data.runs.map((r) => [String(r.id), r.started, r.status, make("code", {}, r.command)])));
     if (data.cover.length) {
       byId("cover-card").hidden = false;
-      byId("cover").replaceChildren(table([{ title: "bitstreams", n: true }, { title: "largest loss", n: true }, { title: "designs within tolerance", n: true }, { title: "added" , wrap: true }],
-        data.cover.map((c) => [String(c.accelerators), percent(c.max_loss, 3), c.covered == null ? "–" : percent(c.covered, 1), c.config ?? ""])));
+      byId("cover").replaceChildren(table([{ title: "bitstreams", n: true }, { title: "largest loss", n: true }, { title: "accelerators", wrap: true }],
+        data.cover.map((c) => { const box = make("div"); for (const text of c.configs) box.append(make("div", {}, text)); return [String(c.accelerators), `${fixed(100 * c.max_loss, 3)} points`, box]; })));
     }
   }
 

@@ -1,0 +1,129 @@
+"""`export`: a design as ONNX, QONNX, weights and accelerator JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cofront.api.costing import cost_part, load_device
+from cofront.api.networks import design_network, read_design
+from cofront.api.weights import Trained, trained_weights
+from cofront.errors import CofrontError, StudyError, unknown_name
+from cofront.study.documents import (
+    AcceleratorDocument,
+    Cost,
+    Design,
+    DesignDocument,
+    ExportDocument,
+    SearchDocument,
+    to_json,
+)
+from cofront.study.provenance import write_atomic
+
+if TYPE_CHECKING:
+    from cofront.network import Network
+
+#: Format -> file name.
+FORMATS = {
+    "design": "design.json",
+    "accelerator": "accelerator.json",
+    "onnx": "network.onnx",
+    "qonnx": "network.qonnx.onnx",
+    "weights": "weights.safetensors",
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Format -> file written, and what was left out with the reason."""
+
+    files: dict[str, str]
+    left_out: list[str]
+
+
+def design_document(search: SearchDocument, index: int, network: Network, provenance: dict[str, Any]) -> DesignDocument:
+    """Design `index` of a front as a document of its own."""
+    d = search.front[index]
+    design = Design(
+        accuracy=d.accuracy, latency_s=d.latency_s, fps=d.fps, cycles=d.cycles, resources=d.resources,
+        config=d.config, point=d.point, choices=d.choices, energy_j=d.energy_j, macs=network.macs,
+        params=network.params,
+    )  # fmt: skip
+    return DesignDocument(
+        device=search.device, clock_hz=search.clock_hz, design=design, space=search.space,
+        provenance={"gap": search.gap, "designs": search.designs, "accuracy": search.accuracy_note, **provenance},
+    )  # fmt: skip
+
+
+def export(design: Path, folder: Path, formats: Sequence[str] | None = None, seed: int = 0) -> ExportDocument:
+    """Writes a design file's network and accelerator to `folder`."""
+    from cofront.hardware.subgraph import Config
+
+    document = read_design(design)
+    network = design_network(document)
+    cost, _ = cost_part(network, load_device(document.device), Config.from_dict(document.design.config))
+    done = export_design(document, network, cost, folder, formats or [f for f in FORMATS if f != "design"], seed)
+    return ExportDocument(design=str(design), files=done.files, left_out=done.left_out)
+
+
+def export_design(
+    design: DesignDocument, network: Network, cost: Cost, folder: Path, formats: Sequence[str], seed: int = 0
+) -> Exported:
+    """Writes the formats asked for; what cannot be written is named with the reason."""
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown_name("format", name, FORMATS)
+    files: dict[str, str] = {}
+    left_out: list[str] = []
+
+    def put(name: str, write: Callable[[Path], None]) -> None:
+        path = folder / FORMATS[name]
+        try:
+            write(path)
+        except StudyError:  # a disk that is full or not ours: nothing further can be written either
+            raise
+        except CofrontError as error:
+            left_out.append(f"{FORMATS[name]}: {error}")
+            return
+        files[name] = str(path)
+
+    if "design" in formats:
+        put("design", lambda p: write_atomic(p, to_json(design) + "\n"))
+    if "accelerator" in formats:
+        put("accelerator", lambda p: write_atomic(p, to_json(accelerator_document(design, cost)) + "\n"))
+    if {"onnx", "qonnx", "weights"} & set(formats):
+        trained = trained_weights(design, network, seed)
+        if trained.reason:
+            left_out.append(f"trained weights: {trained.reason}")
+        _write_network(network, trained, formats, put)
+    return Exported(files, left_out)
+
+
+def _write_network(network: Network, trained: Trained, formats: Sequence[str], put: Callable[..., None]) -> None:
+    from cofront.network import weights
+    from cofront.network.onnx_io import calibrate, to_onnx, to_qonnx
+
+    def serialised(make: Callable[[], Any]) -> Callable[[Path], None]:
+        return lambda path: write_atomic(path, make().SerializeToString())
+
+    if "onnx" in formats:
+        put("onnx", serialised(lambda: to_onnx(network, trained.weights)))
+    if "qonnx" in formats:
+        put(
+            "qonnx",
+            serialised(
+                lambda: to_qonnx(network, trained.quantisation or calibrate(network, trained.weights, trained.samples))
+            ),
+        )
+    if "weights" in formats and not trained.reason:
+        put("weights", lambda path: weights.save(path, trained.weights, {"network": network.name}))
+
+
+def accelerator_document(design: DesignDocument, cost: Cost) -> AcceleratorDocument:
+    """The accelerator and its schedule: what a hardware flow needs."""
+    return AcceleratorDocument(
+        family="subgraph", device=design.device, clock_hz=cost.clock_hz, config=cost.config, resources=cost.resources,
+        budget=cost.budget, calls=cost.calls, provenance=design.provenance,
+    )  # fmt: skip

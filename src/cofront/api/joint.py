@@ -1,0 +1,69 @@
+"""The exact joint search as a Front: designs with accuracies in place of integer scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from cofront.front import Design, Front
+    from cofront.problem import CodesignProblem
+    from cofront.search.exact.joint import JointProgress
+
+
+def exact_front(
+    problem: CodesignProblem,
+    *,
+    third: str | None = None,
+    on_progress: Callable[[str, int, float], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    time_limit_s: float | None = None,
+) -> Front:
+    """`joint_front` with its result in accuracies. `on_progress` hears (stage, designs, gap as a fraction)."""
+    from cofront.front import Front
+    from cofront.search.evaluator import Evaluator
+    from cofront.search.exact.joint import joint_front
+
+    steepest = _steepest(problem)
+
+    def heard(p: JointProgress) -> None:
+        assert on_progress is not None
+        on_progress(p.stage, p.points, min(1.0, p.gap_micro * steepest))
+
+    found = joint_front(
+        problem, on_progress=heard if on_progress else None, should_stop=should_stop, time_limit_s=time_limit_s
+    )
+    evaluator = Evaluator(problem)
+    designs: list[Design] = []
+    for p in found.points:
+        design = evaluator.design(p.engine, p.configs, np.array(p.edges, dtype=np.int64))
+        # scores beyond the clip of the accuracy model share one accuracy: only the fastest of them is non-dominated
+        if not designs or design.accuracy > designs[-1].accuracy:
+            designs.append(design)
+    scores = np.array([p.score for p in found.points], dtype=np.int64)
+    gap = 0.0
+    if found.gap_micro and len(scores):
+        gap = float(np.max(problem.accuracy(scores + found.gap_micro) - problem.accuracy(scores)))
+    elif not found.complete:
+        gap = 1.0
+    bound: tuple[tuple[float, float], ...] = ()
+    if gap:
+        bound = tuple(
+            (cycles / problem.clock_hz, float(problem.accuracy(np.array(score)))) for cycles, score in found.bound
+        )
+    return Front(
+        designs=tuple(designs), gap=gap, n_designs=found.n_designs, solve_s=found.seconds["total"],
+        status=found.status, bound=bound, stats={k: float(v) for k, v in {**found.counts, **found.seconds}.items()},
+    )  # fmt: skip
+
+
+def _steepest(problem: CodesignProblem, points: int = 64) -> float:
+    """Most accuracy per unit of score anywhere on the link: turns a gap in scores into one in accuracy."""
+    low, high = problem.score_range
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return abs(problem.link[1]) / problem.micro if len(problem.link) == 2 else 1.0 / problem.micro
+    x = np.linspace(low, high, points)
+    slope = np.polynomial.Polynomial(problem.link).deriv()(x)
+    return float(np.max(slope)) / problem.micro

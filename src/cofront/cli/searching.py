@@ -1,0 +1,118 @@
+"""What `cofront search` does: search with progress, study, report, export, and what to run next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import msgspec
+
+from cofront.api.exporting import FORMATS, design_document, export_design
+from cofront.api.searching import SearchRequest, SearchResult, network_of, search
+from cofront.cli import output, show
+from cofront.cli.main import INTERRUPTED
+from cofront.cli.progress import Interrupt, reporter
+from cofront.study import Study
+from cofront.study.documents import SearchDocument
+from cofront.study.report import write_report
+
+
+def run_search(request: SearchRequest, out: Path, study_path: Path | None, json: bool) -> int:
+    """Runs the request and prints the result; returns the exit code."""
+    with Study(study_path or out / "study.sqlite") as study, Interrupt() as stop:
+        with reporter() as progress:
+            result = search(request, study=study, on_progress=progress, should_stop=stop)
+        document = result.document
+        if result.reused:
+            output.note(
+                f"cofront: finished before with the same inputs: taken from run {result.run_id} of {study.path}"
+            )
+        if document.front:
+            document = _write(result, document, study, out, request.seed)
+    if json:
+        output.emit_json(document)
+    else:
+        _print(document, request)
+    if result.interrupted:
+        gap = "nothing certified" if document.gap is None else f"certified gap {100 * document.gap:.3f} points"
+        output.note(f"cofront: interrupted: {len(document.front)} designs kept in {document.study}, {gap}")
+        return INTERRUPTED if stop.asked else 0
+    if document.status == "infeasible" or not document.front:
+        show.limits(document.infeasible, f"no design of {document.space} fits {document.device}")
+        return 1
+    if document.chosen is None:
+        show.limits(document.infeasible, "no design of the front meets what was asked")
+        return 1
+    return 0
+
+
+def _write(result: SearchResult, document: SearchDocument, study: Study, out: Path, seed: int) -> SearchDocument:
+    """Report and exports; the document with where they are."""
+    files: dict[str, str] = {}
+    left_out: list[str] = []
+    if document.chosen is not None and document.chosen < len(result.costs):
+        network = network_of(document, document.chosen)
+        provenance = {"study": str(study.path), "run": result.run_id, "index": document.chosen}
+        design = design_document(document, document.chosen, network, provenance)
+        done = export_design(design, network, result.costs[document.chosen], out, list(FORMATS), seed)
+        files, left_out = done.files, done.left_out
+    document = msgspec.structs.replace(
+        document, files=files, left_out=left_out, study=str(study.path), report=str(out / "report.html")
+    )
+    write_report(study, out / "report.html", result.run_id, document)
+    return document
+
+
+def _print(document: SearchDocument, request: SearchRequest) -> None:
+    if document.front:
+        show.front(document)
+        output.line(_proof(document))
+        if document.accuracy_note:
+            output.line(f"accuracy: {document.accuracy_note}")
+    if document.chosen is not None:
+        output.line(_chosen(document))
+    for entry in document.cover:
+        output.line(
+            f"cover: {entry['accelerators']} accelerator(s) lose at most {100 * entry['max_loss']:.3f} points anywhere"
+        )
+    for name, path in document.files.items():
+        output.line(f"  {name:<12} {path}")
+    for text in document.left_out:
+        output.line(f"  left out: {text}")
+    if document.report:
+        output.line(f"  {'report':<12} {document.report}")
+        output.line(f"  {'study':<12} {document.study}")
+    if "design" in document.files:
+        design = shlex.quote(document.files["design"])
+        output.line(f"next: cofront estimate {design} --calls")
+        if document.space == "subgraph32":
+            output.line(f"      cofront train {design}")
+
+
+def _proof(document: SearchDocument) -> str:
+    """What is proven, in one line."""
+    seconds = output.seconds(document.solve_s)
+    designs = f"{output.count(document.designs)} designs"
+    if document.gap is None:
+        return f"{document.method}: {designs} tried in {seconds}; nothing is proven about the others"
+    if document.gap == 0:
+        return f"gap 0: exact over {designs} (network x precision x accelerator), proven in {seconds}"
+    return f"gap {100 * document.gap:.4f} points, certified over {designs} after {seconds}"
+
+
+def _chosen(document: SearchDocument) -> str:
+    assert document.chosen is not None
+    d = document.front[document.chosen]
+    why = "the knee of the front"
+    if document.required_fps is not None and document.required_accuracy is not None:
+        why = (
+            f"the most accurate at {document.required_fps:g} fps, {output.percent(document.required_accuracy)} or more"
+        )
+    elif document.required_fps is not None:
+        why = f"the most accurate at {document.required_fps:g} fps or more"
+    elif document.required_accuracy is not None:
+        why = f"the fastest of {output.percent(document.required_accuracy)} or more"
+    return (
+        f"design {document.chosen + 1}, {why}: {output.percent(d.accuracy)} predicted, {output.seconds(d.latency_s)}, "
+        f"{d.fps:,.0f} fps"
+    )
