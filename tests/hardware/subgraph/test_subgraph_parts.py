@@ -213,6 +213,10 @@ def test_default_estimate_fits_every_part(name: str) -> None:
     assert "not optimised" in answer.notes[1]
     again = estimate(zoo.load("mobilenet_v2"), part, answer.config, precision="w8a8")
     assert (again.cycles, again.resources) == (answer.cycles, answer.resources)
+    bare = {k: v for k, v in answer.config.items() if k != "clock_hz"}
+    slow = estimate(zoo.load("mobilenet_v2"), part, bare, clock_hz=part.clock_hz / 2)
+    assert slow.clock_hz == part.clock_hz / 2
+    assert answer.latency_s < slow.latency_s <= 2 * answer.latency_s
     assert json.loads(json.dumps(answer.to_dict()))["cycles"] == answer.cycles
 
 

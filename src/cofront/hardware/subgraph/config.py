@@ -66,10 +66,15 @@ class Config:
         return json.dumps(self.to_dict(), indent=2)
 
     @classmethod
-    def from_dict(cls, data: Any) -> Config:
-        """The accelerator described by `to_dict`; an InputError that names what is wrong."""
+    def from_dict(cls, data: Any, clock_hz: float | None = None) -> Config:
+        """The accelerator described by `to_dict`; an InputError that names what is wrong.
+
+        `clock_hz` is taken where `data` has none, as in the configurations of a search.
+        """
         if not isinstance(data, Mapping):
             raise InputError(f"accelerator: expected an object with {', '.join(_TOP)}, got {type(data).__name__}")
+        if clock_hz is not None and "clock_hz" not in data:
+            data = {**data, "clock_hz": clock_hz}
         _keys("accelerator", data, _TOP)
         kernels = {}
         for name in KERNELS:

@@ -74,7 +74,10 @@ def estimate(
     precision: str | None = None,
     clock_hz: float | None = None,
 ) -> Cost:
-    """The cost of a network on a device: of `config`, or of the default accelerator (`default_config`) when None."""
+    """The cost of a network on a device: of `config`, or of the default accelerator (`default_config`) when None.
+
+    `config` as an object may leave out its clock; `clock_hz` overrides it, and is the device's default when None.
+    """
     calls = lower(with_precision(network, precision))
     if not calls:
         raise UsageError(f"network '{network.name}' has nothing for an accelerator to compute")
@@ -85,7 +88,7 @@ def estimate(
         chosen = default_config(calls, device, clock_hz)
         notes += (f"default accelerator, not optimised: {chosen}",)
     else:
-        chosen = config if isinstance(config, Config) else Config.from_dict(config)
+        chosen = config if isinstance(config, Config) else Config.from_dict(config, device.clock(clock_hz))
         if clock_hz is not None:
             chosen = replace(chosen, clock_hz=device.clock(clock_hz))
     return replace(cost_of_calls(calls, chosen, device, name=network.name), notes=notes)
