@@ -2,7 +2,7 @@
 
 Consecutive layers of one `block` label that feed only each other are matched greedily to one call conv -> dw -> pw;
 activations, residual additions and pooling are folded into the call that produces their operand. Our reconstruction of
-the subgraph template of [HAO21] and [CoDeNet].
+the subgraph template of [HAO21] and [CoDeNet21].
 """
 
 from __future__ import annotations
