@@ -148,9 +148,10 @@ def last(r: Reader, n: RawNode) -> Value:
 
 def _quantised(r: Reader, n: RawNode, bits: int) -> Value:
     v = r.pending(n.input(0))
-    layer = r.draft.layers[v.node]
-    layer.out_bits = max(bits, layer.out_bits or 0) if layer.direct else bits
-    layer.direct = True
+    if v.bits is None:  # else it is stored already, and this is a reader that wants fewer bits
+        layer = r.draft.layers[v.node]
+        layer.out_bits = max(bits, layer.out_bits or 0)
+        layer.direct = True
     return replace(v, bits=bits)
 
 

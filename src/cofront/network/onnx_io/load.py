@@ -196,6 +196,8 @@ def _attribute(a: onnx.AttributeProto, where: str) -> Any:
 
 def tensor(proto: onnx.TensorProto, where: str) -> Array:
     """A tensor as an array of numbers."""
+    if proto.data_location == TensorProto.EXTERNAL:
+        raise InputError(f"{where} keeps its data outside the model; read it from its file")
     try:
         array = np.asarray(numpy_helper.to_array(proto))
         if proto.data_type in _NARROW:

@@ -110,6 +110,8 @@ class Reader:
             raise UnsupportedError(f"cannot read {len(self._problems)} node(s): " + "; ".join(self._problems))
         if self.graph.output in self.consts:
             raise UnsupportedError(f"the output '{self.graph.output}' does not depend on the input")
+        if self.graph.output in self._poisoned:
+            raise UnsupportedError(f"output '{self.graph.output}' cannot be read: it is not its node's first output")
         try:
             out = self.value(self.graph.output)
         except KeyError:
@@ -152,13 +154,19 @@ class Reader:
             self._problem(n, "")
         else:
             try:
-                self.values[n.outputs[0]] = self.handlers[n.op](self, n)
+                self._compute(n)
                 self._poisoned.update(o for o in n.outputs[1:] if o)
             except Refusal as refusal:
                 self._problem(n, str(refusal))
             except MALFORMED as error:
-                text = " ".join(str(error).split()) or type(error).__name__
+                text = " ".join(str(error).split()).replace(str(SYMBOLIC_BATCH), "N") or type(error).__name__
                 raise InputError(f"node '{n.name}' ({n}) is damaged or not as ONNX defines it: {text}") from None
+
+    def _compute(self, n: RawNode) -> None:
+        out = self.values[n.outputs[0]] = self.handlers[n.op](self, n)
+        layer, first = self.draft.layers[out.node], n.input(0)
+        if layer.tensor == first and self.uses[first] == 1:  # the same numbers, and this is now their only name
+            layer.tensor = n.outputs[0]
 
     def _problem(self, n: RawNode, reason: str) -> None:
         self._problems.append(f"'{n.name}' ({n})" + (f" {reason}" if reason else ""))
