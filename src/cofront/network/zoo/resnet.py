@@ -17,18 +17,20 @@ def _shortcut(b: Builder, x: str, label: str, channels: int, stride: int) -> str
 
 def _basic(b: Builder, label: str, width: int, stride: int) -> None:
     x = b.last
-    b.conv(width, 3, stride, act="relu", name=f"{label}.conv1")
+    shortcut = _shortcut(b, x, label, width, stride)  # first, so that the sum folds into the layer before it
+    b.conv(width, 3, stride, src=x, act="relu", name=f"{label}.conv1")
     out = b.conv(width, 3, name=f"{label}.conv2")
-    b.sum(out, _shortcut(b, x, label, width, stride), name=f"{label}.add")
+    b.sum(shortcut, out, name=f"{label}.add")
     b.act("relu", name=f"{label}.act")
 
 
 def _bottleneck(b: Builder, label: str, width: int, stride: int) -> None:
     x = b.last
-    b.conv(width, 1, act="relu", name=f"{label}.conv1")
+    shortcut = _shortcut(b, x, label, 4 * width, stride)
+    b.conv(width, 1, src=x, act="relu", name=f"{label}.conv1")
     b.conv(width, 3, stride, act="relu", name=f"{label}.conv2")
     out = b.conv(4 * width, 1, name=f"{label}.conv3")
-    b.sum(out, _shortcut(b, x, label, 4 * width, stride), name=f"{label}.add")
+    b.sum(shortcut, out, name=f"{label}.add")
     b.act("relu", name=f"{label}.act")
 
 
