@@ -62,11 +62,11 @@ def test_all_methods_agree_without_pruning() -> None:
         task = _task(problem)
         best = enumerate_(task)
         tasks = [task]
-        if best.engine >= 0:
+        if best.engine >= 0 and seed % 2:
             tasks.append(task.with_(minimise=seed % 4, limit=int(best.value * 1.2)))
         for t in tasks:
             expected = _known(t, enumerate_(t))
-            for backend in BACKENDS:
+            for backend in BACKENDS if seed % 5 == 0 else BACKENDS[:2]:
                 assert _known(t, solver(backend, prune=False)(t)) == expected, (seed, backend, t.minimise)
 
 

@@ -1,13 +1,13 @@
-"""Compiled loops of the enumeration: dominance, the latency of a triple with early abort, bounds of pairs, leaves.
+"""Compiled loops of the enumeration: trees of configurations, bounds of pairs, best completions.
 
-Layout: a kernel is `a` (j, u, 4) with cycles, head, tail, solo of each row, and `res` (j, R). A *pair* is a
-configuration of the first two kernels of `order`; the third (the largest table) is bounded by column minima over those
+A kernel's configurations are the leaves of a binary tree whose nodes hold the minima of all columns below them, so
+that one evaluation bounds every combination of whole subtrees. Arrays: `box` (m, u, 4) with cycles, head, tail, solo
+of each row, `res` (m, R), `child` (m, 2) or -1 at leaves, `item` (m,) the configuration of a leaf, `size` (m,) leaves
+below; node 0 is the root. A *pair* is a configuration of two kernels; the third is bounded by column minima over those
 of its configurations that fit what the pair leaves of each resource.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numba import njit
@@ -16,30 +16,93 @@ from numpy.typing import NDArray
 from cofront.problem import INFEASIBLE
 
 I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
 BIG = 1 << 62
 
 
 @njit(cache=True)
-def undominated(x: I64) -> I64:
-    """Indices of the rows of `x` (j, c), sorted by sum, that no earlier kept row is <= in every column."""
-    kept = np.empty(len(x), dtype=np.int64)
-    n = 0
-    for j in range(len(x)):
-        dominated = False
-        for i in range(n):
-            k = kept[i]
-            worse = False
-            for c in range(x.shape[1]):
-                if x[k, c] > x[j, c]:
-                    worse = True
+def build_tree(columns: I64, weight: F64) -> tuple[I64, I64, I64, I64]:
+    """Tree over the rows of `columns` (j, c): (minima (m, c), child, item, size).
+
+    Halves at the median of the column of the largest weighted spread, so that minima stay close to their members.
+    """
+    n, width = columns.shape
+    low = np.empty((2 * n - 1, width), dtype=np.int64)
+    child = np.full((2 * n - 1, 2), -1, dtype=np.int64)
+    item = np.full(2 * n - 1, -1, dtype=np.int64)
+    size = np.empty(2 * n - 1, dtype=np.int64)
+    order = np.arange(n)
+    todo = np.empty((n + 1, 3), dtype=np.int64)  # node, first, last
+    todo[0, 0], todo[0, 1], todo[0, 2] = 0, 0, n
+    waiting, made = 1, 1
+    high = np.empty(width, dtype=np.int64)
+    while waiting > 0:
+        waiting -= 1
+        node, first, last = todo[waiting, 0], todo[waiting, 1], todo[waiting, 2]
+        size[node] = last - first
+        low[node] = columns[order[first]]
+        high[:] = columns[order[first]]
+        for i in range(first + 1, last):
+            for c in range(width):
+                v = columns[order[i], c]
+                low[node, c] = min(low[node, c], v)
+                high[c] = max(high[c], v)
+        if last - first == 1:
+            item[node] = order[first]
+            continue
+        best, spread = 0, -1.0
+        for c in range(width):
+            s = weight[c] * (high[c] - low[node, c])
+            if s > spread:
+                best, spread = c, s
+        part = order[first:last].copy()
+        by = np.argsort(columns[part, best], kind="mergesort")
+        order[first:last] = part[by]
+        middle = (first + last) // 2
+        for side in range(2):
+            child[node, side] = made
+            todo[waiting, 0] = made
+            todo[waiting, 1] = first if side == 0 else middle
+            todo[waiting, 2] = middle if side == 0 else last
+            waiting, made = waiting + 1, made + 1
+    return low, child, item, size
+
+
+@njit(cache=True)
+def undominated(low: I64, child: I64, item: I64) -> I64:
+    """Items of a tree that no other replaces at no loss in any column, ascending; of equals the first."""
+    n = (len(item) + 1) // 2
+    keep = np.ones(n, dtype=np.bool_)
+    todo = np.empty(len(item), dtype=np.int64)
+    for leaf in range(len(item)):
+        j = item[leaf]
+        if j < 0:
+            continue
+        todo[0] = 0
+        waiting = 1
+        while waiting > 0:
+            waiting -= 1
+            node = todo[waiting]
+            below = node != leaf
+            for c in range(low.shape[1]):
+                if low[node, c] > low[leaf, c]:
+                    below = False
                     break
-            if not worse:
-                dominated = True
+            if not below:
+                continue
+            if item[node] < 0:
+                todo[waiting], todo[waiting + 1] = child[node, 1], child[node, 0]
+                waiting += 2
+                continue
+            equal = True
+            for c in range(low.shape[1]):
+                if low[node, c] != low[leaf, c]:
+                    equal = False
+                    break
+            if not equal or item[node] < j:
+                keep[j] = False
                 break
-        if not dominated:
-            kept[n] = j
-            n += 1
-    return kept[:n]
+    return np.flatnonzero(keep)
 
 
 @njit(cache=True)
@@ -87,32 +150,20 @@ def prefix_minima(a: I64, res: I64) -> tuple[I64, I64]:
 
 
 @njit(cache=True)
-def _fits(amounts: I64, i: int, left: int) -> Any:
-    """How many configurations use at most `left` of resource i."""
-    return np.searchsorted(amounts[i], left, side="right")
-
-
-@njit(cache=True)
-def _with_third(
-    pos: int, b: I64, jb: int, ax: I64, jx: int, ay: I64, jy: int, mem: I64, over: I64, n: I64, rest: I64, cut: int
-) -> Any:
-    """`triple_cycles` with the third kernel of the order at position `pos` of the pipeline."""
-    if pos == 0:
-        return triple_cycles(b, jb, ax, jx, ay, jy, mem, over, n, rest, cut)
-    if pos == 1:
-        return triple_cycles(ax, jx, b, jb, ay, jy, mem, over, n, rest, cut)
-    return triple_cycles(ax, jx, ay, jy, b, jb, mem, over, n, rest, cut)
-
-
-@njit(cache=True)
 def pair_bounds(
-    first: int,
-    last: int,
-    pos: int,
-    ax: I64,
+    a0: I64,
+    a1: I64,
+    a2: I64,
+    px: int,
+    py: int,
+    pz: int,
+    buffer: I64,
     rx: I64,
-    ay: I64,
+    child_x: I64,
+    size_x: I64,
     ry: I64,
+    child_y: I64,
+    size_y: I64,
     amounts: I64,
     minima: I64,
     left: I64,
@@ -122,65 +173,90 @@ def pair_bounds(
     rest: I64,
     cut: int,
     minimise: int,
-) -> tuple[I64, I64, I64]:
-    """(x, y, bound) of the pairs with first <= x < last whose bound on the objective can matter.
+    start: int,
+) -> tuple[I64, I64, I64, int]:
+    """(x leaf, y leaf, bound, nodes visited) of the pairs below x node `start` whose bound can matter.
 
-    For latency: pairs with bound <= cut. For a resource: pairs that may run within `cut` cycles, with a bound on the
-    resource.
+    a0, a1, a2 are the boxes of the pipeline's kernels; at position pz stands `buffer` (1, u, 4), filled here with the
+    third kernel's minima. For latency: pairs with bound <= cut. For a resource: pairs that may run within `cut`
+    cycles, with a bound on the resource.
     """
-    size = (last - first) * len(ay)
-    xs = np.empty(size, dtype=np.int64)
-    ys = np.empty(size, dtype=np.int64)
-    bounds = np.empty(size, dtype=np.int64)
     n_res = rx.shape[1]
-    buffer = np.empty((1, ax.shape[1], 4), dtype=np.int64)
-    size = 0
-    for x in range(first, last):
-        for y in range(len(ay)):
-            fits = True
-            for i in range(n_res):
-                if rx[x, i] + ry[y, i] + amounts[i, 0] > left[i]:
-                    fits = False
-                    break
-            if not fits:
-                continue
-            for i in range(n_res):
-                m = _fits(amounts, i, left[i] - rx[x, i] - ry[y, i]) - 1
-                for r in range(buffer.shape[1]):
-                    for c in range(4):
-                        v = minima[i, m, r, c]
-                        buffer[0, r, c] = v if i == 0 else max(v, buffer[0, r, c])
-            bound = _with_third(pos, buffer, 0, ax, x, ay, y, mem, over, n, rest, cut)
-            if bound > cut:
-                continue
-            if minimise >= 0:  # the least amount of the resource whose column minima are still fast enough
-                lo, hi = 0, _fits(amounts, minimise, left[minimise] - rx[x, minimise] - ry[y, minimise]) - 1
-                while lo < hi:
-                    mid = (lo + hi) // 2
-                    t = _with_third(pos, minima[minimise], mid, ax, x, ay, y, mem, over, n, rest, cut)
-                    if t <= cut:
-                        hi = mid
-                    else:
-                        lo = mid + 1
-                bound = rx[x, minimise] + ry[y, minimise] + amounts[minimise, lo]
-            xs[size], ys[size], bounds[size] = x, y, bound
-            size += 1
-    return xs[:size], ys[:size], bounds[:size]
+    xs, ys, bounds = np.empty(64, np.int64), np.empty(64, np.int64), np.empty(64, np.int64)
+    kept = visited = 0
+    todo = np.empty((128, 2), dtype=np.int64)
+    todo[0, 0], todo[0, 1] = start, 0
+    waiting = 1
+    j = np.zeros(3, dtype=np.int64)
+    last = np.empty(n_res, dtype=np.int64)
+    while waiting > 0:
+        waiting -= 1
+        x, y = todo[waiting, 0], todo[waiting, 1]
+        visited += 1
+        fits = True
+        for i in range(n_res):
+            spare = left[i] - rx[x, i] - ry[y, i]
+            last[i] = np.searchsorted(amounts[i], spare, side="right") - 1
+            if last[i] < 0:
+                fits = False
+                break
+        if not fits:
+            continue
+        for i in range(n_res):
+            m = last[i]
+            for r in range(buffer.shape[1]):
+                for c in range(4):
+                    v = minima[i, m, r, c]
+                    buffer[0, r, c] = v if i == 0 else max(v, buffer[0, r, c])
+        j[px], j[py] = x, y
+        bound = triple_cycles(a0, j[0], a1, j[1], a2, j[2], mem, over, n, rest, cut)
+        if bound > cut:
+            continue
+        if size_x[x] > 1 or size_y[y] > 1:
+            if waiting + 2 > len(todo):
+                more = np.empty((2 * len(todo), 2), dtype=np.int64)
+                more[: len(todo)] = todo
+                todo = more
+            for side in range(2):
+                split_x = size_x[x] >= size_y[y]
+                todo[waiting, 0] = child_x[x, side] if split_x else x
+                todo[waiting, 1] = y if split_x else child_y[y, side]
+                waiting += 1
+            continue
+        if minimise >= 0:  # the least amount of the resource whose column minima are still fast enough
+            lo, hi = 0, last[minimise]
+            while lo < hi:
+                mid = (lo + hi) // 2
+                buffer[0] = minima[minimise, mid]
+                t = triple_cycles(a0, j[0], a1, j[1], a2, j[2], mem, over, n, rest, cut)
+                if t <= cut:
+                    hi = mid
+                else:
+                    lo = mid + 1
+            bound = rx[x, minimise] + ry[y, minimise] + amounts[minimise, lo]
+        if kept == len(xs):
+            xs, ys = np.append(xs, np.empty_like(xs)), np.append(ys, np.empty_like(ys))
+            bounds = np.append(bounds, np.empty_like(bounds))
+        xs[kept], ys[kept], bounds[kept] = x, y, bound
+        kept += 1
+    return xs[:kept], ys[:kept], bounds[:kept], visited
 
 
 @njit(cache=True)
-def leaves(
+def complete(
     xs: I64,
     ys: I64,
     bounds: I64,
-    pos: int,
-    ax: I64,
+    a0: I64,
+    a1: I64,
+    a2: I64,
+    px: int,
+    py: int,
+    pz: int,
     rx: I64,
-    ay: I64,
     ry: I64,
-    b: I64,
-    rb: I64,
-    by: I64,
+    rz: I64,
+    child_z: I64,
     left: I64,
     mem: I64,
     over: I64,
@@ -190,84 +266,57 @@ def leaves(
     minimise: int,
     best: int,
     second: int,
-) -> tuple[int, int, int, int, int, int]:
-    """The best completion (value, second, x, y, third, triples) of the pairs, better than (best, second), or x = -1.
+) -> tuple[int, int, I64, int]:
+    """The best completion of the pairs (nodes `xs`, `ys`): (value, second, nodes (3,) or -1, nodes visited).
 
-    `by` orders the third kernel (by the minimised resource, if one is). For latency `second` has no meaning; for a
-    resource it is the cycles. Bounds must be sorted; the loop stops at the first that exceeds the best value.
+    Better than (best, second) or none. For latency `second` has no meaning; for a resource it is the cycles. Bounds
+    must be sorted; the loop stops at the first that exceeds the best value.
     """
-    found_x, found_y, found_b, triples = -1, -1, -1, 0
+    found = np.full(3, -1, dtype=np.int64)
+    visited = 0
     n_res = rx.shape[1]
+    todo = np.empty(256, dtype=np.int64)
+    j = np.zeros(3, dtype=np.int64)
     for p in range(len(xs)):
         if bounds[p] > best or (minimise < 0 and bounds[p] == best):
             break
         x, y = xs[p], ys[p]
-        for m in range(len(by)):
-            j = by[m]
+        j[px], j[py] = x, y
+        todo[0] = 0
+        waiting = 1
+        while waiting > 0:
+            waiting -= 1
+            z = todo[waiting]
+            visited += 1
             fits = True
             for i in range(n_res):
-                if rx[x, i] + ry[y, i] + rb[j, i] > left[i]:
+                if rx[x, i] + ry[y, i] + rz[z, i] > left[i]:
                     fits = False
                     break
             if not fits:
                 continue
-            triples += 1
+            cut, value = limit, 0
             if minimise < 0:
-                t = _with_third(pos, b, j, ax, x, ay, y, mem, over, n, rest, min(limit, best - 1))
-                if t < best and t <= limit:
-                    best, found_x, found_y, found_b = t, x, y, j
-                continue
-            value = rx[x, minimise] + ry[y, minimise] + rb[j, minimise]
-            if value > best:
-                break
-            cut = limit if value < best else min(limit, second - 1)
-            t = _with_third(pos, b, j, ax, x, ay, y, mem, over, n, rest, cut)
-            if t <= cut:
-                best, second, found_x, found_y, found_b = value, t, x, y, j
-    return best, second, found_x, found_y, found_b, triples
-
-
-@njit(cache=True)
-def descend(
-    a0: I64,
-    r0: I64,
-    a1: I64,
-    r1: I64,
-    a2: I64,
-    r2: I64,
-    start: I64,
-    left: I64,
-    mem: I64,
-    over: I64,
-    n: I64,
-    rest: I64,
-    best: int,
-) -> tuple[int, I64]:
-    """Coordinate descent on latency from `start` (3,): (cycles, triple), with `best` where nothing better was met."""
-    at = start.copy()
-    found = start.copy()
-    n_res = r0.shape[1]
-    sizes = (len(a0), len(a1), len(a2))
-    here = BIG - 1
-    moved = True
-    while moved:
-        moved = False
-        for k in range(3):
-            keep = at[k]
-            for j in range(sizes[k]):
-                at[k] = j
-                fits = True
-                for i in range(n_res):
-                    if r0[at[0], i] + r1[at[1], i] + r2[at[2], i] > left[i]:
-                        fits = False
-                        break
-                if not fits:
+                cut = min(limit, best - 1)
+            else:
+                value = rx[x, minimise] + ry[y, minimise] + rz[z, minimise]
+                if value > best:
                     continue
-                t = triple_cycles(a0, at[0], a1, at[1], a2, at[2], mem, over, n, rest, here - 1)
-                if t < here:
-                    here, keep, moved = t, j, True
-            at[k] = keep
-        if here < best:
-            best = here
-            found[:] = at
-    return best, found
+                if value == best:  # below z the amount may only be larger, so only the cycles can improve
+                    cut = min(limit, second - 1)
+            j[pz] = z
+            t = triple_cycles(a0, j[0], a1, j[1], a2, j[2], mem, over, n, rest, cut)
+            if t > cut:
+                continue
+            if child_z[z, 0] >= 0:
+                first = 0 if minimise < 0 or rz[child_z[z, 0], minimise] <= rz[child_z[z, 1], minimise] else 1
+                todo[waiting] = child_z[z, 1 - first]
+                todo[waiting + 1] = child_z[z, first]
+                waiting += 2
+            elif minimise < 0:
+                best = t
+                found[:] = j
+            else:
+                best, second = value, t
+                found[:] = j
+    return best, second, found, visited

@@ -2,8 +2,9 @@
 
 An engine has up to three kernels with up to thousands of configurations each. Dominated configurations go first
 (another needs no more of any resource and no more cycles on any row). The two smaller tables form pairs; a pair's bound
-takes, for the third kernel, column minima over what still fits. Pairs are then completed in the order of their bounds,
-over all engines at once, until the next bound reaches the best value: the proof.
+takes, for the third kernel, column minima over what still fits, and whole boxes of similar pairs are bounded before
+single ones. Pairs are then completed in the order of their bounds, over all engines at once, until the next bound
+reaches the best value: the proof.
 """
 
 from __future__ import annotations
@@ -13,25 +14,34 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cofront.errors import UsageError
 from cofront.problem import INFEASIBLE, Engine, IntArray, KernelTable
 from cofront.search.exact import branch
 from cofront.search.exact.rows import LATENCY, FitTask, Outcome
 
-#: Pairs bounded, or completed, between two looks at the clock.
-_BLOCK, _CHUNK = 1 << 18, 64
+#: Pairs completed between two looks at the clock; parts into which the bounding of one engine's pairs is cut.
+_CHUNK, _PARTS = 64, 16
+#: Coordinate descents that look for a first solution.
+_SEEDS = 6
 
 OnProgress = Callable[[float, float], None]
 
 
 @dataclass(frozen=True)
 class _Kernel:
-    """Undominated configurations of one kernel: `a` (j, u, 4), `res` (j, R), `index` into the table (j,)."""
+    """Undominated configurations of one kernel as a tree (see `branch`); `index` into the table (j,)."""
 
-    a: IntArray
+    box: IntArray
     res: IntArray
+    child: IntArray
+    item: IntArray
+    size: IntArray
     index: IntArray
+
+    def configuration(self, node: int) -> int:
+        return int(self.index[self.item[node]])
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,10 @@ class _View:
     counts: IntArray
     rest: IntArray  # (u,) least cycles of all later rows
     root: int  # bound on the latency of every configuration
+
+    @property
+    def rows(self) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+        return self.memory, self.overhead, self.counts, self.rest
 
 
 def _stack(table: KernelTable) -> IntArray:
@@ -73,13 +87,13 @@ def _pad(engine: Engine, n_rows: int) -> list[tuple[IntArray, IntArray]]:
 
 def undominated(a: IntArray, res: IntArray) -> IntArray:
     """Indices (j',), ascending, of the configurations that no other replaces at no loss. Ties keep the first."""
+    if len(a) == 0:
+        return np.zeros(0, dtype=np.int64)
     columns = np.concatenate([res, a.reshape(len(a), -1)], axis=1)
-    columns = columns[:, np.any(columns != columns[:1], axis=0)]
-    if columns.shape[1] == 0:
-        return np.zeros(min(1, len(a)), dtype=np.int64)
-    columns = np.concatenate([columns[:, : res.shape[1]], np.unique(columns[:, res.shape[1] :], axis=1)], axis=1)
-    by = np.argsort(columns.sum(axis=1), kind="stable")
-    return np.sort(by[branch.undominated(np.ascontiguousarray(columns[by]))])
+    telling = np.ascontiguousarray(columns[:, np.any(columns != columns[:1], axis=0)])
+    spread = telling.max(axis=0) - telling.min(axis=0)
+    low, child, item, _ = branch.build_tree(telling, 1.0 / np.maximum(spread, 1))
+    return np.asarray(branch.undominated(low, child, item))
 
 
 def _view(task: FitTask, number: int) -> _View | None:
@@ -115,25 +129,35 @@ def _view(task: FitTask, number: int) -> _View | None:
         return None
     rows = np.argsort(-row_low * task.counts, kind="stable")
     weighted = (row_low * task.counts)[rows]
+    total = float(weighted.sum())
     kernels = []
     for a, res, index in fitted:
         a = np.ascontiguousarray(a[:, rows])
         keep = undominated(a, res)
-        kernels.append(_Kernel(a[keep], res[keep], index[keep]))
-    by_size = sorted(range(3), key=lambda k: len(kernels[k].a))
-    third = by_size[-1]
-    pair = [k for k in range(3) if k != third]
+        kernels.append(_tree(a[keep], res[keep], index[keep], task.counts[rows] / max(total, 1.0), left))
+    third = max(range(3), key=lambda k: len(kernels[k].index))
+    x, y = (k for k in range(3) if k != third)
     return _View(
         number,
         (kernels[0], kernels[1], kernels[2]),
-        (pair[0], pair[1], third),
+        (x, y, third),
         left,
         engine.memory[rows],
         engine.overhead[rows],
         task.counts[rows],
         weighted.sum() - np.cumsum(weighted),
-        int(weighted.sum()),
+        int(total),
     )
+
+
+def _tree(a: IntArray, res: IntArray, index: IntArray, weight: NDArray[np.float64], budget: IntArray) -> _Kernel:
+    """Columns are compared as shares: cycles of the least total, resources of the budget."""
+    n, u, _ = a.shape
+    columns = np.concatenate([a.reshape(n, 4 * u), res], axis=1)
+    weights = np.concatenate([np.repeat(weight, 4), 1.0 / np.maximum(budget, 1)])
+    low, child, item, size = branch.build_tree(np.ascontiguousarray(columns), weights)
+    box = np.ascontiguousarray(low[:, : 4 * u]).reshape(len(low), u, 4)
+    return _Kernel(box, np.ascontiguousarray(low[:, 4 * u :]), child, item, size, index)
 
 
 class _Enumeration:
@@ -143,69 +167,72 @@ class _Enumeration:
         self.task, self.deadline, self.on_progress = task, deadline, on_progress
         self.best, self.second = branch.BIG, branch.BIG
         self.engine, self.chosen = -1, (0, 0, 0)
-        self.pairs = self.triples = self.kept = 0
+        self.boxes = self.pairs = self.triples = 0
         views = [v for i in range(len(task.engines)) if (v := _view(task, i)) is not None]
         self.views = sorted(views, key=lambda v: v.root)
 
-    def _accept(self, view: _View, best: int, second: int, triple: tuple[int, ...]) -> None:
-        self.best, self.second, self.engine = best, second, view.engine
-        self.chosen = tuple(int(k.index[j]) for k, j in zip(view.kernels, triple, strict=True))  # type: ignore[assignment]
+    def _complete(
+        self, view: _View, order: tuple[int, int, int], xs: IntArray, ys: IntArray, bounds: IntArray
+    ) -> tuple[int, ...] | None:
+        """Completes pairs of nodes of the first two kernels of `order`; the nodes of an improvement."""
+        x, y, z = (view.kernels[k] for k in order)
+        boxes = (k.box for k in view.kernels)
+        best, second, nodes, visited = branch.complete(
+            xs, ys, bounds, *boxes, *order, x.res, y.res, z.res, z.child, view.left, *view.rows,
+            self.task.limit, self.task.minimise, self.best, self.second,
+        )  # fmt: skip
+        self.triples += visited
+        if nodes[0] < 0:
+            return None
+        self.best, self.second, self.engine = int(best), int(second), view.engine
+        found = tuple(int(n) for n in nodes)
+        self.chosen = tuple(k.configuration(n) for k, n in zip(view.kernels, found, strict=True))  # type: ignore[assignment]
+        return found
 
     def seed(self, view: _View) -> None:
-        """A good first latency by coordinate descent from a few spread configurations of the first kernel."""
-        k0, k1, k2 = view.kernels
+        """A good first solution: coordinate descent, each step exact, from a few configurations."""
         rng = np.random.default_rng(0)
-        for _ in range(12):
-            start = np.array([rng.integers(len(k.a)) for k in view.kernels])
-            best, triple = branch.descend(
-                k0.a, k0.res, k1.a, k1.res, k2.a, k2.res, start,
-                view.left, view.memory, view.overhead, view.counts, view.rest, min(self.best, self.task.limit + 1),
-            )  # fmt: skip
-            if best < self.best and best <= self.task.limit:
-                self._accept(view, int(best), branch.BIG, tuple(triple))
+        leaves = [np.flatnonzero(k.size == 1) for k in view.kernels]
+        zero = np.zeros(1, dtype=np.int64)
+        for _ in range(_SEEDS):
+            at = [int(rng.choice(nodes)) for nodes in leaves]
+            since = 0
+            for step in range(30):
+                z = (step + 2) % 3
+                x, y = (k for k in range(3) if k != z)
+                found = self._complete(view, (x, y, z), zero + at[x], zero + at[y], zero)
+                since = 0 if found else since + 1
+                if found:
+                    at = list(found)
+                if since == 3:
+                    break
 
     def bounds(self, view: _View) -> tuple[IntArray, IntArray, IntArray] | None:
         """The engine's pairs that can matter, sorted by bound; None when time runs out."""
-        x, y, b = (view.kernels[k] for k in view.order)
-        amounts, minima = branch.prefix_minima(b.a, b.res)
+        x, y, z = (view.kernels[k] for k in view.order)
+        leaf = np.flatnonzero(z.size == 1)
+        amounts, minima = branch.prefix_minima(np.ascontiguousarray(z.box[leaf]), np.ascontiguousarray(z.res[leaf]))
+        buffer = np.zeros((1, len(view.counts), 4), dtype=np.int64)
+        boxes = [buffer if k == view.order[2] else view.kernels[k].box for k in range(3)]
         parts = []
-        step = max(1, _BLOCK // max(1, len(y.a)))
-        for first in range(0, len(x.a), step):
+        for start in _frontier(x):
             if time.monotonic() > self.deadline:
                 return None
             cut = self.task.limit if self.task.minimise != LATENCY else min(self.task.limit, self.best - 1)
-            parts.append(
-                branch.pair_bounds(
-                    first, min(first + step, len(x.a)), view.order[2], x.a, x.res, y.a, y.res, amounts, minima,
-                    view.left, view.memory, view.overhead, view.counts, view.rest, cut, self.task.minimise,
-                )
+            *part, visited = branch.pair_bounds(
+                *boxes, *view.order, buffer, x.res, x.child, x.size, y.res, y.child, y.size, amounts, minima,
+                view.left, *view.rows, cut, self.task.minimise, start,
             )  # fmt: skip
+            parts.append(part)
+            self.boxes += visited
         xs, ys, bounds = (np.concatenate([p[i] for p in parts]) for i in range(3))
         by = np.argsort(bounds, kind="stable")
-        self.pairs += len(x.a) * len(y.a)
-        self.kept += len(by)
+        self.pairs += len(by)
         return xs[by], ys[by], bounds[by]
 
-    def complete(self, view: _View, xs: IntArray, ys: IntArray, bounds: IntArray) -> None:
-        x, y, b = (view.kernels[k] for k in view.order)
-        minimise = self.task.minimise
-        by = np.arange(len(b.a)) if minimise == LATENCY else np.argsort(b.res[:, minimise], kind="stable")
-        best, second, fx, fy, fb, triples = branch.leaves(
-            xs, ys, bounds, view.order[2], x.a, x.res, y.a, y.res, b.a, b.res, by,
-            view.left, view.memory, view.overhead, view.counts, view.rest,
-            self.task.limit, minimise, self.best, self.second,
-        )  # fmt: skip
-        self.triples += triples
-        if fx >= 0:
-            triple = [0, 0, 0]
-            for k, j in zip(view.order, (fx, fy, fb), strict=True):
-                triple[k] = j
-            self._accept(view, int(best), int(second), tuple(triple))
-
     def run(self) -> Outcome:
-        if self.task.minimise == LATENCY:
-            for view in self.views:
-                self.seed(view)
+        for view in self.views:
+            self.seed(view)
         queues: list[tuple[_View, IntArray, IntArray, IntArray]] = []
         for view in self.views:
             if (pairs := self.bounds(view)) is None:
@@ -224,7 +251,7 @@ class _Enumeration:
             if time.monotonic() > self.deadline:
                 return self._outcome(bound, False)
             part = slice(at[i], at[i] + _CHUNK)
-            self.complete(view, xs[part], ys[part], bounds[part])
+            self._complete(view, view.order, xs[part], ys[part], bounds[part])
             at[i] += _CHUNK
 
     def _matters(self, bound: int) -> bool:
@@ -232,14 +259,22 @@ class _Enumeration:
 
     def _outcome(self, bound: int, proven: bool) -> Outcome:
         stats = {
+            "boxes": float(self.boxes),
             "pairs": float(self.pairs),
-            "pairs_kept": float(self.kept),
             "triples": float(self.triples),
-            "undominated": float(sum(len(k.a) for v in self.views for k in v.kernels)),
+            "undominated": float(sum(len(k.index) for v in self.views for k in v.kernels)),
         }
         value = self.best if self.engine >= 0 else 0
         chosen = self.chosen[: len(self.task.engines[self.engine].kernels)] if self.engine >= 0 else ()
         return Outcome(self.engine, chosen, value, min(bound, value) if self.engine >= 0 else bound, proven, stats)
+
+
+def _frontier(kernel: _Kernel) -> list[int]:
+    """About _PARTS nodes that together hold every leaf."""
+    nodes = [0]
+    while len(nodes) < _PARTS and any(kernel.size[n] > 1 for n in nodes):
+        nodes = [int(c) for n in nodes for c in (kernel.child[n] if kernel.size[n] > 1 else (n,))]
+    return nodes
 
 
 def solve(task: FitTask, deadline: float = float("inf"), on_progress: OnProgress | None = None) -> Outcome:
