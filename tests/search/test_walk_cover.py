@@ -89,7 +89,11 @@ def test_cover_is_the_smallest(seed: int, rows: int, points: int) -> None:
         assert np.all(found.loss[coverable] <= tolerance)
     for k in range(1, rows + 1):
         worst = min(loss[list(c)].min(axis=0).max() for c in itertools.combinations(range(rows), min(k, rows)))
-        assert smallest_tolerance(loss, k)[0] == worst
+        if np.isfinite(worst):
+            assert smallest_tolerance(loss, k)[0] == worst
+        else:
+            with pytest.raises(UsageError, match=f"no {k} of {rows} accelerators reach every design"):
+                smallest_tolerance(loss, k)
 
 
 def test_the_accelerators_of_a_front_cover_it_without_loss() -> None:
@@ -114,6 +118,8 @@ def test_bad_tolerances() -> None:
         cover(np.zeros((1, 1)), -1)
     with pytest.raises(UsageError, match="number of accelerators: expected at least 1, got 0"):
         smallest_tolerance(np.zeros((1, 1)), 0)
+    with pytest.raises(InputError, match="losses: expected numbers or infinity, got NaN"):
+        smallest_tolerance(np.full((1, 1), np.nan), 1)
 
 
 def _front(*points: tuple[float, float]) -> Front:

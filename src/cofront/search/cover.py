@@ -97,10 +97,15 @@ def cover(loss: FloatArray, tolerance: float, *, time_limit_s: float = float("in
 
 
 def smallest_tolerance(loss: FloatArray, k: int) -> tuple[float, Cover]:
-    """The least worst-case loss that k rows can reach over all points, exactly, and such a cover."""
+    """The least worst-case loss that k rows can reach over all points, exactly, and such a cover.
+
+    Raises UsageError when no k rows reach every point at any finite loss.
+    """
     if k < 1:
         raise UsageError(f"number of accelerators: expected at least 1, got {k}")
-    values = np.unique(loss)
+    if np.isnan(loss).any():
+        raise InputError("losses: expected numbers or infinity, got NaN")
+    values = np.unique(loss[np.isfinite(loss)])
     low, high = 0, len(values) - 1
     best: tuple[float, Cover] | None = None
     while low <= high:
@@ -111,5 +116,5 @@ def smallest_tolerance(loss: FloatArray, k: int) -> tuple[float, Cover]:
         else:
             low = middle + 1
     if best is None:
-        raise InputError("losses: some point is covered by no row, not even at the largest loss (NaN?)")
+        raise UsageError(f"no {k} of {len(loss)} accelerators reach every design, however much accuracy is given up")
     return best
