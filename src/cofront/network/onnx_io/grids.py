@@ -93,7 +93,7 @@ def check(network: Network, quantisation: Quantisation) -> None:
             raise InputError(f"{where}: weights are not integers of {layer.bits} bits")
         if not (np.isfinite(layer.scale).all() and (layer.scale > 0).all()):
             raise InputError(f"{where}: scales must be positive numbers")
-        grid = quantisation.read.get(node.name) or quantisation.stored.get(_origin(network, node.inputs[0]))
+        grid = quantisation.read.get(node.name) or quantisation.stored.get(origin(network, node.inputs[0]))
         for what, stated, found in (
             ("weight", node.weight_bits, layer.bits),
             ("input", node.in_bits, grid.bits if grid else None),
@@ -153,13 +153,13 @@ def calibrate(network: Network, weights: Mapping[str, Floats], samples: Floats) 
     }
     read = {}
     for node in network.layers:
-        source = _origin(network, node.inputs[0])
+        source = origin(network, node.inputs[0])
         if node.in_bits is not None and (source not in stored or stored[source].bits != node.in_bits):
             read[node.name] = _grid(values[node.inputs[0]], node.in_bits)
     return Quantisation(integers(network, weights), stored, read)
 
 
-def _origin(network: Network, name: str) -> str:
+def origin(network: Network, name: str) -> str:
     """The node whose grid the tensor of `name` is in: through operators that only move numbers."""
     node = network.by_name[name]
     while isinstance(node.op, Flatten | ChannelShuffle) or (isinstance(node.op, Pool2d) and node.op.kind == "max"):

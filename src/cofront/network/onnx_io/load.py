@@ -141,6 +141,7 @@ def raw_graph(model: onnx.ModelProto, where: str, output: str | None = None) -> 
         except MALFORMED as error:
             raise InputError(f"'{where}': its local functions cannot be expanded ({_line(error)})") from None
     graph = model.graph
+    _check_text(model, where)
     constants = {t.name: tensor(t, f"'{where}', initialiser '{t.name}'") for t in graph.initializer}
     narrow = {t.name: _NARROW[t.data_type] for t in graph.initializer if t.data_type in _NARROW}
     if graph.sparse_initializer:
@@ -162,6 +163,21 @@ def raw_graph(model: onnx.ModelProto, where: str, output: str | None = None) -> 
     name = kept.name if kept.name is not None else Path(where).stem
     dims = _dims(inputs[0], where)
     return RawGraph(name, nodes, constants, narrow, inputs[0].name, dims, output or names[0], kept)
+
+
+def _check_text(model: onnx.ModelProto, where: str) -> None:
+    """InputError when a name is not UTF-8: protobuf then gives bytes."""
+    graph = model.graph
+    names: list[object] = [t.name for t in graph.initializer] + [
+        p for m in model.metadata_props for p in (m.key, m.value)
+    ]
+    for v in (*graph.input, *graph.output):
+        names += [v.name, *(d.dim_param for d in v.type.tensor_type.shape.dim)]
+    for n in graph.node:
+        names += [n.name, n.op_type, n.domain, *n.input, *n.output, *(a.name for a in n.attribute)]
+    bad = next((n for n in names if isinstance(n, bytes)), None)
+    if bad is not None:
+        raise InputError(f"'{where}' is damaged: the name {bad[:40]!r} is not text")
 
 
 def _nodes(graph: onnx.GraphProto, where: str) -> tuple[RawNode, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from cofront.errors import InputError
+from cofront.errors import InputError, UnsupportedError
 from cofront.network.blocks import label_blocks
 from cofront.network.graph import Network
 from cofront.network.onnx_io import elementwise, layers, shaping
@@ -43,14 +43,15 @@ def from_onnx(
     UnsupportedError that names every node which cannot be read, and InputError for a damaged model. Block labels are
     inferred for a file that cofront did not write.
     """
-    graph = rewrite(with_shape(raw_graph(model, where, output), input_shape))
-    reader = Reader(graph, _HANDLERS)
     try:
+        graph = rewrite(with_shape(raw_graph(model, where, output), input_shape))
+        reader = Reader(graph, _HANDLERS)
         value = reader.run()
         reader.draft.settle_widths()
         network, weights = reader.draft.network(graph.name, value.node, graph.metadata)
-    except InputError as error:
-        raise InputError(f"'{where}': {error}") from None
+    except (InputError, UnsupportedError) as error:
+        text = "".join(c if c.isprintable() else "?" for c in str(error))  # names may hold anything
+        raise type(error)(text if f"'{where}'" in text else f"'{where}': {text}") from None
     if not graph.metadata.nodes:
         network = label_blocks(network)
     return Imported(network, weights, tuple(reader.notes))
