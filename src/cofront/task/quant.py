@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from cofront.task.normalise import fits, quant_kernel
+
 # Clip points in root mean squares: (bits, signed). For 4 bits near the least squared error of a (half) Gaussian with
 # somewhat heavier tails; for 8 bits far out, where clipping costs nothing.
 CLIP_RMS = {(4, False): 4.4, (4, True): 2.9, (8, False): 14.0, (8, True): 10.0}
@@ -75,5 +77,7 @@ class FakeAct(torch.autograd.Function):
 def fake_act(x: torch.Tensor, bits: int, signed: bool, scale: float | None = None) -> torch.Tensor:
     """Quantised activations with straight-through gradient; the scale is the batch's own unless given."""
     s = batch_act_scale(x, bits, signed) if scale is None else scale
+    if fits(x):
+        return quant_kernel(x, s, *act_range(bits, signed))
     out: torch.Tensor = FakeAct.apply(x, s, *act_range(bits, signed))
     return out

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cofront.task.depthwise import depthwise
+from cofront.task.normalise import norm_relu
 from cofront.task.quant import fake_act, fake_weight
 from cofront.task.subnet import BLOCKS, CLASSES, STEM, WIDTHS, Block, Subnet
 
@@ -101,8 +102,8 @@ class Supernet(nn.Module):
             x = F.conv2d(x, w.to(x.dtype), stride=c.stride, padding=c.kernel // 2)
         gamma, beta = self.gammas[c.name][: c.cout], self.betas[c.name][: c.cout]
         if stats is None:
-            x = F.batch_norm(x, None, None, gamma, beta, True, 0.1, EPS)
-        elif update:
+            return norm_relu(x, gamma, beta, EPS, c.relu)
+        if update:
             mean, var = torch.zeros(c.cout), torch.ones(c.cout)
             x = F.batch_norm(x, mean, var, gamma, beta, True, 1.0, EPS)
             stats[c.name] = mean, var

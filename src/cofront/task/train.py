@@ -113,6 +113,11 @@ class Trainer:
         g = torch.Generator().manual_seed(1_000_003 * (self.recipe.seed + 1) + self.epoch)
         return torch.randperm(len(self.y), generator=g)
 
+    def summary(self) -> dict[str, Any]:
+        """What was done, for the record."""
+        done = {"hours": round(self.elapsed / 3600, 3), "epochs": self.epoch, "steps": self.step}
+        return {"recipe": asdict(self.recipe), "torch": torch.__version__, "threads": self.recipe.threads, **done}
+
     def save(self) -> None:
         """Write everything the next step depends on, all or nothing."""
         tensors = {f"net.{k}": v.detach() for k, v in self.net.state_dict().items()}
