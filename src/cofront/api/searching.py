@@ -171,7 +171,7 @@ def _search(
     document = _document(request, device, measured, result)
     if run is not None:
         run.save(clean(msgspec.to_builtins(document)))
-    costs = _record(document, measured, device, run, report, should_stop)
+    costs, document = _record(document, measured, device, run, report, should_stop)
     stopped = len(costs) < len(document.front) or (result.status == "feasible" and request.method == "exact")
     if request.cover is not None and result.designs and not stopped:
         document = msgspec.structs.replace(document, cover=_cover(measured, result, request.cover))
@@ -248,11 +248,15 @@ def _record(
     report: Callable[..., None],
     should_stop: Callable[[], bool],
     batch: int = 64,
-) -> list[Cost]:
-    """Rebuilds every design of the front as a Network and costs it again by the scalar path, which must agree."""
+) -> tuple[list[Cost], SearchDocument]:
+    """Rebuilds every design of the front as a Network and costs it again by the scalar path, which must agree.
+
+    The document comes back with the networks' sizes.
+    """
     from cofront.hardware.subgraph import Config
 
     costs: list[Cost] = []
+    front = list(document.front)
     pending: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for i, d in enumerate(document.front):
         if should_stop():
@@ -265,6 +269,7 @@ def _record(
                 "when rebuilt; please report this command"
             )
         costs.append(cost)
+        front[i] = msgspec.structs.replace(d, macs=network.macs, params=network.params)
         pending.append(({"point": d.point, "config": d.config}, clean(msgspec.to_builtins(cost))))
         if run is not None and (len(pending) == batch or i + 1 == len(document.front)):
             run.record(pending)
@@ -272,7 +277,7 @@ def _record(
             report("checking every design", i + 1, None, f"{i + 1} of {len(document.front)}")
     if run is not None and pending:
         run.record(pending)
-    return costs
+    return costs, msgspec.structs.replace(document, front=front)
 
 
 def _stored_costs(study: Study, run_id: int, document: SearchDocument, where: str) -> list[Cost]:

@@ -66,8 +66,11 @@ def report_data(study: Study, run_id: int | None = None, document: SearchDocumen
     assert run.result is not None
     search = document or read_document(run.result, SearchDocument, f"run {run.id} of study '{study.path}'")
     costs = {_key(i): result for i, result in study.evaluations(run.id) if "config" in i}
-    designs = [_design(d, costs) for d in json_front(search)]
-    kernels = {k for d in designs for c in d["calls"] for k in c["kernels"]}
+    calls, configs = _Pool(), _Pool()
+    front = json_front(search)
+    choices = list(front[0]["choices"]) if front else []
+    designs = [_design(d, costs, calls, configs, choices) for d in front]
+    kernels = {k for c in calls.items for k in c["kernels"]}
     return {
         "title": f"{search.space} on {search.device}",
         "cofront": __version__,
@@ -80,6 +83,9 @@ def report_data(study: Study, run_id: int | None = None, document: SearchDocumen
             "bound": [{"latency_s": b.latency_s, "accuracy": b.accuracy} for b in search.bound],
         },
         "designs": designs,
+        "calls": calls.items,
+        "configs": configs.items,
+        "choices": choices,
         "chosen": search.chosen,
         "knee": search.knee,
         "budget": search.budget,
@@ -116,13 +122,33 @@ def _key(inputs: dict[str, Any]) -> str:
     return json.dumps([inputs.get("point"), inputs["config"]], sort_keys=True)
 
 
-def _design(design: dict[str, Any], costs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+class _Pool:
+    """Equal values once: designs of a front share most of their calls and accelerators."""
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+        self._index: dict[str, int] = {}
+
+    def add(self, item: Any) -> int:
+        key = json.dumps(item)
+        if key not in self._index:
+            self._index[key] = len(self.items)
+            self.items.append(item)
+        return self._index[key]
+
+
+def _design(
+    design: dict[str, Any], costs: dict[str, dict[str, Any]], calls: _Pool, configs: _Pool, choices: list[str]
+) -> dict[str, Any]:
+    """One design for the page: its calls and configuration as numbers into the pools, its choices in order."""
     cost = costs.get(_key(design), {})
     bits = [str(v) for v in design["choices"].values() if isinstance(v, str) and v[:1] == "W" and "A" in v]
     tally = {b: bits.count(b) for b in sorted(set(bits), reverse=True)}
-    keep = ("accuracy", "latency_s", "fps", "cycles", "resources", "config", "choices", "energy_j", "macs", "params")
+    keep = ("accuracy", "latency_s", "fps", "cycles", "resources", "energy_j", "macs", "params")
     return {k: design[k] for k in keep} | {
-        "calls": cost.get("calls", []),
+        "choices": [design["choices"].get(name) for name in choices],
+        "config": configs.add(design["config"]),
+        "calls": [calls.add(c) for c in cost.get("calls", [])],
         "roof": cost.get("roof"),
         "bits": ", ".join(f"{n} × {b}" for b, n in tally.items()),
     }

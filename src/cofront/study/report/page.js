@@ -2,6 +2,11 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const designs = data.designs, search = data.search, kernels = data.kernels;
+  for (const d of designs) {
+    d.config = data.configs[d.config];
+    d.calls = d.calls.map((i) => data.calls[i]);
+    d.choices = Object.fromEntries(data.choices.map((name, i) => [name, d.choices[i]]));
+  }
   const byId = (id) => document.getElementById(id);
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const state = { selected: data.chosen ?? data.knee ?? 0, axis: "latency", theme: null };
@@ -146,9 +151,10 @@
         marker: { symbol: symbols[i % 3], size: 8, color: css("--ink"), line: { width: 1.6, color: css("--ink") } },
         hovertemplate: `%{y}: ${escape(k)} busy %{x:.3~g} µs<extra></extra>` });
     });
-    byId("time").style.height = `${Math.max(300, 130 + 24 * names.length)}px`;
+    const bar = names.length > 24 ? 15 : 24;
+    byId("time").style.height = `${Math.max(300, 110 + bar * names.length)}px`;
     Plotly.react("time", traces, layout({ barmode: "overlay", bargap: 0.28, xaxis: { ticksuffix: " µs", rangemode: "tozero" },
-      yaxis: { autorange: "reversed", categoryorder: "array", categoryarray: names, tickvals: names, ticktext: names, ticks: "" },
+      yaxis: { range: [names.length - 0.4, -0.6], tickfont: { size: bar < 20 ? 11 : 13 }, categoryorder: "array", categoryarray: names, tickvals: names, ticktext: names, ticks: "" },
       legend: { orientation: "h", y: 1.01, yanchor: "bottom", x: 0 }, margin: { l: 8, b: 30, t: 20 } }), small);
     Plotly.Plots.resize("time");
   }
