@@ -12,6 +12,7 @@ from typing import Self
 
 import numpy as np
 from scipy.optimize import brentq
+from threadpoolctl import threadpool_limits
 
 from cofront.errors import InputError
 from cofront.predict.base import FloatArray, Prediction, Predictor, check_training
@@ -20,9 +21,10 @@ from cofront.predict.link import slope_at
 from cofront.problem import link_value
 from cofront.space import Points, Space
 
-ALPHAS = (100.0, 30.0, 10.0, 3.0, 1.0)
+ALPHAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
 SHARES = (0.2, 0.5)
 DEGREES = (2, 1, 3)
+_RANK = 1e-10  # eigenvalues below this share of the largest are rounding
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,9 @@ class AdditiveModel:
     loo_rmse: float
     alpha: float
     share: float
-    scores: FloatArray  # (n,) of the measured rows
-    accuracies: FloatArray  # (n,) measured
-    scale: FloatArray  # (f,) of the columns in the fit; 0: never varied, not used
-    centre: FloatArray  # (columns used,)
-    covariance: FloatArray  # (columns used, columns used), see `Fit`
+    basis: FloatArray  # (f, r): scaled columns -> the r directions in which the measured rows differ
+    centre: FloatArray  # (r,)
+    covariance: FloatArray  # (r, r), see `Fit`
 
     @property
     def degree(self) -> int:
@@ -75,10 +75,8 @@ class AdditiveModel:
 
     def predict(self, x: FloatArray) -> Prediction:
         score = self.score(x)
-        used = self.scale > 0
-        columns = np.asarray(x, float)[:, used] * self.scale[used]
         slope = slope_at(np.array(self.link), np.clip(score, *self.score_range))
-        variance = slope**2 * spread(self.covariance, columns - self.centre)
+        variance = slope**2 * spread(self.covariance, np.asarray(x, float) @ self.basis - self.centre)
         return Prediction(self.accuracy(score), self.sigma * np.sqrt(1.0 + variance))
 
 
@@ -129,25 +127,48 @@ class Additive(Predictor):
             raise InputError("additive model: all measurements are alike, there is nothing to learn from them")
         shares = self._shares if (order[varies] > 0).any() else (1.0,)
         scales = {share: np.where(varies, share ** order.astype(float), 0.0) for share in shares}
-        tried: list[tuple[Fit, float]] = []
-        for share, scale in scales.items():
-            fit: Fit | None = None
-            for alpha in self._alphas:
-                fit = fit_ridge_link(x[:, varies] * scale[varies], y, alpha, self._degrees[0], fit)
-                tried.append((fit, share))
-        best, share = min(tried, key=lambda t: t[0].loo_rmse)
-        columns = x[:, varies] * scales[share][varies]
-        others = [(fit_ridge_link(columns, y, best.alpha, degree), share) for degree in self._degrees[1:]]
-        best, share = min([(best, share), *others], key=lambda t: t[0].loo_rmse)
-        self._model = _model(best, y, share, scales[share])
+        with threadpool_limits(1):  # many small products: threads would only wait for one another
+            bases = {share: _basis(x, scale) for share, scale in scales.items()}
+            fit, share = self._search(x, y, bases)
+        self._model = _model(fit, y, share, bases[share])
         return self
 
+    def _search(self, x: FloatArray, y: FloatArray, bases: dict[float, FloatArray]) -> tuple[Fit, float]:
+        tried: list[tuple[Fit, float]] = []
+        for share, basis in bases.items():
+            fit: Fit | None = None
+            for alpha in sorted(self._alphas, reverse=True):
+                weaker = fit_ridge_link(x @ basis, y, alpha, self._degrees[0], fit)
+                tried.append((weaker, share))
+                if fit is not None and weaker.loo_rmse > fit.loo_rmse:
+                    break  # the error has one valley: less ridge would be worse still
+                fit = weaker
+        best, share = min(tried, key=lambda t: t[0].loo_rmse)
+        columns = x @ bases[share]
+        others = [(fit_ridge_link(columns, y, best.alpha, degree), share) for degree in self._degrees[1:]]
+        return min([(best, share), *others], key=lambda t: t[0].loo_rmse)
 
-def _model(fit: Fit, y: FloatArray, share: float, scale: FloatArray) -> AdditiveModel:
-    coefficients = np.zeros(len(scale))
-    coefficients[scale > 0] = fit.coefficients * scale[scale > 0]
+
+def _basis(x: FloatArray, scale: FloatArray) -> FloatArray:
+    """(f, r) orthonormal directions of the row space of x * scale, times the scale.
+
+    One-hot columns of a choice sum to one and small tables have fewer rows than columns: r is often half of f, and
+    the ridge does not notice the rotation.
+    """
+    columns = x * scale
+    if len(x) < x.shape[1]:
+        values, vectors = np.linalg.eigh(columns @ columns.T)
+        kept = values > _RANK * values[-1]
+        directions = columns.T @ (vectors[:, kept] / np.sqrt(values[kept]))
+    else:
+        values, vectors = np.linalg.eigh(columns.T @ columns)
+        directions = vectors[:, values > _RANK * values[-1]]
+    return np.asarray(directions * scale[:, None], float)
+
+
+def _model(fit: Fit, y: FloatArray, share: float, basis: FloatArray) -> AdditiveModel:
     return AdditiveModel(
-        coefficients=coefficients,
+        coefficients=basis @ fit.coefficients,
         intercept=fit.intercept,
         link=tuple(float(c) for c in fit.link),
         score_range=(float(fit.score.min()), float(fit.score.max())),
@@ -156,9 +177,7 @@ def _model(fit: Fit, y: FloatArray, share: float, scale: FloatArray) -> Additive
         loo_rmse=fit.loo_rmse,
         alpha=fit.alpha,
         share=share,
-        scores=fit.score,
-        accuracies=y,
-        scale=scale,
+        basis=basis,
         centre=fit.centre,
         covariance=fit.covariance,
     )
