@@ -86,5 +86,5 @@ def test_as_qonnx_it_differs_by_rounding_only() -> None:
 
 def test_a_scale_that_is_missing_is_named() -> None:
     net = integers(network(), 0)
-    with pytest.raises(InputError, match="no scale for tensor 'dw.act'"):
+    with pytest.raises(InputError, match=r"no scale for tensor 'dw\.act'"):
         quantisation_of(QuantizedNetwork(net.network, net.layers, net.pools, scales={"pw.act": 1, "stem.act": 1}))

@@ -56,13 +56,12 @@ def execute_qonnx(model: onnx.ModelProto, x: np.ndarray, monkeypatch: pytest.Mon
 
 
 def small(weight_bits: int, act_bits: int) -> Network:
+    """Operators that are exact in floating point on grids of powers of two."""
     b = Builder("small", (3, 10, 10))
     b.block = "a"
     x = b.conv(8, 3, 2, act="relu6")
-    b.depthwise(3, act="hswish")
-    b.squeeze_excite(4)
-    y = b.conv(8, 1)
-    b.sum(x, y)
+    b.depthwise(3, act="relu")
+    b.sum(x, b.conv(8, 1))
     b.block = "b"
     b.shuffle(2)
     b.conv(12, 3, groups=2, act="relu")
@@ -72,16 +71,37 @@ def small(weight_bits: int, act_bits: int) -> Network:
     return b.build().uniform_bits(weight_bits, act_bits)
 
 
+def dyadic(value: float | np.ndarray) -> np.ndarray:
+    return np.asarray(2.0 ** np.ceil(np.log2(value)), np.float32)
+
+
+def exact(network: Network, seed: int) -> tuple[Quantisation, np.ndarray]:
+    """A quantisation whose scales are powers of two, so that every sum is exact and ties are many; and inputs."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((8, 3, 10, 10)).astype(np.float32)
+    q = calibrate(network, random_weights(network, rng), x)
+    layers = {
+        k: replace(v, scale=dyadic(v.scale), bias=None if v.bias is None else np.round(v.bias * 256) / 256)
+        for k, v in q.layers.items()
+    }
+
+    def on_dyadic(grid: Grid) -> Grid:
+        # QuantizeLinear rounds before it adds the zero point: with an odd one, ties to even go the other way.
+        return replace(grid, scale=float(dyadic(grid.scale)), zero_point=grid.zero_point & ~1)
+
+    stored, read = ({k: on_dyadic(g) for k, g in d.items()} for d in (q.stored, q.read))
+    return Quantisation(layers, stored, read), x
+
+
 @pytest.mark.parametrize("bits", [(8, 8), (4, 8), (4, 4), (3, 5)])
 def test_qonnx_computes_what_the_grids_say(bits: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     network = small(*bits)
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((8, 3, 10, 10)).astype(np.float32)
-    q = calibrate(network, random_weights(network, rng), x)
+    q, x = exact(network, 0)
     model = to_qonnx(network, q)
     onnx.checker.check_model(model)
-    want = expected(network, q, x[:1])
-    assert close(execute_qonnx(model, x[:1], monkeypatch), want)
+    got = execute_qonnx(model, x[:1], monkeypatch)
+    assert np.array_equal(got, expected(network, q, x[:1]))
+    assert len(np.unique(got)) > 1
     # Reading back: the same network, and the weights on their grid.
     back = from_onnx(model)
     assert back.network == network
@@ -90,32 +110,34 @@ def test_qonnx_computes_what_the_grids_say(bits: tuple[int, int], monkeypatch: p
     del model.metadata_props[:]
     bare = from_onnx(model).network
     assert {(n.weight_bits, n.in_bits) for n in bare.layers} == {bits}
-    assert {n.out_bits for n in bare.nodes[:-1]} <= {8, bits[1]}
-    if bits[0] == 8:
-        assert close(want, run(network, {k: v for k, v in back.weights.items()}, x[:1]), 0.1)
+    assert {n.out_bits for n in bare.nodes[:-1]} == {8, bits[1]}
 
 
 @pytest.mark.parametrize("bits", [(8, 8), (4, 8), (4, 4)])
 def test_qdq_computes_what_the_grids_say(bits: tuple[int, int]) -> None:
     network = small(*bits)
-    rng = np.random.default_rng(1)
-    x = rng.standard_normal((8, 3, 10, 10)).astype(np.float32)
-    q = calibrate(network, random_weights(network, rng), x)
+    q, x = exact(network, 1)
     model = to_qdq(network, q)
     onnx.checker.check_model(model, full_check=True)
-    assert close(execute(model, x, optimise=False), expected(network, q, x))
+    assert np.array_equal(execute(model, x, optimise=False), expected(network, q, x))
     assert from_onnx(model).network == network
     del model.metadata_props[:]
     assert {(n.weight_bits, n.in_bits) for n in from_onnx(model).network.layers} == {bits}
+
+
+# Below, values that lie next to a tie may be rounded either way, which random weights amplify: hence the tolerance.
 
 
 def test_a_zoo_network_as_qonnx(monkeypatch: pytest.MonkeyPatch) -> None:
     network = zoo.load("resnet18", classes=10, resolution=32).uniform_bits(8, 8)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((4, 3, 32, 32)).astype(np.float32)
-    q = calibrate(network, random_weights(network, rng), x)
+    weights = random_weights(network, rng)
+    q = calibrate(network, weights, x)
     model = to_qonnx(network, q)
-    assert close(execute_qonnx(model, x[:1], monkeypatch), expected(network, q, x[:1]))
+    got = execute_qonnx(model, x[:1], monkeypatch)
+    assert close(got, expected(network, q, x[:1]), 0.05)
+    assert close(got, run(network, weights, x[:1]), 0.1)
     assert from_onnx(model).network == network
 
 
@@ -125,7 +147,7 @@ def test_every_operator_has_a_quantised_form() -> None:
     x = rng.standard_normal((2, 4, 13, 11)).astype(np.float32)
     q = calibrate(network, random_weights(network, rng), x)
     model = to_qdq(network, q)
-    assert close(execute(model, x, optimise=False), expected(network, q, x))
+    assert close(execute(model, x, optimise=False), expected(network, q, x), 0.02)
     assert from_onnx(model).network == network
     assert from_onnx(to_qonnx(network, q)).network == network
 

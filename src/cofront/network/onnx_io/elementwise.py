@@ -115,9 +115,9 @@ def _combine(r: Reader, n: RawNode, op: Op) -> Value:
         if not (same or gate) or not lies or v.flat != big.flat:
             raise Refusal(f"combines tensors of shapes {' and '.join(r.show(v.dims) for v in values)}")
     nodes = [v.node for v in values]
-    if isinstance(op, Mul):  # a product of more than two is written in parts
+    if isinstance(op, Mul) and r.graph.metadata.nodes:  # cofront writes a product of more than two in parts
         first = r.draft.layers[nodes[0]]
-        if first.name.startswith(f"{n.name}.part") and isinstance(first.op, Mul) and not r.draft.users(first.name):
+        if first.name.startswith(f"{n.name}.part") and isinstance(first.op, Mul) and r.uses[n.inputs[0]] == 1:
             nodes = [*r.draft.layers.pop(first.name).inputs, *nodes[1:]]
     v = r.draft.emit(n.name, op, nodes, n.outputs[0])
     return replace(big, node=v.node, bits=None)

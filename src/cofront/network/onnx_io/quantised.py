@@ -146,7 +146,11 @@ def to_qonnx(network: Network, quantisation: Quantisation, batch: int | None = 1
 
 
 def to_qdq(network: Network, quantisation: Quantisation, batch: int | None = None) -> onnx.ModelProto:
-    """The quantised network as standard ONNX with QuantizeLinear and DequantizeLinear, 4 or 8 bits wide."""
+    """The quantised network as standard ONNX with QuantizeLinear and DequantizeLinear, 4 or 8 bits wide.
+
+    QuantizeLinear rounds before it adds the zero point, Quant after: where the zero point is odd, a value exactly
+    between two integers goes to the other one.
+    """
     writer = _QdqWriter(network, quantisation)
     model = writer.model(batch)
     model.ir_version = _NARROW_IR if writer.narrow else IR_VERSION
