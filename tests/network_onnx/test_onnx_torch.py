@@ -141,12 +141,7 @@ def kinds(network: Network) -> list[str]:
 
 
 # Exporting takes seconds; COFRONT_ALL=1 runs every combination.
-COMBINATIONS = [
-    ("mobile", "dynamo dynamic"),
-    ("plain", "dynamo raw"),
-    ("mobile", "torchscript"),
-    ("plain", "torchscript raw"),
-]
+COMBINATIONS = [("mobile", "dynamo dynamic"), ("plain", "torchscript raw")]
 if os.environ.get("COFRONT_ALL"):
     HOW = ["dynamo", "dynamo dynamic", "dynamo raw", "torchscript", "torchscript raw"]
     COMBINATIONS = [(which, how) for which in ("mobile", "plain") for how in HOW]
