@@ -1,46 +1,59 @@
-"""A monotone polynomial from scores to accuracy, fitted in the Bernstein basis."""
+"""A monotone polynomial from scores to accuracy, fitted by least squares."""
 
 from __future__ import annotations
 
 from functools import cache
-from math import comb
 
 import numpy as np
+from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
-from scipy.optimize import lsq_linear
+from scipy.optimize import nnls
+
+from cofront.errors import InputError
 
 FloatArray = NDArray[np.float64]
 
 #: The least slope, as a share of the mean slope: keeps the link strictly increasing on its range.
 MIN_SLOPE = 0.02
+MAX_DEGREE = 3
+_U = Polynomial([0.0, 1.0])
 
 
 @cache
-def _to_power(degree: int) -> FloatArray:
-    """(degree + 1, degree + 1): Bernstein coefficients on [0, 1] -> power coefficients, constant first."""
-    out = np.zeros((degree + 1, degree + 1))
-    for i in range(degree + 1):
-        for j in range(i, degree + 1):
-            out[j, i] = comb(degree, j) * comb(j, i) * (-1) ** (j - i)
+def _increasing(degree: int) -> FloatArray:
+    """(degree + 1, rays) power coefficients of polynomials that increase on [0, 1] and span all that do.
+
+    A derivative that is not negative on [0, 1] is a sum of u and 1 - u for degree 1, and of squares (u - t)^2 and
+    u (1 - u) for degree 2 (Lukacs); the squares are taken on a fine grid of t, the constant is their limit.
+    """
+    slopes = [Polynomial([1.0])]
+    if degree == 2:
+        slopes += [_U, 1 - _U]
+    if degree == 3:
+        slopes += [_U * (1 - _U), *((_U - t) ** 2 for t in np.linspace(-1, 2, 121))]
+    out = np.zeros((degree + 1, len(slopes)))
+    for i, slope in enumerate(slopes):
+        coefficients = slope.integ().coef
+        out[: len(coefficients), i] = coefficients
     return out
 
 
 def fit_link(x: FloatArray, y: FloatArray, degree: int, low: float, high: float) -> FloatArray:
-    """Power coefficients (constant first) of the least-squares polynomial y(x) that increases on [low, high].
-
-    A polynomial whose Bernstein coefficients increase is increasing on the interval; for degree 2 the converse holds
-    too, for degree 3 this asks slightly more than it must.
-    """
+    """Power coefficients (degree + 1,), constant first, of the best polynomial y(x) that increases on [low, high]."""
+    if not 1 <= degree <= MAX_DEGREE:
+        raise InputError(f"a link has degree 1 to {MAX_DEGREE}, got {degree}")
     span = max(high - low, 1e-12)
     u = (x - low) / span
-    basis = np.stack([comb(degree, i) * u**i * (1 - u) ** (degree - i) for i in range(degree + 1)], axis=1)
-    # unknowns: the first coefficient and the increments, so that monotone means increments at or above a bound
-    design = basis @ np.tril(np.ones((degree + 1, degree + 1)))
-    slope = max(float(np.polyfit(u, y, 1)[0]), 1e-9)
-    least = np.array([-np.inf] + [MIN_SLOPE * slope / degree] * degree)
-    solution = lsq_linear(design, y, bounds=(least, np.inf), method="bvls").x
-    inside = np.polynomial.Polynomial(_to_power(degree) @ np.cumsum(solution))
-    return np.asarray(inside(np.polynomial.Polynomial([-low / span, 1 / span])).coef, float)
+    q, r = np.linalg.qr(np.vander(u, degree + 1, increasing=True))
+    least = np.zeros(degree + 1)
+    least[1] = MIN_SLOPE * max(float(np.cov(u, y, bias=True)[0, 1]) / max(float(np.var(u)), 1e-12), 1e-9)
+    rays = _increasing(degree)
+    up = np.eye(degree + 1)[:, :1]  # the constant, of either sign
+    columns = np.concatenate([up, -up, rays], axis=1)
+    weights = nnls(r @ columns, q.T @ y - r @ least, maxiter=100 * columns.shape[1])[0]
+    inside = Polynomial(least + columns @ weights)
+    shifted = inside(Polynomial([-low / span, 1 / span])).coef
+    return np.asarray(np.pad(shifted, (0, degree + 1 - len(shifted))), float)  # numpy drops leading zeros
 
 
 def slope_at(link: FloatArray, x: FloatArray) -> FloatArray:

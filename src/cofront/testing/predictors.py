@@ -24,7 +24,7 @@ def one_hot_data(n: int, noise: float = 0.0, seed: int = 0) -> tuple[FloatArray,
     for j in range(8):
         x[np.arange(n), 3 * j + chosen[:, j]] = 1.0
     total = effects[np.arange(8), chosen].sum(axis=1)
-    return x, 0.9 - 0.25 * np.exp(-0.3 * total) * 0.5 + noise * rng.normal(size=n)
+    return x, 0.9 - 0.05 * np.exp(-0.25 * total) + noise * rng.normal(size=n)
 
 
 class PredictorConformance:
@@ -43,7 +43,7 @@ class PredictorConformance:
         assert np.sqrt(np.mean((prediction.mean - y[240:]) ** 2)) < 0.5 * y.std()
 
     def test_uncertainty_is_honest(self) -> None:
-        x, y = one_hot_data(600, noise=0.02)
+        x, y = one_hot_data(600, noise=0.01)
         prediction = type(self).make().fit(x[:400], y[:400]).predict(x[400:])
         assert (prediction.std > 0).all()
         covered = np.mean(np.abs(prediction.mean - y[400:]) < 1.96 * prediction.std)
