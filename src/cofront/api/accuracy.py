@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cofront.errors import InputError, UsageError, unknown_name
 from cofront.study.provenance import file_hash
@@ -21,6 +22,7 @@ class Measured:
     """A space with its accuracy model laid on the co-design problem, and where the accuracies come from."""
 
     problem: CodesignProblem
+    lay: Callable[[Device], CodesignProblem]  # the same for another device
     space: Space
     precisions: tuple[str, ...]
     source: str
@@ -73,8 +75,11 @@ def build_problem(
     layered = space.layered(offered)
     extra = stated.coefficients(space, model.score_loss) if stated else None
     scores = on_trellis(model, layered.trellis, extra)
-    bare = codesign_problem(layered, device, scores.edge_score, grid=grid, clock_hz=clock_hz)
-    problem = replace(bare, **scores.fields(), meta={**bare.meta, "space": space.name})
+
+    def lay(on: Device) -> CodesignProblem:
+        bare = codesign_problem(layered, on, scores.edge_score, grid=grid, clock_hz=clock_hz)
+        return replace(bare, **scores.fields(), meta={**bare.meta, "space": space.name})
+
     note = (
         f"additive model of {len(accuracy):,} measured networks, leave-one-out error {100 * model.loo_rmse:.2f} points"
     )
@@ -83,7 +88,7 @@ def build_problem(
     if unmeasured := found.unmeasured():
         note += f"; never measured, so out of the model's reach: {', '.join(unmeasured[:5])}"
     return Measured(
-        problem, space, tuple(sorted({p for ps in offered.values() for p in ps}, reverse=True)), str(path), note,
+        lay(device), lay, space, tuple(sorted({p for ps in offered.values() for p in ps}, reverse=True)), str(path), note,
         file_hash(path),
     )  # fmt: skip
 
@@ -103,11 +108,3 @@ def _narrow(offered: dict[str, tuple[str, ...]], wanted: tuple[str, ...]) -> dic
             )
     # a block that has none of the wanted precisions keeps the one it was measured at
     return {b: tuple(p for p in ps if p in wanted) or ps[:1] for b, ps in offered.items()}
-
-
-def describe_problem(problem: CodesignProblem) -> dict[str, Any]:
-    """Sizes, for the study."""
-    return {
-        "networks": problem.trellis.n_paths(), "accelerators": problem.n_accelerators(),
-        "designs": problem.n_designs(),
-    }  # fmt: skip

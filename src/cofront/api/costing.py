@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from cofront.api.files import read_text
+from cofront.api.limits import budget_limits
 from cofront.api.networks import resolve
 from cofront.errors import InputError, unknown_name
 from cofront.study.documents import Call, Cost, EstimateDocument, FitDocument, Limit, Roof
@@ -167,7 +168,10 @@ def fit(
         "bound": _finite(result.bound), "macs": found.network.macs, "params": found.network.params,
     }  # fmt: skip
     if result.status == "infeasible":
-        return FitDocument(infeasible=limits_of(result.infeasible), **common)
+        why = limits_of(result.infeasible)
+        if not problem.engines:
+            why = budget_limits(part, lambda d: network_problem(found.network, d, grid, clock_hz=clock_hz))
+        return FitDocument(infeasible=why, **common)
     engine = next(e for e in problem.engines if e.name == result.engine)
     cost, exceeded = cost_part(found.network, part, config_of(problem, engine, result.chosen))
     if cost.cycles != result.cycles or exceeded:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cofront.errors import InputError, UsageError, unknown_name
-from cofront.study.documents import DesignDocument, from_json
+from cofront.study.documents import DesignDocument, clean, from_json
 
 if TYPE_CHECKING:
     from cofront.network import Network
@@ -67,10 +68,25 @@ def design_network(design: DesignDocument) -> Network:
     """The Network of a design: rebuilt from its space and point, or read again from its source."""
     if not design.space:
         return resolve(design.network).network
+    return space_network(design.space, design.design.point, design.design.choices)
+
+
+def space_network(name: str, point: Sequence[int], choices: Mapping[str, Any]) -> Network:
+    """The Network of a point of a space. The values of the choices decide: a space with other options than the
+    default (resolutions) numbers them differently."""
+    import numpy as np
+
     from cofront import space
 
-    # by the values of the choices: a space with other options (resolutions) than the default numbers them differently
-    found, points = space.load(design.space).from_table({k: [v] for k, v in design.design.choices.items()})
+    found = space.load(name)
+    try:
+        points = found.validate(np.array([list(point)], dtype=np.int64).reshape(1, -1))
+        if choices and clean(found.describe(points[0])) != clean(dict(choices)):
+            raise InputError("the point is of another version of the space")
+    except (InputError, OverflowError):
+        if not choices:
+            raise InputError(f"space '{name}' has no point {list(point)[:40]}") from None
+        found, points = found.from_table({k: [v] for k, v in choices.items()})
     return found.network(points[0])
 
 

@@ -13,6 +13,8 @@ import msgspec
 
 from cofront.api.accuracy import Measured, build_problem, shipped_table
 from cofront.api.costing import cost_part, limits_of, load_device
+from cofront.api.limits import budget_limits
+from cofront.api.networks import space_network
 from cofront.errors import CofrontError, UsageError, unknown_name
 from cofront.study.documents import Cost, Design, SearchDocument, Step, clean, read_document
 from cofront.study.provenance import digest, file_hash, source_hash
@@ -222,6 +224,9 @@ def _document(request: SearchRequest, device: Device, measured: Measured, found:
             )
         )  # fmt: skip
     knee = found.knee()
+    why = limits_of(found.infeasible)
+    if found.status == "infeasible" and not why:
+        why = budget_limits(device, measured.lay)
     return SearchDocument(
         status=found.status, space=measured.space.name, device=device.name, precisions=list(measured.precisions),
         clock_hz=measured.problem.clock_hz, method=request.method, grid=request.grid, budget=device.budget,
@@ -230,7 +235,7 @@ def _document(request: SearchRequest, device: Device, measured: Measured, found:
         bound=[Step(latency_s=t, accuracy=a) for t, a in found.bound if math.isfinite(t) and math.isfinite(a)],
         knee=None if knee is None else found.designs.index(knee), third=request.third,
         accuracy_source=Path(measured.source).name, accuracy_note=measured.note,
-        infeasible=limits_of(found.infeasible), stats=clean(found.stats),
+        infeasible=why, stats=clean(found.stats),
     )  # fmt: skip
 
 
@@ -341,10 +346,8 @@ def front_of(document: SearchDocument) -> front.Front:
 
 def network_of(document: SearchDocument, index: int) -> Network:
     """The Network of design `index` of the front."""
-    from cofront import space
-
-    found, points = space.load(document.space).from_table({k: [v] for k, v in document.front[index].choices.items()})
-    return found.network(points[0])
+    d = document.front[index]
+    return space_network(document.space, d.point, d.choices)
 
 
 def _choose(document: SearchDocument, request: SearchRequest) -> SearchDocument:

@@ -1,0 +1,212 @@
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cofront.study import Study
+
+TINY = ("search", "--space", "tiny", "--grid", "tiny")
+
+
+def search(table, *more):
+    return (*TINY, "--accuracy-table", table, "--out", "out", *more)
+
+
+def test_the_main_job_writes_everything_and_says_so(cofront, table):
+    code, out, err = cofront(*search(table(), "--fps", "3000"))
+    assert code == 0, err
+    files = {p.name for p in Path("out").iterdir()}
+    assert files == {
+        "study.sqlite", "report.html", "design.json", "accelerator.json", "network.onnx", "network.qonnx.onnx",
+    }  # fmt: skip
+    assert "gap 0: exact over" in out and "next: cofront estimate out/design.json" in out
+    assert "left out: trained weights: no trained supernet of space 'tiny'" in out
+    for name in files:
+        assert f"out/{name}" in out
+
+
+def test_json_has_the_documented_keys_and_a_front_that_rises(as_json, table):
+    found = as_json(*search(table(), "--accuracy", "0.75", "--cover", "1"))
+    assert {"front", "gap", "designs", "solve_s", "schema", "kind", "study", "report"} <= set(found)
+    assert (found["status"], found["gap"], found["schema"]) == ("optimal", 0.0, 1)
+    front = found["front"]
+    assert all(a["latency_s"] < b["latency_s"] and a["accuracy"] < b["accuracy"] for a, b in itertools.pairwise(front))
+    for d in front:
+        assert d["fps"] == pytest.approx(1 / d["latency_s"]) and d["macs"] > 0 and set(d["choices"]) == {
+            "b1_width", "b1_bits", "b2_width", "b2_bits"
+        }  # fmt: skip
+        assert all(d["resources"][r] <= limit for r, limit in found["budget"].items())
+    chosen = front[found["chosen"]]
+    assert chosen["accuracy"] >= 0.75 and (found["chosen"] == 0 or front[found["chosen"] - 1]["accuracy"] < 0.75)
+    assert found["cover"][-1]["max_loss"] <= 0.01
+
+
+def test_a_finished_search_is_taken_from_the_study_and_another_design_chosen(cofront, table):
+    command = search(table())
+    first = cofront(*command)
+    assert "finished before" not in first[2]
+    code, out, err = cofront(*command)
+    assert code == 0 and "finished before with the same inputs: taken from run 1 of out/study.sqlite" in err
+    assert out == first[1]
+    code, out, err = cofront(*command, "--accuracy", "0.72")
+    assert "finished before" in err and "the fastest of 72.00 % or more" in out
+    with Study("out/study.sqlite", write=False) as study:
+        assert [r.status for r in study.runs()] == ["done"]
+    # other accuracies under the same name are other inputs
+    rows = [line.split(",") for line in Path("table.csv").read_text().splitlines()]
+    rows[1][-1] = "0.71"
+    Path("table.csv").write_text("\n".join(",".join(r) for r in rows))
+    assert "finished before" not in cofront(*command)[2]
+
+
+def test_precisions_that_were_not_measured_stay_out_unless_a_penalty_is_stated(as_json, refused, table):
+    import tiny
+
+    eight = tiny.rows(precisions=("W8A8",))
+    path = table(**eight)
+    found = as_json(*search(path))
+    assert found["precisions"] == ["W8A8"] and found["designs"] > 0
+    code, line = refused(*search(path, "--precision", "W4A4"))
+    assert code == 2 and "accuracy of W4A4 was not measured; state what it costs with --penalty W4A4=POINTS" in line
+    with_penalty = as_json(*search(path, "--penalty", "W4A4=2.0"))
+    assert with_penalty["precisions"] == ["W8A8", "W4A4"]
+    assert with_penalty["designs"] > found["designs"]
+    assert "stated penalty (W4A4=2.0)" in with_penalty["accuracy_note"]
+
+
+def test_nothing_meets_what_was_asked(cofront, table):
+    path = table()
+    code, out, err = cofront(*search(path, "--fps", "1e9"))
+    assert code == 1 and "infeasible: no design of the front meets what was asked" in err
+    assert "latency: " in err and "the fastest design reaches" in err and "Front: tiny on zu3eg" in out
+    code, out, err = cofront(*search(path, "--accuracy", "0.99", "--json"))
+    found = json.loads(out)
+    assert code == 1 and found["chosen"] is None and found["infeasible"][0]["limit"] == "accuracy"
+    code, out, err = cofront(*search(path, "--budget", "bram36=1"))
+    assert code == 1 and "no design of tiny fits zu3eg" in err
+    assert "bram36: " in err and "1 available; the smallest accelerator of this grid needs" in err
+
+
+def test_heuristics_say_that_nothing_is_proven(as_json, cofront, table):
+    path = table()
+    found = as_json(*search(path, "--method", "random", "--evaluations", "300", "--seed", "3"))
+    again = as_json(*search(path, "--method", "random", "--evaluations", "300", "--seed", "3", "--study", "other"))
+    assert found["gap"] is None and found["front"] == again["front"]
+    assert as_json(*search(path))["gap"] == 0.0  # the same study holds both; the report shows them together
+    assert "random (run 1)" in Path("out/report.html").read_text()
+    code, out, _ = cofront(*search(path, "--method", "nsga2", "--evaluations", "400"))
+    assert code == 0 and "nothing is proven about the others" in out
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        (("--device", "zu3egg"), 2, "no device named 'zu3egg'; did you mean zu3eg"),
+        (("--space", "tinny"), 2, "no space named 'tinny'; did you mean tiny"),
+        (("--fps", "nan"), 2, "--fps must be a positive number, got nan"),
+        (("--fps", "-3"), 2, "--fps must be a positive number, got -3"),
+        (("--accuracy", "90"), 2, "--accuracy is a fraction between 0 and 1, got 90; write 0.9 for 90 %"),
+        (("--budget", "dsp=0"), 2, "--budget dsp must be a whole number of at least 1, got 0"),
+        (("--budget", "dps=100"), 2, "no resource named 'dps'; did you mean dsp"),
+        (("--budget", "dsp=100,dsp=200"), 2, "--budget gives 'dsp' twice: 100 and 200"),
+        (("--budget", "dsp"), 2, "--budget expects NAME=NUMBER such as dsp=200, got 'dsp'"),
+        (("--clock", "250"), 2, "--clock 250 is in hertz; write 250MHz"),
+        (("--clock", "9GHz"), 2, "clock must be above 0 and at most 645 MHz"),
+        (("--method", "nsga3"), 2, "no method named 'nsga3'; did you mean nsga2"),
+        (("--third", "power"), 2, "no third objective named 'power'"),
+        (("--penalty", "W4A8"), 2, "precision penalty 'W4A8': expected e.g. W4A8=1.0"),
+        (("--penalty", "W4A8=1.0"), 2, "W4A8 of block 'b1' was measured: it cannot have a penalty too"),
+        (("--precision", "W3A3"), 2, "no precision named 'W3A3'"),
+        (("--grid", "huge"), 2, "no grid named 'huge'"),
+        (("--accuracy-column", "top1"), 2, "no accuracy column 'top1'"),
+        (("--time-limit", "0"), 2, "--time-limit must be a positive number, got 0"),
+        (("--evaluations", "100"), 2, "--evaluations limits nsga2 and random"),
+        (("--cover", "-1"), 2, "--cover is in accuracy points, 0 to 100, got -1"),
+        (("--seed", "x"), 2, "Invalid value for '--seed'"),
+        (("--frames", "3"), 2, "No such option: --frames"),
+    ],
+)
+def test_requests_that_cannot_be_are_refused_in_one_line(refused, table, more, code, message):
+    got, line = refused(*search(table(), *more))
+    assert got == code and message in line, line
+    assert not Path("out").exists() or not (Path("out") / "design.json").exists()
+
+
+def test_tables_that_cannot_be_are_refused_in_one_line(refused, table, tmp_path):
+    import tiny
+
+    good = tiny.rows()
+    nan = list(good["accuracy"])
+    nan[3] = float("nan")
+    code, line = refused(*search(table(accuracy=nan)))
+    assert code == 1 and "column 'accuracy', row 3: expected a number, got" in line
+    code, line = refused(*search("missing.parquet"))
+    assert code == 2 and "missing.parquet: no such file" in line
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 not really PAR1")
+    code, line = refused(*search("bad.parquet"))
+    assert code == 1 and "bad.parquet: cannot be read as parquet" in line
+    code, line = refused("search", "--space", "tiny")
+    assert code == 1 and "no measured accuracies for space 'tiny' come with this cofront; give your own" in line
+
+
+def test_studies_that_cannot_be_are_refused_in_one_line(refused, table, tmp_path):
+    (tmp_path / "note.txt").write_text("no study at all, only some text " * 40)
+    code, line = refused(*search(table(), "--study", "note.txt"))
+    assert code == 1 and "not a database" in line and "choose another --study" in line
+    with Study("held.sqlite"):
+        code, line = refused(*search("table.csv", "--study", "held.sqlite"))
+    assert code == 1 and f"is being written by process {os.getpid()}" in line
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "network.onnx").mkdir()
+    code, line = refused(*search("table.csv", "--study", "ok.sqlite"))
+    assert code == 1 and "cannot write 'out/network.onnx'" in line
+
+
+def process(*arguments, **kw):
+    program = [sys.executable, str(Path(__file__).parent / "tiny.py"), *map(str, arguments)]
+    return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kw)
+
+
+#: A search that goes on until it is stopped.
+ENDLESS = ("--method", "random", "--evaluations", "1000000000")
+
+
+def wait_for(path, seconds=120):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if path.exists():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not appear")
+
+
+def test_killed_and_started_again(table, cofront):
+    """SIGKILL leaves a study that the next command takes over."""
+    path = table()
+    with process(*search(path, *ENDLESS)) as running:
+        wait_for(Path("out/study.sqlite"))
+        time.sleep(1.0)
+        running.kill()
+    code, _, err = cofront(*search(path))
+    assert code == 0, err
+    with Study("out/study.sqlite", write=False) as study:
+        assert [r.status for r in study.runs()][-1] == "done"
+        assert all(r.status in ("interrupted", "done") for r in study.runs())
+
+
+def test_ctrl_c_is_one_line_and_exit_code_130(table):
+    with process(*search(table(), *ENDLESS)) as running:
+        wait_for(Path("out/study.sqlite"))
+        time.sleep(1.0)
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=120)
+    assert running.returncode == 130 and "Traceback" not in err, err
+    assert "cofront: stopping; what was found is being kept" in err
+    with Study("out/study.sqlite", write=False) as study:
+        assert [r.status for r in study.runs()] == ["interrupted"]
