@@ -109,7 +109,7 @@ def engines(
     """One Engine per engine kind with every configuration of the grid that fits the device by itself.
 
     `n_configs` of an engine therefore counts combinations of such kernels only: fewer than the raw grid. Engines that
-    serve none of the calls' precisions are left out.
+    serve none of the calls' precisions are left out; when nothing fits, nothing is left out of the tables.
     """
     co = co or coefficients.load()
     g = grid(which)
@@ -128,13 +128,19 @@ def engines(
     ]
     if not kinds:
         raise UsageError(f"none of the engines {', '.join(names or ENGINES)} serves the precisions of the network")
-    tables = {k: kernel_tables(k, configurations(k, calls, g), calls, kinds, device, clock, co, room) for k in KERNELS}
-    found = []
-    for kind in kinds:
-        kernels = tuple(tables[k][kind.name] for k in KERNELS)
-        if all(len(k.params) for k in kernels):
-            found.append(Engine(kind.name, kernels, memory, overhead, base, energy))
-    return tuple(found)
+    grids = {k: configurations(k, calls, g) for k in KERNELS}
+
+    def build(limit: IntArray | None) -> tuple[Engine, ...]:
+        tables = {k: kernel_tables(k, grids[k], calls, kinds, device, clock, co, limit) for k in KERNELS}
+        parts = {kind.name: tuple(tables[k][kind.name] for k in KERNELS) for kind in kinds}
+        return tuple(
+            Engine(name, kernels, memory, overhead, base, energy)
+            for name, kernels in parts.items()
+            if all(len(k.params) for k in kernels)
+        )
+
+    # When no engine has room for its kernels, all are kept, so that a search can say what is missing, and how much.
+    return build(room) or build(None)
 
 
 def _problem(
