@@ -40,7 +40,7 @@ def plain(point: np.ndarray) -> list[tuple[int, int, int, int, int, bool]]:
 
 
 @given(POINT)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_layers_follow_the_definition(point):
     network = SPACE.network(point)
     found = []
@@ -54,7 +54,7 @@ def test_layers_follow_the_definition(point):
 
 
 @given(POINT)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_residuals_where_shapes_allow(point):
     network = SPACE.network(point)
     added = {n.block for n in network.nodes if isinstance(n.op, Add)}
@@ -71,7 +71,7 @@ def test_residuals_where_shapes_allow(point):
 
 
 @given(POINT)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_precisions_are_those_of_the_blocks(point):
     network = SPACE.network(point)
     bits = ((8, 8), (4, 8), (4, 4))

@@ -23,7 +23,7 @@ from cofront.space import Points, Space
 
 ALPHAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
 SHARES = (0.2, 0.5)
-DEGREES = (2, 1, 3)
+DEGREES = (3, 2, 1)
 _RANK = 1e-10  # eigenvalues below this share of the largest are rounding
 
 
