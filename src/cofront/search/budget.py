@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cofront.errors import UsageError
@@ -12,7 +13,7 @@ _DEFAULT_EVALUATIONS = 20_000
 
 @dataclass(frozen=True)
 class Budget:
-    """When to stop: evaluations, seconds of wall clock, seconds of CPU, whichever comes first.
+    """When to stop: evaluations, seconds of wall clock, seconds of CPU, `should_stop`, whichever comes first.
 
     Only a budget of evaluations gives the same result twice. Without any limit it is 20,000 evaluations.
     """
@@ -20,6 +21,7 @@ class Budget:
     evaluations: int | None = None
     time_s: float | None = None
     cpu_s: float | None = None
+    should_stop: Callable[[], bool] | None = None
 
     def __post_init__(self) -> None:
         for name in ("evaluations", "time_s", "cpu_s"):
@@ -49,7 +51,7 @@ class Stopwatch:
         return self._before + time.process_time() - self._cpu
 
     def spent(self, budget: Budget, evaluations: int) -> bool:
-        if evaluations >= budget.max_evaluations:
+        if evaluations >= budget.max_evaluations or (budget.should_stop is not None and budget.should_stop()):
             return True
         over_wall = budget.time_s is not None and self.seconds >= budget.time_s
         return over_wall or (budget.cpu_s is not None and self.cpu_s >= budget.cpu_s)
