@@ -21,13 +21,16 @@ from cofront.errors import InputError, UsageError
 from cofront.hardware.subgraph import SUBGRAPH, Config, KernelConfig, coefficients, cost, estimate, resources
 from cofront.hardware.subgraph.coefficients import describe
 from cofront.hardware.subgraph.config import ABSENT
+from cofront.hardware.subgraph.engines import engine
 from cofront.hardware.subgraph.formulas import n_log_n_milli
 from cofront.hardware.subgraph.grid import GRIDS, grid
 from cofront.hardware.subgraph.packing import PACKINGS, PORTS
 from cofront.hardware.subgraph.recurrence import PixelKernel, fused_cycles
+from cofront.hardware.subgraph.roofline import breakdown, roofline
 from cofront.hardware.subgraph.scalar import kernel_resources
 from cofront.hardware.subgraph.tables import network_problem
 from cofront.network import Builder, zoo
+from cofront.space.base import PRECISIONS
 
 ZU3EG = device.load("zu3eg")
 CONV = KernelConfig(16, 16, 1, 1, 1024, 1, 0, 1280, 1280)
@@ -276,3 +279,37 @@ def test_the_estimate_path_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_roofline_of_a_balanced_call_counts_all_its_multipliers() -> None:
+    """56 x 56, 32 -> 192 -> 32: each kernel busy about 40 steps per pixel; together they exceed any one's peak."""
+    config = Config(
+        "E88",
+        KernelConfig(4, 39, 1, 1, 1 << 14, 1, 0, 192, 192),
+        KernelConfig(1, 5, 9, 1, 1 << 14, 3, 56 * 192, 0, 192),
+        KernelConfig(39, 4, 1, 1, 1 << 14, 1, 0, 192, 192),
+        250e6,
+    )
+    answer = cost(toy(), config, ZU3EG)
+    (point,) = roofline(answer, ZU3EG)
+    assert point.peak_macs_per_s == (156 + 45 + 156) * 250e6
+    assert 156 * 250e6 < 0.9 * point.peak_macs_per_s < point.attained_macs_per_s <= point.ceiling_macs_per_s
+    assert point.intensity == toy().macs / answer.calls[0].bytes_moved
+    rows = breakdown(answer)
+    assert [r.kernel for r in rows] == ["conv", "dw", "pw"]
+    assert all(0.9 < r.utilisation <= 1 for r in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "served"),
+    [
+        ("E88", {"W8A8", "W4A8", "W4A4"}),
+        ("DUAL", {"W8A8", "W4A8", "W4A4"}),
+        ("E48", {"W4A8", "W4A4"}),
+        ("E44", {"W4A4"}),
+    ],
+)
+def test_engines_serve_what_they_say(name: str, served: set[str]) -> None:
+    assert {p for p, bits in PRECISIONS.items() if engine(name).supports(*bits)} == served
+    assert engine(name).factor(4, 4) == (2 if name == "DUAL" else 1)
+    assert engine(name).factor(4, 8) == 1
