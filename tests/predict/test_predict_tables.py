@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cofront.errors import CofrontError, InputError, UsageError
-from cofront.predict.tables import read_table, shipped_table
+from cofront.predict.tables import read_table
 from cofront.space.ofa_mobilenetv3 import OfaMobileNetV3
 from cofront.space.subgraph32 import Subgraph32
 
@@ -138,11 +138,6 @@ def test_foreign_tables_of_the_shared_data():
     assert (table.column, table.n_val, table.space.name) == ("imagenet_top1", None, "ofa_mobilenetv3")
     assert 0.70 < table.accuracy.min() < table.accuracy.max() < 0.78
     assert table.unmeasured() == ()
-
-
-def test_shipped_table():
-    with pytest.raises(UsageError, match="no accuracy table ships for space 'ofa_mobilenetv3'; give your own"):
-        shipped_table(OfaMobileNetV3())
 
 
 def read_or_one_line(path):

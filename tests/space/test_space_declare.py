@@ -85,6 +85,8 @@ def test_restricted_to_some_precisions():
     assert space.layered({"a": ("W4A4",)}).trellis.n_paths() == 2 * 4
     assert space.layered({"*": ("W8A8",)}).trellis.n_paths() == 2 * 4
     assert space.precisions_of(np.array([[0, 0, 0, 1], [1, 0, 0, 1]])) == {"a": ("W4A4",)}
+    with pytest.raises(UsageError, match="no network does without the blocks a"):
+        space.layered({"a": ()})
     with pytest.raises(UsageError, match=r"no precision is left for block 'a'; it has \('W8A8', 'W4A4'\)"):
         space.layered(("W4A8",))
 

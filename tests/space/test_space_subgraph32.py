@@ -108,6 +108,18 @@ def test_names_and_labels_are_stable():
     assert stored["s1b2.project"] == stored["s1b2.add"] == stored["s1b1.project"] == 8  # leaves the block, or is added
 
 
+def test_blocks_without_precision_are_left_out():
+    """A table whose networks never have a third block in stage 2: no network with one is searched."""
+    points = SPACE.sample(np.random.default_rng(0), 400)
+    points = SPACE.canonical(np.where(np.arange(25) == 4, np.minimum(points, 1), points))
+    known = SPACE.precisions_of(points)
+    assert known["s2b3"] == ()
+    trellis = SPACE.layered(known).trellis
+    assert trellis.n_paths() == 3**4 * 6174**2 * (18 + 18**2)
+    assert set(trellis.edge_from) | {trellis.n_nodes - 1} == set(range(trellis.n_nodes))
+    assert set(trellis.edge_to) | {0} == set(range(trellis.n_nodes))
+
+
 def test_describe_names_the_options():
     told = SPACE.describe(np.array([2, *[0] * 23, 1]))
     assert told["resolution"] == 32

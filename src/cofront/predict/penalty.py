@@ -64,7 +64,7 @@ class PrecisionPenalty:
                 raise unknown_name("block", block, measured)
         out = {}
         for block, known in measured.items():
-            stated = tuple(self._losses(block, space))
+            stated = tuple(self._losses(block, space)) if known else ()  # a block never measured stays out
             both = [p for p in stated if p in known]
             if both:
                 raise UsageError(f"precision {both[0]} of block '{block}' was measured: it cannot have a penalty too")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from importlib.resources import as_file, files
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +43,7 @@ class AccuracyTable:
 
     @property
     def precisions(self) -> dict[str, tuple[str, ...]]:
-        """Block -> precisions that were measured."""
+        """Block -> precisions that were measured; none for a block that no measured network has."""
         return self.space.precisions_of(self.points)
 
     def unmeasured(self) -> tuple[str, ...]:
@@ -85,16 +84,6 @@ def read_table(path: str | Path, space: Space, accuracy_column: str | None = Non
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return AccuracyTable(found, points, accuracy, n_val, str(path), name)
-
-
-def shipped_table(space: Space) -> AccuracyTable:
-    """The table of measurements that ships with cofront for a space."""
-    name = f"{space.name}_{space.task}.parquet"
-    path = files("cofront") / "data_tables" / name
-    if not path.is_file():
-        raise UsageError(f"no accuracy table ships for space '{space.name}'; give your own with --accuracy-table FILE")
-    with as_file(path) as real:
-        return replace(read_table(real, space), source=f"shipped: {name}")
 
 
 def _fractions(name: str, column: Sequence[object]) -> FloatArray:

@@ -16,7 +16,8 @@ from cofront.problem import Trellis
 
 Points = NDArray[np.int64]
 
-#: Which precisions a search may use: names for every block, or names by block label with "*" for the others.
+#: Which precisions a search may use: names for every block, or names by block label with "*" for the others. A block
+#: with an empty tuple of its own is left out: networks that need it are not searched.
 Precisions = tuple[str, ...] | Mapping[str, tuple[str, ...]]
 
 

@@ -217,10 +217,11 @@ class TrellisSpace(Space):
         allowed = self._allowed(precisions)
         edges = self.declaration.edges
         kept = [e for e in edges if e.precision is None or e.block is None or e.precision in allowed[e.block]]
+        kept, nodes = self._connected(kept, [b for b, names in allowed.items() if not names])
         keys = list(dict.fromkeys(e.fragment for e in kept if e.fragment is not None))
         number = {k: i for i, k in enumerate(keys)}
         edge_fragment = np.array([-1 if e.fragment is None else number[e.fragment] for e in kept], np.int64)
-        nodes, features = self.declaration.nodes, self.declaration.feature_index
+        features = self.declaration.feature_index
         trellis = Trellis(
             n_nodes=len(nodes),
             edge_from=np.array([nodes[e.src] for e in kept], np.int64),
@@ -235,6 +236,23 @@ class TrellisSpace(Space):
         )
         return Layered(trellis, tuple(self._fragment(k) for k in keys), edge_fragment)
 
+    def _connected(self, kept: list[Edge], without: list[str]) -> tuple[list[Edge], dict[Hashable, int]]:
+        """The edges that lie on a path, and their states renumbered without gaps."""
+        nodes = self.declaration.nodes
+        order = sorted(kept, key=lambda e: nodes[e.src])
+        reached, useful = {min(nodes, key=lambda n: nodes[n])}, {max(nodes, key=lambda n: nodes[n])}
+        for e in order:
+            if e.src in reached:
+                reached.add(e.dst)
+        for e in reversed(order):
+            if e.dst in useful:
+                useful.add(e.src)
+        alive = reached & useful
+        if not alive:
+            raise UsageError(f"space '{self.name}': no network does without the blocks {', '.join(without)}")
+        numbers = {n: i for i, n in enumerate(sorted(alive, key=lambda n: nodes[n]))}
+        return [e for e in kept if e.src in alive and e.dst in alive], numbers
+
     @cached_property
     def _offered(self) -> dict[str, tuple[str, ...]]:
         """Block label -> precisions it may have, for the blocks that have a choice."""
@@ -245,7 +263,7 @@ class TrellisSpace(Space):
         return {block: tuple(names) for block, names in offered.items()}
 
     def _allowed(self, precisions: Precisions | None) -> dict[str, tuple[str, ...]]:
-        """The same after a restriction."""
+        """The same after a restriction; a block with none, where that was asked for, is left out."""
         offered = self._offered
         wanted = precisions if isinstance(precisions, Mapping) else {"*": precisions} if precisions is not None else {}
         for block, names in wanted.items():
@@ -258,7 +276,7 @@ class TrellisSpace(Space):
             b: tuple(p for p in offer if p in wanted.get(b, wanted.get("*", offer))) for b, offer in offered.items()
         }
         for block, names in allowed.items():
-            if not names:
+            if not names and len(wanted.get(block, ("a restriction by name",))) > 0:
                 raise UsageError(
                     f"space '{self.name}': no precision is left for block '{block}'; it has {offered[block]}"
                 )
