@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from single import brute_force, path_rows, single_path
 
 from cofront.errors import UsageError
 from cofront.problem import INFEASIBLE, CodesignProblem
@@ -18,6 +17,7 @@ from cofront.search.exact.facade import BACKENDS
 from cofront.search.exact.fit import fit
 from cofront.search.exact.program import solver
 from cofront.search.exact.rows import UNLIMITED, FitTask, Outcome, fit_task, path_counts
+from cofront.testing.fits import brute_force, path_rows, single_path
 
 ANY = INFEASIBLE - 1
 

@@ -135,10 +135,13 @@ def _kernels(problem: CodesignProblem, genes: _Genes) -> tuple[tuple[Lookup, ...
                 stretched = np.arange(longest) * len(t.params) // longest if len(t.params) else np.full(longest, -1)
                 made[id(t)] = _lookup([column], [longest], stretched.astype(np.int64))
             continue
-        columns = [genes.get(f"{tables[0].name}.{k}.{n}", s) for n, s in zip(names, sizes, strict=True)]
+        real = [p for p, s in enumerate(sizes) if s > 1]  # a parameter of one value is no gene
+        columns = [genes.get(f"{tables[0].name}.{k}.{names[p]}", sizes[p]) for p in real]
         for t in tables:
-            lookup = _lookup(columns, sizes, np.full(int(np.prod(sizes)), -1, dtype=np.int64))
-            ranks = np.stack([np.searchsorted(v, t.params[:, p]) for p, v in enumerate(values)], axis=1)
+            lookup = _lookup(columns, [sizes[p] for p in real], np.full(int(np.prod(sizes)), -1, dtype=np.int64))
+            ranks = np.zeros((len(t.params), len(real)), dtype=np.int64)
+            for i, p in enumerate(real):
+                ranks[:, i] = np.searchsorted(values[p], t.params[:, p])
             lookup.table[ranks @ lookup.radix] = np.arange(len(t.params))
             made[id(t)] = lookup
     return tuple(tuple(made[id(t)] for t in e.kernels) for e in problem.engines)

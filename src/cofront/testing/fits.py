@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from cofront.problem import INFEASIBLE, CodesignProblem, Engine, IntArray, Trellis
-from cofront.testing.problems import random_problem
+from cofront.testing.problems import Size, random_problem
 
 
 def path_trellis(rows: list[list[int]], n_rows: int) -> Trellis:
@@ -28,10 +28,10 @@ def path_trellis(rows: list[list[int]], n_rows: int) -> Trellis:
     )
 
 
-def single_path(seed: int, size: str = "tiny") -> CodesignProblem:
+def single_path(seed: int, size: Size = "tiny") -> CodesignProblem:
     """The engines and budget of a random problem, with one network of a few calls."""
     rng = np.random.default_rng(seed)
-    problem = random_problem(rng, size)  # type: ignore[arg-type]
+    problem = random_problem(rng, size)
     n_rows = problem.trellis.n_rows
     rows = [[int(r) for r in rng.integers(0, n_rows, rng.integers(0, 3))] for _ in range(int(rng.integers(1, 5)))]
     trellis = path_trellis(rows, n_rows)
@@ -39,7 +39,7 @@ def single_path(seed: int, size: str = "tiny") -> CodesignProblem:
 
 
 def all_configurations(engine: Engine, rows: list[int]) -> tuple[IntArray, IntArray]:
-    """(cycles, resources (R, ...)) of every combination, by broadcasting: the formulas of problem.py once more."""
+    """(cycles (...), resources (..., R)) of every combination, by broadcasting: the formulas of problem.py once more."""
     n = len(engine.kernels)
 
     def axis(a: IntArray, k: int) -> IntArray:
@@ -54,11 +54,14 @@ def all_configurations(engine: Engine, rows: list[int]) -> tuple[IntArray, IntAr
             if i != k:
                 path = path + axis((engine.kernels[i].head if i < k else engine.kernels[i].tail)[:, rows], i)
         fused = np.maximum(fused, path)
-    split = sum(axis(engine.kernels[k].solo[:, rows], k) for k in range(n))
+    split = np.zeros(fused.shape, dtype=np.int64)
+    used = np.zeros((*fused.shape[:-1], len(engine.base)), dtype=np.int64) + engine.base
+    for k in range(n):
+        split = split + axis(engine.kernels[k].solo[:, rows], k)
+        used = used + axis(engine.kernels[k].resources, k)
     per_row = np.minimum(fused + engine.overhead[rows], split)
     cycles = np.where((per_row >= INFEASIBLE).any(axis=-1), INFEASIBLE, per_row.sum(axis=-1))
-    resources = engine.base + sum(axis(engine.kernels[k].resources, k) for k in range(n))
-    return cycles, np.broadcast_to(resources, (*cycles.shape, len(engine.base)))
+    return cycles, used
 
 
 def path_rows(problem: CodesignProblem) -> list[int]:
@@ -79,6 +82,7 @@ def brute_force(problem: CodesignProblem, limit: int, resource: int | None = Non
             found = (int(cycles[ok].min()), 0)
         else:
             pairs = np.stack([resources[ok][:, resource], cycles[ok]], axis=1)
-            found = tuple(int(v) for v in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))[0]])  # type: ignore[assignment]
+            amount, time = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))[0]]
+            found = (int(amount), int(time))
         best = found if best is None else min(best, found)
     return best
