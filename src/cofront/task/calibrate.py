@@ -65,6 +65,8 @@ def _layer(
     torch.batch_norm_update_stats(y, mean, var, 1.0)
     gain = net.gammas[c.name][: c.cout].detach() * (var + EPS).rsqrt()
     shift = net.betas[c.name][: c.cout].detach() - mean * gain
+    unit = (scale * gain).abs() * read.scale  # the bias is an integer of the accumulator, which is coarse at 4 bits
+    shift = torch.where(shift.abs() < unit * 2**30, (shift / unit).round() * unit, shift)
     some = torch.addcmul(shift.view(-1, 1, 1), y[::4].float(), gain.view(-1, 1, 1))  # a quarter is enough for the scale
     if c.relu:
         some = F.relu_(some)
@@ -81,7 +83,8 @@ def calibrate(net: Supernet, sub: Subnet, images: torch.Tensor, kernel: Kernel |
     """Quantise a sub-network on resized images (n, 3, r, r) with integer values 0..255."""
     kernel = kernel or FloatKernel()
     stem, q = _layer(net, STEM_CONV, kernel.hold(images, INPUT_GRID), INPUT_GRID, (8, 8), None, kernel)
-    blocks, stored = [(stem,)], stem.out
+    blocks: list[tuple[QConv, ...]] = [(stem,)]
+    stored = stem.out
     for b in sub.blocks:
         layers: list[QConv] = []
         read, h = stored, q

@@ -61,7 +61,7 @@ def depthwise(x: torch.Tensor, w: torch.Tensor, stride: int) -> torch.Tensor:
         and k in (3, 5)
         and library("depthwise") is not None
     ):
-        out: torch.Tensor = _Depthwise.apply(x, w, stride)
+        out: torch.Tensor = _Depthwise.apply(x, w, stride)  # type: ignore[no-untyped-call]
         return out
     y = F.conv2d(x.float(), w.float(), stride=stride, padding=k // 2, groups=c)
     return y.to(x.dtype)

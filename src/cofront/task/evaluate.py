@@ -10,8 +10,9 @@ import torch
 
 from cofront.task.augment import resize
 from cofront.task.calibrate import QNet, Runner, calibrate
-from cofront.task.data import Dataset, Images, Labels
+from cofront.task.data import Dataset, Images, Labels, load_dataset
 from cofront.task.kernels import Kernel, best_kernel
+from cofront.task.release import load_supernet
 from cofront.task.subnet import decode
 from cofront.task.supernet import Supernet
 
@@ -57,18 +58,24 @@ class Evaluator:
         sub = decode(point)
         return calibrate(self.net, sub, self.inputs(sub.resolution)[0], self.kernel)
 
-    def right(self, net: QNet) -> int:
-        """How many images a quantised network classifies correctly."""
+    def predict(self, net: QNet) -> Labels:
+        """Class of each image (n,) by a quantised network."""
         run = Runner(net, self.kernel)
         parts = [run(x).argmax(1) for x in self.inputs(net.resolution)[1]]
-        return int((torch.cat(parts).numpy() == self.y).sum())
+        return torch.cat(parts).numpy()
+
+    def right(self, net: QNet) -> int:
+        """How many images a quantised network classifies correctly."""
+        return int((self.predict(net) == self.y).sum())
 
     def accuracy(self, point: npt.ArrayLike) -> float:
         """Fraction of the images that a point classifies correctly."""
         return self.right(self.quantise(point)) / len(self.y)
 
 
-def evaluate_points(points: Iterable[npt.ArrayLike], net: Supernet, data: Dataset) -> npt.NDArray[np.float64]:
-    """Validation accuracies (n,) of points (n, 25)."""
-    evaluator = Evaluator(net, data)
+def evaluate_points(
+    points: Iterable[npt.ArrayLike], net: Supernet | None = None, data: Dataset | None = None
+) -> npt.NDArray[np.float64]:
+    """Validation accuracies (n,) of points (n, 25), with the weights and the data set that ship unless given."""
+    evaluator = Evaluator(net or load_supernet()[0], data or load_dataset())
     return np.array([evaluator.accuracy(p) for p in points])

@@ -45,7 +45,8 @@ class Rescale:
     def __call__(self, q: Ints) -> Ints:
         """Apply to integers of any shape; returns int32."""
         wide = (q.astype(np.int64) - self.zero_in) * self.multiplier + (1 << self.shift >> 1)
-        return np.clip((wide >> self.shift) + self.zero, 0, 2**self.bits - 1).astype(np.int32)
+        out: Ints = np.clip((wide >> self.shift) + self.zero, 0, 2**self.bits - 1).astype(np.int32)
+        return out
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ class QuantizedLayer:
         wide = (wide + (1 << self.shift >> 1)) >> self.shift
         if not self.out_bits:
             return wide
-        return np.clip(wide + self.zero_out, 0, 2**self.out_bits - 1).astype(np.int32)
+        out: Ints = np.clip(wide + self.zero_out, 0, 2**self.out_bits - 1).astype(np.int32)
+        return out
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,8 @@ def accumulate(node: Node, layer: QuantizedLayer, a: Ints) -> Ints:
     dtype = np.float32 if reach < 2**24 else np.float64
     op = node.op
     if isinstance(op, Linear):
-        return (x.astype(dtype) @ w.T.astype(dtype)).astype(np.int32) + layer.bias
+        flat: Ints = (x.astype(dtype) @ w.T.astype(dtype)).astype(np.int32) + layer.bias
+        return flat
     assert isinstance(op, Conv2d)
     top, left, bottom, right = op.padding
     x = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
@@ -189,7 +192,8 @@ def accumulate(node: Node, layer: QuantizedLayer, a: Ints) -> Ints:
             tap = x[:, i : i + sh * (h - 1) + 1 : sh, j : j + sw * (width - 1) + 1 : sw]
             kernel = w[:, :, i, j].astype(dtype)
             total += tap * kernel[:, 0] if op.groups > 1 else tap @ kernel.T
-    return total.astype(np.int32) + layer.bias
+    acc: Ints = total.astype(np.int32) + layer.bias
+    return acc
 
 
 def check_node(network: Network, node: Node, net: QuantizedNetwork) -> None:
@@ -204,8 +208,9 @@ def check_node(network: Network, node: Node, net: QuantizedNetwork) -> None:
         if isinstance(op, Conv2d) and (op.dilation != (1, 1) or (op.groups > 1 and shape[:2] != (op.groups, 1))):
             raise UnsupportedError(f"{where}: only full and depthwise convolutions without dilation have integers")
         cout = shape[0]
+        types = [str(a.dtype) for a in (layer.weight, layer.bias, layer.multiplier)]
         wrong = layer.weight.shape != shape or layer.bias.shape != (cout,) or layer.multiplier.shape != (cout,)
-        if wrong or (layer.weight.dtype, layer.bias.dtype, layer.multiplier.dtype) != (np.int8, np.int32, np.int32):
+        if wrong or types != ["int8", "int32", "int32"]:
             raise InputError(f"{where}: integers of shape {layer.weight.shape} do not fit weights of {shape}")
         top = 2 ** (layer.weight_bits - 1) - 1
         if not 2 <= layer.weight_bits <= 8 or np.abs(layer.weight.astype(int)).max(initial=0) > top:

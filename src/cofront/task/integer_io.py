@@ -92,10 +92,13 @@ def network_to_json(network: Network) -> dict[str, Any]:
 
 def network_from_json(data: dict[str, Any]) -> Network:
     """The inverse; lists become tuples again."""
+
+    def plain(d: dict[str, Any]) -> dict[str, Any]:
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}
+
     nodes = []
     for d in data["nodes"]:
-        d = dict(d)
-        op = {k: tuple(v) if isinstance(v, list) else v for k, v in d.pop("op").items()}
-        kind = op.pop("type")
-        nodes.append(Node(op=OPS[kind](**op), **{k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}))
-    return Network(data["name"], tuple(nodes))
+        op, rest = plain(d["op"]), plain({k: v for k, v in d.items() if k != "op"})
+        kind = str(op.pop("type"))
+        nodes.append(Node(op=OPS[kind](**op), **rest))
+    return Network(str(data["name"]), tuple(nodes))

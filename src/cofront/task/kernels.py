@@ -146,7 +146,7 @@ class Int8Kernel:
         to = (out.scale, out.zero, torch.uint8) if out is not None else (1.0, 0, torch.float32)
         op = torch.ops.onednn.qconv2d_pointwise
         if skip is not None and residual is not None:
-            add = (residual.scale, residual.zero, "sum", 1.0, "none", [], "")
+            add: tuple[Any, ...] = (residual.scale, residual.zero, "sum", 1.0, "none", [], "")
             y: torch.Tensor = op.binary(
                 h, read.scale, read.zero, w, scale, zeros, skip.clone(), layer.shift, *where, *to, *add
             )
@@ -164,7 +164,8 @@ Kernel = FloatKernel | Int8Kernel
 @lru_cache
 def best_kernel() -> Kernel:
     """The 8-bit kernel if this PyTorch and processor run it correctly, else float32."""
-    layer = Layer(Conv("t", 16, 16, 3, 1, False, True), torch.ones(16, 16, 3, 3), *torch.ones(2, 16), Grid(1, 8, True))
+    one = torch.ones(16)
+    layer = Layer(Conv("t", 16, 16, 3, 1, False, True), torch.ones(16, 16, 3, 3), one, one, Grid(1, 8, True))
     q = torch.arange(16.0 * 25).view(1, 16, 5, 5) % 7 + 120
     try:
         fast, slow = Int8Kernel(), FloatKernel()

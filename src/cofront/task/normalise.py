@@ -59,7 +59,7 @@ class _NormRelu(torch.autograd.Function):
 def norm_relu(x: torch.Tensor, gamma: torch.Tensor, beta: torch.Tensor, eps: float, relu: bool) -> torch.Tensor:
     """x (n, c, h, w) normalised by its own statistics per channel, scaled, shifted, and through a ReLU if asked."""
     if fits(x):
-        out: torch.Tensor = _NormRelu.apply(x, gamma, beta, eps, relu)
+        out: torch.Tensor = _NormRelu.apply(x, gamma, beta, eps, relu)  # type: ignore[no-untyped-call]
         return out
     x = F.batch_norm(x, None, None, gamma, beta, True, 0.1, eps)
     return F.relu_(x) if relu else x
@@ -88,5 +88,5 @@ class _Quant(torch.autograd.Function):
 
 def quant_kernel(x: torch.Tensor, scale: float, low: int, high: int) -> torch.Tensor:
     """scale * clamp(round(x / scale), low, high) with straight-through gradient; only where `fits(x)`."""
-    out: torch.Tensor = _Quant.apply(x, scale, low, high)
+    out: torch.Tensor = _Quant.apply(x, scale, low, high)  # type: ignore[no-untyped-call]
     return out

@@ -26,13 +26,15 @@ def weight_scale(w: torch.Tensor, bits: int) -> torch.Tensor:
     clip = flat.abs().amax(1)
     if WEIGHT_CLIP_RMS[bits] < 1e9:
         clip = torch.minimum(clip, WEIGHT_CLIP_RMS[bits] * flat.square().mean(1).sqrt())
-    return (clip / (2 ** (bits - 1) - 1)).clamp_min(1e-12)
+    scale: torch.Tensor = (clip / (2 ** (bits - 1) - 1)).clamp_min(1e-12)
+    return scale
 
 
 def weight_integers(w: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tensor:
     """Integers (cout, ...) in [-(2^(bits-1) - 1), 2^(bits-1) - 1], as floats."""
     top = 2 ** (bits - 1) - 1
-    return (w.float() / scale.view(-1, *[1] * (w.dim() - 1))).round().clamp(-top, top)
+    q: torch.Tensor = (w.float() / scale.view(-1, *[1] * (w.dim() - 1))).round().clamp(-top, top)
+    return q
 
 
 def fake_weight(w: torch.Tensor, bits: int) -> torch.Tensor:
@@ -79,5 +81,5 @@ def fake_act(x: torch.Tensor, bits: int, signed: bool, scale: float | None = Non
     s = batch_act_scale(x, bits, signed) if scale is None else scale
     if fits(x):
         return quant_kernel(x, s, *act_range(bits, signed))
-    out: torch.Tensor = FakeAct.apply(x, s, *act_range(bits, signed))
+    out: torch.Tensor = FakeAct.apply(x, s, *act_range(bits, signed))  # type: ignore[no-untyped-call]
     return out

@@ -21,7 +21,8 @@ def resize_matrix(source: int, target: int) -> npt.NDArray[np.int64]:
     w = w / w.sum(1, keepdims=True) * 128
     q = np.floor(w + 0.5).astype(np.int64)
     q[np.arange(target), w.argmax(1)] += 128 - q.sum(1)
-    return q
+    out: npt.NDArray[np.int64] = q
+    return out
 
 
 def resize_images(x: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
@@ -32,4 +33,5 @@ def resize_images(x: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
     cols = resize_matrix(x.shape[2], side).astype(np.float32)
     y = np.einsum("ih,nhwc->niwc", rows, x.astype(np.float32), optimize=True)
     y = np.einsum("jw,niwc->nijc", cols, y, optimize=True)
-    return ((y.astype(np.int64) + 8192) >> 14).astype(np.uint8)
+    out: npt.NDArray[np.uint8] = ((y.astype(np.int64) + 8192) >> 14).astype(np.uint8)
+    return out

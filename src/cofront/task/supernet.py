@@ -86,7 +86,7 @@ class Supernet(nn.Module):
 
     def weight(self, c: Conv) -> torch.Tensor:
         """The slice (cout, cin or 1, k, k) that a convolution uses."""
-        w = self.weights[c.name]
+        w: torch.Tensor = self.weights[c.name]
         edge = (w.shape[-1] - c.kernel) // 2
         w = w[: c.cout, : 1 if c.depthwise else c.cin]
         return w[:, :, edge : edge + c.kernel, edge : edge + c.kernel] if edge else w

@@ -31,7 +31,10 @@ from cofront.task.supernet import Stats, Supernet
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the training does. Shares are of the time box; `lr` and `sides` are (share, value) breakpoints."""
+    """What the training does. Shares are of the time box; `lr` and `sides` are (share, value) breakpoints.
+
+    With a `point` only that sub-network is trained, with its quantisers: fine-tuning.
+    """
 
     minutes: float = 80.0
     batch: int = 256
@@ -46,9 +49,10 @@ class Recipe:
     smoothing: float = 0.1
     seed: int = 0
     threads: int = 2
+    point: tuple[int, ...] | None = None
 
     def lr_at(self, share: float) -> float:
-        return float(np.interp(share, *zip(*self.lr, strict=True)))
+        return float(np.interp(share, [s for s, _ in self.lr], [v for _, v in self.lr]))
 
     def side_at(self, share: float) -> int:
         return next((side for until, side in self.sides if share < until), self.sides[-1][1])
@@ -172,8 +176,25 @@ class Trainer:
             group["lr"] = r.lr_at(share)
         x, y = self.batch()
         self.optimiser.zero_grad(set_to_none=True)
+        losses = self._sandwich(x, y) if r.point is None else self._single(x, y, r.point)
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
+        self.optimiser.step()
+        self.step += 1
+        return losses
+
+    def _single(self, x: torch.Tensor, y: torch.Tensor, point: tuple[int, ...]) -> dict[str, float]:
+        """Gradients of one sub-network under its quantisers."""
+        sub = decode(point)
+        out = self.net(network_input(x, sub.resolution, torch.bfloat16), sub, quantised=True)
+        loss = F.cross_entropy(out, y, label_smoothing=self.recipe.smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return {"loss": loss.item()}
+
+    def _sandwich(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
+        """Gradients of the largest network, and of sub-networks that learn from its logits."""
+        r, share = self.recipe, self.share
         big, warm = decode(subnet.largest()), share < r.warm
-        losses = {}
+        losses: dict[str, float] = {}
         with torch.set_grad_enabled(warm or self.step % r.teach == 0):
             logits = self.net(network_input(x, r.side_at(share), torch.bfloat16), big)
             if logits.requires_grad:
@@ -191,14 +212,15 @@ class Trainer:
             loss = F.cross_entropy(out, teacher[part])
             (loss / 2).backward()  # type: ignore[no-untyped-call]
             losses["smallest" if low else "random"] = loss.item()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
-        self.optimiser.step()
-        self.step += 1
         return losses
 
     def validate(self) -> None:
-        """Log the accuracy of three networks, in 8 bits and (once trained for) in W4A4."""
+        """Log the accuracy of three networks, in 8 bits and (once trained for) in W4A4, or of the one trained."""
         words = []
+        if self.recipe.point is not None:
+            acc = float_accuracy(self.net, decode(self.recipe.point), self.data, quantised=True)
+            self.log(f"validation at {100 * self.share:.1f}%: {100 * acc:.2f}%")
+            return
         for name, make in (("largest", subnet.largest), ("middle", subnet.middle), ("smallest", subnet.smallest)):
             for precision in (0, 2) if self.share >= self.recipe.quantised_from else (0,):
                 acc = float_accuracy(self.net, decode(make(precision)), self.data, quantised=True)
@@ -240,3 +262,13 @@ class Trainer:
         if stopped:
             raise SystemExit(130)
         self.validate()
+
+
+def train_supernet(data: Dataset, folder: Path, recipe: Recipe | None = None) -> Supernet:
+    """Train the supernet within the recipe's time box; goes on from `folder`'s checkpoint if it has one."""
+    trainer = Trainer(data, recipe or Recipe(), folder)
+    if trainer.checkpoint.exists():
+        trainer.load()
+    if trainer.share < 1:
+        trainer.run()
+    return trainer.net
