@@ -269,9 +269,15 @@ def test_tiles_of_groups_read_their_own_groups() -> None:
     """2 groups of 4 units of 2 outputs; tiles of 2 units: 4 tiles, 2 per group, so the input is read twice."""
     b = Builder("groups", (16, 4, 4))
     b.conv(16, 1, groups=2)
-    busy, moved = _on_conv(b.build().uniform_bits(8, 8), KernelConfig(8, 2, 1, 1, 4, 1, 0, 16, 16))
+    net = b.build().uniform_bits(8, 8)
+    busy, moved = _on_conv(net, KernelConfig(8, 2, 1, 1, 4, 1, 0, 16, 16))
     assert busy == 4 * (2 * 1 + 16 * 2 + 8)
     assert moved == 256 * 2 + 256 + (16 * 8 + 16 * 6)
+    # the tables agree where memory decides
+    slow = ZU3EG.with_budget(bandwidth_bytes_per_s=250e6 / 0.8)  # one byte per cycle
+    one = Grid("one", (8,), (2,), (1,), (1,), (1,), (4,), (4,), (1.0,))
+    latency = network_problem(net, slow, one, engines=["E88"]).engines[0].row_latency((0, 0, 0))
+    assert list(latency) == [moved + coefficients.load().overhead_cycles]
 
 
 def test_rows_that_exceed_the_line_buffer_are_taken_in_stripes() -> None:

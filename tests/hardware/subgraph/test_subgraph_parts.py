@@ -242,8 +242,8 @@ def test_estimate_refuses_nonsense() -> None:
 
 
 def test_narrow_precisions_take_narrow_engines() -> None:
-    for precision, engine in (("W8A8", "E88"), ("W4A8", "E48"), ("W4A4", "E44")):
-        assert estimate(toy(), ZU3EG, precision=precision).config["engine"] == engine
+    for precision, name in (("W8A8", "E88"), ("W4A8", "E48"), ("W4A4", "E44")):
+        assert estimate(toy(), ZU3EG, precision=precision).config["engine"] == name
 
 
 def test_grids_are_as_large_as_stated() -> None:
