@@ -1,3 +1,4 @@
+import contextlib
 import itertools
 import json
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cofront.errors import StudyError
 from cofront.study import Study
 
 TINY = ("search", "--space", "tiny", "--grid", "tiny")
@@ -177,21 +179,22 @@ def process(*arguments, **kw):
 ENDLESS = ("--method", "random", "--evaluations", "1000000000")
 
 
-def wait_for(path, seconds=120):
+def wait_for_progress(path, seconds=240):
+    """Until a running search has stored that it found something; a reader beside the writer."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if path.exists():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{path} did not appear")
+        time.sleep(0.2)
+        with contextlib.suppress(StudyError), Study(path, write=False) as study:
+            if any(study.events(r.id, "progress") for r in study.runs()):
+                return
+    raise AssertionError(f"nothing was stored in {path}")
 
 
 def test_killed_and_started_again(table, cofront):
     """SIGKILL leaves a study that the next command takes over."""
     path = table()
     with process(*search(path, *ENDLESS)) as running:
-        wait_for(Path("out/study.sqlite"))
-        time.sleep(1.0)
+        wait_for_progress("out/study.sqlite")
         running.kill()
     code, _, err = cofront(*search(path))
     assert code == 0, err
@@ -202,11 +205,28 @@ def test_killed_and_started_again(table, cofront):
 
 def test_ctrl_c_is_one_line_and_exit_code_130(table):
     with process(*search(table(), *ENDLESS)) as running:
-        wait_for(Path("out/study.sqlite"))
-        time.sleep(1.0)
+        wait_for_progress("out/study.sqlite")
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=120)
     assert running.returncode == 130 and "Traceback" not in err, err
     assert "cofront: stopping; what was found is being kept" in err
+    assert "cofront: interrupted: " in err and "designs kept in out/study.sqlite, nothing certified" in err
     with Study("out/study.sqlite", write=False) as study:
-        assert [r.status for r in study.runs()] == ["interrupted"]
+        (run,) = study.runs()
+        assert run.status == "interrupted" and run.result["front"]
+
+
+def test_an_exact_search_stopped_early_certifies_a_gap_that_holds(table, as_json):
+    from cofront.api import SearchRequest
+    from cofront.api import search as api_search
+
+    request = SearchRequest(space="tiny", grid="tiny", accuracy_table=table())
+    exact = api_search(request).document
+    for patience in (0, 1, 2, 4):
+        asked = itertools.count()
+        stopped = api_search(request, should_stop=lambda asked=asked, patience=patience: next(asked) >= patience)
+        found = stopped.document
+        assert stopped.interrupted and found.status == "feasible" and 0 < found.gap <= 1
+        for d in exact.front:  # no design exceeds what was found at its latency by more than the gap
+            best = max((f.accuracy for f in found.front if f.latency_s <= d.latency_s), default=None)
+            assert best is None or d.accuracy <= best + found.gap + 1e-12

@@ -87,10 +87,8 @@ def build_problem(
         note += f"; precisions not measured there at a stated penalty ({penalty})"
     if unmeasured := found.unmeasured():
         note += f"; never measured, so out of the model's reach: {', '.join(unmeasured[:5])}"
-    return Measured(
-        lay(device), lay, space, tuple(sorted({p for ps in offered.values() for p in ps}, reverse=True)), str(path), note,
-        file_hash(path),
-    )  # fmt: skip
+    used = tuple(sorted({p for ps in offered.values() for p in ps}, reverse=True))
+    return Measured(lay(device), lay, space, used, str(path), note, file_hash(path))
 
 
 def _narrow(offered: dict[str, tuple[str, ...]], wanted: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from cofront.space import Space
     from cofront.study import Run, Study
 
+#: Seconds between two steps of the history that are stored.
+EVENT_S = 0.2
+
 METHODS = ("exact", "nsga2", "random")
 THIRD = ("energy", "dsp", "lut", "ff", "bram36")
 
@@ -155,11 +158,14 @@ def _search(
     on_progress: OnProgress,
     should_stop: Callable[[], bool],
 ) -> SearchResult:
-    started = time.perf_counter()
+    started = last = time.perf_counter()
 
     def report(stage: str, designs: int = 0, gap: float | None = None, detail: str = "") -> None:
-        step = Progress(stage, time.perf_counter() - started, designs, gap, detail)
-        if run is not None and gap is not None:
+        nonlocal last
+        now = time.perf_counter()
+        step = Progress(stage, now - started, designs, gap, detail)
+        if run is not None and designs and now - last > EVENT_S:
+            last = now
             run.event("progress", {"elapsed_s": step.elapsed_s, "gap": gap, "designs": designs, "stage": stage})
         on_progress(step)
 
@@ -169,22 +175,34 @@ def _search(
         precisions=request.precisions, grid=request.grid, clock_hz=request.clock_hz,
     )  # fmt: skip
     report("searching")
-    result = _solve(request, measured, report, should_stop)
+    checkpoint = None if run is None else run.study.path.with_suffix(".nsga2.npz")
+    result = _solve(request, measured, checkpoint, report, should_stop)
     document = _document(request, device, measured, result)
     if run is not None:
         run.save(clean(msgspec.to_builtins(document)))
     costs, document = _record(document, measured, device, run, report, should_stop)
-    stopped = len(costs) < len(document.front) or (result.status == "feasible" and request.method == "exact")
+    stopped = (
+        len(costs) < len(document.front)
+        or (result.status == "feasible" and request.method == "exact")
+        or (request.method != "exact" and should_stop())
+    )
     if request.cover is not None and result.designs and not stopped:
         document = msgspec.structs.replace(document, cover=_cover(measured, result, request.cover))
+    if checkpoint is not None and not stopped:
+        checkpoint.unlink(missing_ok=True)
     if run is not None:
         run.finish("interrupted" if stopped else "done", clean(msgspec.to_builtins(document)))
     return SearchResult(_choose(document, request), costs, None if run is None else run.id, interrupted=stopped)
 
 
 def _solve(
-    request: SearchRequest, measured: Measured, report: Callable[..., None], should_stop: Callable[[], bool]
+    request: SearchRequest,
+    measured: Measured,
+    checkpoint: Path | None,
+    report: Callable[..., None],
+    should_stop: Callable[[], bool],
 ) -> front.Front:
+    """The search itself. NSGA-II keeps its population in `checkpoint` and goes on from there."""
     problem = measured.problem
     if request.method == "exact":
         from cofront.api.joint import exact_front
@@ -195,17 +213,15 @@ def _solve(
         )  # fmt: skip
     from cofront.search.budget import Budget
 
-    budget = Budget(evaluations=request.evaluations, time_s=request.time_limit_s)
+    budget = Budget(evaluations=request.evaluations, time_s=request.time_limit_s, should_stop=should_stop)
 
     def heard(evaluations: int, seconds: float, kept: int) -> None:
         report("searching", kept, None, f"{evaluations:,} designs tried")
-        if should_stop():
-            raise KeyboardInterrupt
 
     if request.method == "nsga2":
         from cofront.search.evolution import nsga2
 
-        return nsga2(problem, budget=budget, seed=request.seed, on_progress=heard)
+        return nsga2(problem, budget=budget, seed=request.seed, checkpoint=checkpoint, on_progress=heard)
     from cofront.search.random import random_search
 
     return random_search(problem, budget=budget, seed=request.seed, on_progress=heard)

@@ -22,7 +22,7 @@ def run_search(request: SearchRequest, out: Path, study_path: Path | None, json:
     with Study(study_path or out / "study.sqlite") as study, Interrupt() as stop:
         with reporter() as progress:
             result = search(request, study=study, on_progress=progress, should_stop=stop)
-        document = result.document
+        document = msgspec.structs.replace(result.document, study=str(study.path))
         if result.reused:
             output.note(
                 f"cofront: finished before with the same inputs: taken from run {result.run_id} of {study.path}"
@@ -56,9 +56,7 @@ def _write(result: SearchResult, document: SearchDocument, study: Study, out: Pa
         design = design_document(document, document.chosen, network, provenance)
         done = export_design(design, network, result.costs[document.chosen], out, list(FORMATS), seed)
         files, left_out = done.files, done.left_out
-    document = msgspec.structs.replace(
-        document, files=files, left_out=left_out, study=str(study.path), report=str(out / "report.html")
-    )
+    document = msgspec.structs.replace(document, files=files, left_out=left_out, report=str(out / "report.html"))
     write_report(study, out / "report.html", result.run_id, document)
     return document
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cofront import __version__
-from cofront.errors import InputError, StudyError
+from cofront.errors import InputError, StudyError, UsageError
 from cofront.study.documents import clean
 
 #: Packages whose version can change a number.
@@ -38,6 +38,8 @@ def file_hash(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"cannot read '{path}': {error.strerror or error}") from None
 
