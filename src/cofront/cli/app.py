@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 from cofront import __version__
-from cofront.cli import devices, estimate, evaluate, export, fit, report, search, spaces, train, zoo
 
 HELP = """Finds networks, precisions and FPGA accelerators together, with a proven bound.
 
@@ -17,7 +18,7 @@ The main job: cofront search --device zu3eg
 EPILOG = """Exit codes: 0 done, 1 failed or infeasible, 2 wrong usage, 130 interrupted (what was found is kept).
 Every verb prints one JSON document with --json; docs/schema describes them."""
 
-VERBS = (search, fit, estimate, train, evaluate, export, report, zoo, devices, spaces)
+VERBS = ("search", "fit", "estimate", "train", "evaluate", "export", "report", "zoo", "devices", "spaces")
 
 
 def _version(show: bool) -> None:
@@ -26,8 +27,8 @@ def _version(show: bool) -> None:
         raise typer.Exit()
 
 
-def command() -> Any:
-    """The whole command line as a click command."""
+def command(arguments: Sequence[str] = ()) -> Any:
+    """The command line as a click command; with only the verb that `arguments` begin with, if they do."""
     app = typer.Typer(
         help=HELP, epilog=EPILOG, add_completion=False, rich_markup_mode=None, no_args_is_help=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
@@ -43,8 +44,8 @@ def command() -> Any:
         if context.invoked_subcommand is None:
             print(context.get_help())
 
-    for module in VERBS:
-        name = module.__name__.rsplit(".", 1)[1]
+    for name in arguments[:1] if arguments and arguments[0] in VERBS else VERBS:
+        module = import_module(f"cofront.cli.{name}")
         app.command(name, help=module.HELP, epilog=_verbatim(module.EXAMPLE), short_help=module.HELP.split("\n")[0])(
             module.run
         )

@@ -46,14 +46,19 @@ def _run(arguments: Sequence[str]) -> int:
     from cofront.cli.app import command
 
     try:
-        result = command().main(args=list(arguments), prog_name="cofront", standalone_mode=False)
+        # not `main` of the parser's command: its handling of interrupts and closed pipes is not ours
+        parser = command(arguments)
+        with parser.make_context("cofront", list(arguments)) as context:
+            result = parser.invoke(context)
+    except typer.Exit as error:
+        return error.exit_code
     except CofrontError as error:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED)
     except MemoryError:
         return _fail("out of memory; use a smaller space or grid, or a machine with more memory", 1)
-    except (BrokenPipeError, typer.Exit, OSError):
+    except OSError:  # of standard output: see `run`
         raise
     except Exception as error:
         if isinstance(error, _ParserError):

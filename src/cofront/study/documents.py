@@ -368,7 +368,3 @@ def write_schemas(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for tag, schema in json_schemas().items():
         (folder / f"{tag}.schema.json").write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write_schemas(Path("docs/schema"))
