@@ -1,0 +1,107 @@
+"""The accuracy predictors on measured tables, and the Once-for-All space against its published MACs and parameters.
+
+    python benchmarks/accuracy_predictors.py [--splits 20]
+
+Tables: Once-for-All MobileNetV3 (from $COFRONT_DATA or ../shared/data, skipped when absent) and those that ship.
+Beside the additive model and HAO's SVR stand plain ridge (no link), one on main effects alone, and MACs alone.
+Writes accuracy_predictors.json beside this file.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import argparse
+import datetime
+import json
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from cofront import space
+from cofront.predict.additive import Additive
+from cofront.predict.base import FloatArray
+from cofront.predict.harness import evaluate
+from cofront.predict.svr import Svr
+from cofront.predict.tables import AccuracyTable, read_table
+
+SEED = 0
+ROOT = Path(__file__).resolve().parent.parent
+OFA = Path(os.environ.get("COFRONT_DATA", ROOT.parent / "shared" / "data")) / "ofa_mobilenetv3_imagenet.parquet"
+SHIPPED = ROOT / "src" / "cofront" / "data_tables"
+
+
+def published_columns() -> dict[str, int]:
+    """Rows of the Once-for-All table, and how many have other MACs or parameters than `space.network(point)`."""
+    import pyarrow.parquet as pq
+
+    columns = pq.read_table(OFA).to_pydict()
+    ofa, points = space.load("ofa_mobilenetv3").from_table(columns)
+    wrong_macs = wrong_params = 0
+    for i, point in enumerate(points):
+        network = ofa.network(point)
+        wrong_macs += network.macs != columns["macs"][i]
+        wrong_params += network.params != columns["params"][i]
+    return {"rows": len(points), "macs_differ": wrong_macs, "params_differ": wrong_params}
+
+
+def macs(table: AccuracyTable) -> FloatArray:
+    """(n, 1) logarithms."""
+    return np.log([[float(table.space.network(p).macs)] for p in table.points])
+
+
+def compare(table: AccuracyTable, splits: int, n_val: int, train: int | float) -> dict[str, object]:
+    where = table.space
+    x, y = where.features(table.points), table.accuracy
+    main = [i for i, name in enumerate(where.feature_names()) if "*" not in name]
+    cases = {
+        "additive": (lambda: Additive.for_space(where), x),
+        "ridge without link": (lambda: Additive([n.count("*") for n in where.feature_names()], degrees=(1,)), x),
+        "main effects, joint link": (Additive, x[:, main]),
+        "svr": (Svr, Svr.encode(where, table.points)),
+        "log MACs alone": (Additive, macs(table)),
+    }
+    out: dict[str, object] = {"source": Path(table.source).name, "rows": len(y), "range": [y.min(), y.max()]}
+    for name, (make, columns) in cases.items():
+        start = time.process_time()
+        report = evaluate(make, columns, y, splits=splits, train=train, seed=SEED, n_val=n_val)
+        out[name] = {**report.to_json(), "cpu_s_per_fit": (time.process_time() - start) / splits}
+        print(f"{where.name:16s} {name:26s} Spearman {report.spearman}  RMSE {report.rmse_points} points", flush=True)
+    ceiling = report.ceiling
+    assert ceiling is not None
+    print(f"{'':16s} binomial ceiling, {n_val} images: {ceiling.spearman:.4f}, {ceiling.rmse_points:.4f} points")
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--splits", type=int, default=20)
+    splits = parser.parse_args().splits
+    result: dict[str, object] = {
+        "command": "python " + " ".join(["benchmarks/accuracy_predictors.py", *sys.argv[1:]]),
+        "date": datetime.date.today().isoformat(),
+        "seed": SEED,
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("numpy", "scipy", "scikit-learn")},
+    }
+    if OFA.exists():
+        result["ofa_published"] = published_columns()
+        print(result["ofa_published"])
+        table = read_table(OFA, space.load("ofa_mobilenetv3"))
+        result["ofa_mobilenetv3"] = compare(table, splits, 50_000, 1400)
+    for name in space.names():
+        path = SHIPPED / f"{name}_{space.load(name).task}.parquet"
+        if path.exists():
+            table = read_table(path, space.load(name))
+            result[name] = compare(table, splits, table.n_val or 10_000, 0.8)
+    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
