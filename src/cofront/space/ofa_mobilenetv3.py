@@ -1,4 +1,4 @@
-"""`ofa_mobilenetv3`: the Once-for-All MobileNetV3 space, width 1.0 [Cai20], with a precision per block.
+"""`ofa_mobilenetv3`: the Once-for-All MobileNetV3 space, width 1.0 [OFA20], with a precision per block.
 
 Five stages of two to four blocks; kernel 3, 5 or 7 and expansion 3, 4 or 6 per block; squeeze-excite and h-swish where
 MobileNetV3-Large has them. Precision is our addition: each block, the stem, the first (fixed) block and the head.
