@@ -73,7 +73,17 @@ def test_same_seed_same_front(instance, run):
     assert [(d.point, d.cycles) for d in again.designs] == [(d.point, d.cycles) for d in run[1].designs]
 
 
-def test_part_of_a_space_is_refused(instance):
+def test_a_space_with_fewer_precisions_keeps_to_them(instance):
+    space, device, _, _, measure = instance
+    layered = space.layered(("W8A8", "W4A8"))
+    problem = codesign_problem(layered, device, np.zeros(layered.trellis.n_edges, dtype=np.int64), grid=SMALL)
+    hao = Hao(space, problem, np.zeros(layered.trellis.n_edges), measure, SETTINGS)
+    found = list(hao._design(np.zeros(len(hao.free), dtype=np.int64), np.array([10**9])))
+    assert found
+    assert all(c.point[b] < 2 for c in found for b in hao.bits)
+
+
+def test_sensitivities_must_match_the_edges(instance):
     space, _, problem, sensitivity, measure = instance
-    with pytest.raises(UsageError, match="whole space"):
+    with pytest.raises(UsageError, match="one sensitivity per trellis edge"):
         Hao(space, problem, sensitivity[:-1], measure)

@@ -82,8 +82,10 @@ class Hao:
         measure: Measure,
         settings: HaoSettings | None = None,
     ) -> None:
-        if len(sensitivity) != problem.trellis.n_edges or len(space.declaration.edges) != problem.trellis.n_edges:
-            raise UsageError("HAO needs the problem of the whole space: one sensitivity and one edge per trellis edge")
+        if len(sensitivity) != problem.trellis.n_edges:
+            raise UsageError(
+                f"HAO needs one sensitivity per trellis edge: {problem.trellis.n_edges} edges, {len(sensitivity)} given"
+            )
         self.space, self.problem, self.sensitivity, self.measure = space, problem, sensitivity, measure
         self.settings = settings or HaoSettings()
         self.rng = np.random.default_rng(self.settings.seed)
@@ -93,6 +95,7 @@ class Hao:
         self.state = HaoState()
         self.predictor = Svr(self.settings.seed)
         self._engines = {e.name: i for i, e in enumerate(problem.engines)}
+        self._edge = _edge_numbers(space, problem)
 
     def run(self, on_progress: Callable[[int, int], None] | None = None) -> Front:
         """Initial samples, then one tree search per latency cap; the front of what was measured at the end."""
@@ -122,11 +125,14 @@ class Hao:
         point[self.free] = arch
         uniform = np.repeat(point[None], int(self.space.sizes[self.bits].max()), axis=0)
         uniform[:, self.bits] = np.arange(len(uniform))[:, None].clip(max=self.space.sizes[self.bits] - 1)
-        uniform = self.space.canonical(uniform)
-        paths = self.space.declaration.walk(uniform)
+        paths = self._paths(self.space.canonical(uniform))
+        options = paths.T[(paths >= 0).any(axis=0)]  # (blocks, precisions): parallel edges of each block, -1: none
+        if (options < 0).all(axis=1).any() or not len(options):
+            return  # a block that the problem leaves out
         trellis = self.problem.trellis
-        for path in paths:
-            result = fit(self.problem.select(path[path >= 0]))
+        first = options[np.arange(len(options)), (options >= 0).argmax(axis=1)]
+        for column in options.T:
+            result = fit(self.problem.select(np.where(column >= 0, column, first)))
             self.state.programs += 1
             if result.status == "infeasible":
                 continue
@@ -134,13 +140,18 @@ class Hao:
             rows = self.problem.engines[engine].row_latency(result.chosen)
             per_edge = np.concatenate([[0], np.cumsum(rows[trellis.rows])])
             latency = per_edge[trellis.row_ptr[1:]] - per_edge[trellis.row_ptr[:-1]]
-            options = paths[:, path >= 0].T  # (blocks, precisions): parallel edges of each block
-            found = allocate(latency[options], self.sensitivity[options], INFEASIBLE)
+            cost = np.where(options >= 0, latency[options], INFEASIBLE)
+            found = allocate(cost, self.sensitivity[options], INFEASIBLE)
             for cap in caps:
                 i = found.within(int(cap))
                 if i is not None:
                     chosen = self._point(point, options[np.arange(len(options)), found.options[i]])
                     yield Candidate(chosen, int(found.cost[i]), engine, result.chosen)
+
+    def _paths(self, points: Points) -> IntArray:
+        """Edges of the problem along the points' paths, (n, e'); -1 where it has none, and beyond the end."""
+        path = self.space.declaration.walk(points)
+        return np.asarray(np.where(path >= 0, self._edge[path], -1))
 
     def _point(self, base: IntArray, edges: IntArray) -> tuple[int, ...]:
         out = base.copy()
@@ -203,11 +214,7 @@ class Hao:
         """Latency caps: quantiles of what random proposals need, the middle ones of a geometric ladder."""
         cycles = []
         for p in self._random_points(8):
-            path = self.space.declaration.walk(p[None])[0]
-            result = fit(self.problem.select(path[path >= 0]))
-            self.state.programs += 1
-            if result.status != "infeasible":
-                cycles.append(result.cycles)
+            cycles += [c.cycles for c in self._design(p[self.free], np.array([INFEASIBLE]))]
         if not cycles:
             raise UsageError("none of 8 random networks fits the device at any configuration; choose a larger device")
         return np.geomspace(0.3 * min(cycles), 1.2 * max(cycles), self.settings.caps).astype(np.int64)
@@ -235,3 +242,14 @@ class Hao:
         stats = {"measured": float(len(self.state.measured)), "programs": float(self.state.programs)}
         count = self.problem.n_designs()
         return Front(tuple(designs), 1.0, count, seconds, "feasible", stats=stats, method="hao")
+
+
+def _edge_numbers(space: TrellisSpace, problem: CodesignProblem) -> IntArray:
+    """Number in the problem of each edge that the space declares; -1 for those the problem leaves out."""
+    trellis, nodes = problem.trellis, space.declaration.nodes
+    kept = {
+        (int(a), int(b), choices): i
+        for i, (a, b, choices) in enumerate(zip(trellis.edge_from, trellis.edge_to, trellis.choices, strict=True))
+    }
+    declared = space.declaration.edges
+    return np.array([kept.get((nodes[e.src], nodes[e.dst], e.choices), -1) for e in declared], dtype=np.int64)
