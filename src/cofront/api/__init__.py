@@ -9,11 +9,28 @@ Nothing heavy is imported before the function that needs it runs.
 
 from __future__ import annotations
 
-from cofront.api.catalogue import devices, spaces, zoo
-from cofront.api.costing import estimate, fit
-from cofront.api.exporting import export
-from cofront.api.networks import resolve
-from cofront.api.searching import SearchRequest, SearchResult, search
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cofront.api.catalogue import devices, spaces, zoo
+    from cofront.api.costing import estimate, fit
+    from cofront.api.exporting import export
+    from cofront.api.networks import resolve
+    from cofront.api.searching import SearchRequest, SearchResult, search
+
+_WHERE = {
+    "SearchRequest": "searching",
+    "SearchResult": "searching",
+    "devices": "catalogue",
+    "estimate": "costing",
+    "export": "exporting",
+    "fit": "costing",
+    "resolve": "networks",
+    "search": "searching",
+    "spaces": "catalogue",
+    "zoo": "catalogue",
+}
 
 __all__ = [
     "SearchRequest",
@@ -27,3 +44,9 @@ __all__ = [
     "spaces",
     "zoo",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'cofront.api' has no attribute '{name}'")
+    return getattr(import_module(f"cofront.api.{_WHERE[name]}"), name)

@@ -9,7 +9,6 @@ import platform
 import sys
 import tempfile
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ PACKAGES = ("numpy", "scipy", "numba", "ortools", "pymoo", "torch", "onnx", "pya
 @cache
 def versions() -> dict[str, str]:
     """cofront, Python, the machine's architecture and the packages that compute; absent packages are left out."""
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {"cofront": __version__, "python": platform.python_version(), "machine": platform.machine()}
     for name in PACKAGES:
         try:
