@@ -39,7 +39,7 @@ def single_path(seed: int, size: Size = "tiny") -> CodesignProblem:
 
 
 def all_configurations(engine: Engine, rows: list[int]) -> tuple[IntArray, IntArray]:
-    """(cycles (...), resources (..., R)) of every combination, by broadcasting: the formulas of problem.py once more."""
+    """(cycles (...), resources (..., R)) of every combination: the formulas of problem.py once more, broadcast."""
     n = len(engine.kernels)
 
     def axis(a: IntArray, k: int) -> IntArray:

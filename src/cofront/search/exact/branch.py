@@ -130,6 +130,20 @@ def triple_cycles(
 
 
 @njit(cache=True)
+def single_bounds(
+    a0: I64, a1: I64, a2: I64, k: int, memory: I64, overhead: I64, counts: I64, rest: I64, cut: int
+) -> I64:
+    """Bound (j,) for each configuration of kernel k, BIG beyond `cut`; the others are column minima (1, u, 4)."""
+    n = max(len(a0), len(a1), len(a2))
+    out = np.empty(n, dtype=np.int64)
+    at = np.zeros(3, dtype=np.int64)
+    for j in range(n):
+        at[k] = j
+        out[j] = triple_cycles(a0, at[0], a1, at[1], a2, at[2], memory, overhead, counts, rest, cut)
+    return out
+
+
+@njit(cache=True)
 def prefix_minima(a: I64, res: I64) -> tuple[I64, I64]:
     """For each resource i: sorted amounts (R, j) and the column minima of all configurations up to each (R, j, u, 4).
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +52,24 @@ def _matrix(
     )
 
 
+@contextmanager
+def _silent() -> Iterator[None]:
+    """HiGHS prints some notes past its own switches; standard output belongs to the caller's JSON."""
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # there is no standard output
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
 def _objective(model: Model) -> NDArray[np.float64]:
     c = np.zeros(len(model.lower))
     np.add.at(c, model.objective[0], model.objective[1].astype(np.float64))
@@ -78,7 +100,8 @@ def solve_mathopt(model: Model, time_limit_s: float, seed: int) -> Solution:
             double_options={"mip_feasibility_tolerance": _TOLERANCE, "primal_feasibility_tolerance": _TOLERANCE}
         ),
     )
-    result = mathopt.solve(problem, mathopt.SolverType.HIGHS, params=parameters)
+    with _silent():
+        result = mathopt.solve(problem, mathopt.SolverType.HIGHS, params=parameters)
     reason = result.termination.reason
     bound = float(result.termination.objective_bounds.dual_bound)
     if result.has_primal_feasible_solution():
@@ -101,13 +124,14 @@ def solve_scipy(model: Model, time_limit_s: float) -> Solution:
     options: dict[str, float] = {"mip_rel_gap": 0.0}
     if math.isfinite(time_limit_s):
         options["time_limit"] = max(time_limit_s, 0.01)
-    result = milp(
-        _objective(model),
-        integrality=np.ones(len(model.lower)),
-        bounds=Bounds(np.array(model.lower, float), np.array(model.upper, float)),
-        constraints=LinearConstraint(matrix, lower, upper) if len(lower) else None,
-        options=options,
-    )
+    with _silent():
+        result = milp(
+            _objective(model),
+            integrality=np.ones(len(model.lower)),
+            bounds=Bounds(np.array(model.lower, float), np.array(model.upper, float)),
+            constraints=LinearConstraint(matrix, lower, upper) if len(lower) else None,
+            options=options,
+        )
     bound = -math.inf if result.get("mip_dual_bound") is None else float(result.mip_dual_bound)
     if result.x is not None:
         return checked(model, np.asarray(result.x), bound, result.status == 0)

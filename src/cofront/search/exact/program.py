@@ -42,7 +42,7 @@ def _useful(task: FitTask, engine: Engine, prune: bool) -> list[IntArray]:
         others = np.sum([least[i] for i in range(len(least)) if i != n], axis=0)
         index = np.flatnonzero(np.all(k.resources + others <= left, axis=1))
         if prune and len(index):
-            from cofront.search.exact.enumerate import undominated
+            from cofront.search.exact.views import undominated
 
             a = np.stack([k.cycles, k.head, k.tail, k.solo], axis=-1)[index]
             index = index[undominated(a, k.resources[index])]
