@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cofront.api.catalogue import devices, spaces, zoo
     from cofront.api.costing import estimate, fit
-    from cofront.api.exporting import export
+    from cofront.api.exporting import export, save_fit
     from cofront.api.networks import resolve
     from cofront.api.searching import SearchRequest, SearchResult, search
 
@@ -27,6 +27,7 @@ _WHERE = {
     "export": "exporting",
     "fit": "costing",
     "resolve": "networks",
+    "save_fit": "exporting",
     "search": "searching",
     "spaces": "catalogue",
     "zoo": "catalogue",
@@ -40,6 +41,7 @@ __all__ = [
     "export",
     "fit",
     "resolve",
+    "save_fit",
     "search",
     "spaces",
     "zoo",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cofront.api.files import read_text
 from cofront.api.limits import budget_limits
-from cofront.api.networks import resolve
+from cofront.api.networks import Resolved, resolve
 from cofront.errors import InputError, unknown_name
 from cofront.study.documents import Call, Cost, EstimateDocument, FitDocument, Limit, Roof
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cofront.network import Network
 
 RESOURCES = ("dsp", "lut", "ff", "bram36")
+#: The device when neither the user nor a design file names one.
+DEVICE = "zu3eg"
 OBJECTIVES = ("latency", "energy", *RESOURCES)
 
 
@@ -101,14 +103,14 @@ def read_config(path: Path) -> Config:
 def estimate(
     network: str | Path | Network,
     *,
-    device: str | Device = "zu3eg",
+    device: str | Device | None = None,
     precision: str | None = None,
     config: Path | Config | None = None,
     clock_hz: float | None = None,
 ) -> EstimateDocument:
     """The cost of a network on one accelerator: the design's own, the one in `config`, or a stated default."""
     found = resolve(network, precision)
-    part = load_device(device)
+    part = load_device(device or _own_device(found))
     chosen = read_config(config) if isinstance(config, Path) else config
     if chosen is None and found.design is not None:
         from cofront.hardware.subgraph import Config
@@ -130,7 +132,7 @@ def estimate(
 def fit(
     network: str | Path | Network,
     *,
-    device: str | Device = "zu3eg",
+    device: str | Device | None = None,
     precision: str | None = None,
     objective: str = "latency",
     fps: float | None = None,
@@ -152,7 +154,7 @@ def fit(
     if method not in ("enumerate", "cpsat", "milp", "scipy"):
         raise unknown_name("method", method, ("enumerate", "cpsat", "milp"))
     found = resolve(network, precision)
-    part = load_device(device, budget)
+    part = load_device(device or _own_device(found), budget)
     from cofront.hardware.subgraph import config_of, network_problem
     from cofront.search.exact.fit import fit as solve
 
@@ -184,6 +186,10 @@ def fit(
         cycles=result.cycles, resources=result.resources, config=cost.config, energy_j=result.energy_j,
         calls=cost.calls, roof=cost.roof, **common,
     )  # fmt: skip
+
+
+def _own_device(found: Resolved) -> str:
+    return DEVICE if found.design is None else found.design.device
 
 
 def _finite(value: float | None) -> float | None:

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from cofront.api.costing import cost_part, load_device
 from cofront.api.networks import design_network, read_design
 from cofront.api.weights import Trained, trained_weights
-from cofront.errors import CofrontError, StudyError, unknown_name
+from cofront.errors import CofrontError, StudyError, UsageError, unknown_name
 from cofront.study.documents import (
     AcceleratorDocument,
     Cost,
     Design,
     DesignDocument,
     ExportDocument,
+    FitDocument,
     SearchDocument,
     to_json,
 )
@@ -55,6 +58,32 @@ def design_document(search: SearchDocument, index: int, network: Network, proven
         device=search.device, clock_hz=search.clock_hz, design=design, space=search.space,
         provenance={"gap": search.gap, "designs": search.designs, "accuracy": search.accuracy_note, **provenance},
     )  # fmt: skip
+
+
+def save_fit(found: FitDocument, source: str, path: Path) -> DesignDocument:
+    """Writes the result of `fit` as a design file; `source` is the NETWORK it was found for."""
+    from cofront.api.networks import resolve
+
+    if found.config is None or found.latency_s is None or found.cycles is None or found.fps is None:
+        raise UsageError("nothing to save: no accelerator was found")
+    earlier = resolve(source).design
+    if earlier is not None and earlier.space:
+        base = earlier
+    else:
+        where = str(Path(source).resolve()) if Path(source).is_file() else source
+        uniform = found.precision if "+" not in found.precision else ""
+        empty = Design(accuracy=None, latency_s=0.0, fps=0.0, cycles=0, resources={}, config={})
+        base = DesignDocument(device="", clock_hz=0.0, design=empty, network=where, precision=uniform)
+    design = msgspec.structs.replace(
+        base.design, latency_s=found.latency_s, fps=found.fps, cycles=found.cycles, resources=found.resources or {},
+        config=found.config, energy_j=found.energy_j, macs=found.macs, params=found.params,
+    )  # fmt: skip
+    proof = {"status": found.status, "objective": found.objective, "bound": found.bound, "designs": found.designs}
+    document = msgspec.structs.replace(
+        base, device=found.device, clock_hz=found.clock_hz, design=design, provenance=proof
+    )
+    write_atomic(path, to_json(document) + "\n")
+    return document
 
 
 def export(design: Path, folder: Path, formats: Sequence[str] | None = None, seed: int = 0) -> ExportDocument:

@@ -67,7 +67,7 @@ def read_design(path: Path) -> DesignDocument:
 def design_network(design: DesignDocument) -> Network:
     """The Network of a design: rebuilt from its space and point, or read again from its source."""
     if not design.space:
-        return resolve(design.network).network
+        return resolve(design.network, design.precision or None).network
     return space_network(design.space, design.design.point, design.design.choices)
 
 

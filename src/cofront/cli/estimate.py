@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cofront.cli import output, show
-from cofront.cli.options import Clock, Device, Json, Network, Precision, Seed, parse_clock
+from cofront.cli import output
+from cofront.cli.options import Clock, Json, Network, OwnDevice, Precision, Seed, parse_clock
 
 HELP = """Cost a network on one accelerator, layer by layer, without any search.
 
@@ -22,7 +22,7 @@ Example:
 
 def run(
     network: Network,
-    device: Device = "zu3eg",
+    device: OwnDevice = None,
     precision: Precision = None,
     clock: Clock = None,
     config: Annotated[Path | None, typer.Option("--config", help="JSON with the accelerator to use.")] = None,
@@ -31,6 +31,7 @@ def run(
     seed: Seed = 0,
 ) -> None:
     from cofront import api
+    from cofront.cli import show
 
     found = api.estimate(network, device=device, precision=precision, config=config, clock_hz=parse_clock(clock))
     if json:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cofront.cli import output, show
+from cofront.cli import output
 from cofront.cli.options import (
     Budget,
     Clock,
-    Device,
     Json,
     Network,
+    OwnDevice,
     Precision,
     Seed,
     parse_budget,
@@ -27,13 +28,13 @@ limits printed when nothing fits."""
 EXAMPLE = """
 Example: the fastest accelerator for MobileNetV2, then the fewest DSPs that reach 100 frames per second:
   $ cofront fit mobilenetv2 --device zu3eg --precision W4A8
-  $ cofront fit mobilenetv2 --device zu3eg --precision W4A8 --objective dsp --fps 100
+  $ cofront fit mobilenetv2 --device zu3eg --precision W4A8 --objective dsp --fps 100 --save design.json
 """
 
 
 def run(
     network: Network,
-    device: Device = "zu3eg",
+    device: OwnDevice = None,
     precision: Precision = None,
     clock: Clock = None,
     budget: Budget = None,
@@ -45,16 +46,31 @@ def run(
         str, typer.Option("--method", help="Engine: enumerate, cpsat or milp; all prove the same optimum.")
     ] = "enumerate",
     time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds; the bound stays valid.")] = None,
+    grid: Annotated[str, typer.Option("--grid", help="Configurations to consider: coarse or fine.")] = "coarse",
+    save: Annotated[Path | None, typer.Option("--save", help="Write network and accelerator as a design file.")] = None,
     json: Json = False,
     seed: Seed = 0,
 ) -> int:
     from cofront import api
+    from cofront.cli import show
 
-    found = api.fit(
-        network, device=device, precision=precision, objective=objective, fps=positive("--fps", fps),
-        budget=parse_budget(budget), clock_hz=parse_clock(clock), method=method,
-        time_limit_s=positive("--time-limit", time_limit), seed=seed,
-    )  # fmt: skip
+    best: list[tuple[float, float]] = []  # (value, bound) in the solver's units, as it goes
+    try:
+        found = api.fit(
+            network, device=device, precision=precision, objective=objective, fps=positive("--fps", fps),
+            budget=parse_budget(budget), clock_hz=parse_clock(clock), method=method, grid=grid,
+            time_limit_s=positive("--time-limit", time_limit), seed=seed,
+            on_progress=lambda value, bound: best.append((value, bound)),
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        if best and best[-1][0] < float("inf"):
+            value, bound = best[-1]
+            output.note(
+                f"cofront: best so far {value:,.0f}, proven to be at most {value - bound:,.0f} above the optimum"
+            )
+        raise
+    if save is not None and found.status != "infeasible":
+        api.save_fit(found, network, save)
     if json:
         output.emit_json(found)
     else:

@@ -14,6 +14,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and 
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random; the same seed, the same result.")]
 Device = Annotated[str, typer.Option("--device", "-d", help="FPGA part, e.g. zu3eg; `cofront devices` lists them.")]
 Network = Annotated[str, typer.Argument(metavar="NETWORK", help="Name, ONNX/QONNX file or design file.")]
+OwnDevice = Annotated[
+    str | None,
+    typer.Option("--device", "-d", help="FPGA part; the design file's own, or zu3eg, when not given."),
+]
 Precision = Annotated[
     str | None,
     typer.Option("--precision", "-p", help="W8A8, W4A8 or W4A4; W8A8 when neither this nor the file says."),

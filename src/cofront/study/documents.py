@@ -239,6 +239,7 @@ class DesignDocument(Document, frozen=True, kw_only=True, tag="design"):
     design: Design
     space: str = ""
     network: str = ""
+    precision: str = ""
     provenance: dict[str, Any] = {}
 
 

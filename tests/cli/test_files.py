@@ -1,0 +1,180 @@
+"""Files that a user names: what cofront wrote comes back; anything else is one line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cofront.cli.main import run
+from cofront.network import Builder
+from cofront.network.onnx_io import read_onnx, write_onnx
+from cofront.network.weights import random_weights
+
+
+@pytest.fixture
+def onnx_file():
+    b = Builder("own", (3, 16, 16))
+    b.conv(8, 3, 2, act="relu")
+    b.depthwise(3, act="relu")
+    b.conv(16, 1)
+    b.classifier(4)
+    network = b.build()
+    write_onnx(network, random_weights(network, np.random.default_rng(0)), "own.onnx")
+    return Path("own.onnx")
+
+
+def test_a_users_onnx_file_is_estimated_fitted_saved_and_exported(as_json, cofront, onnx_file):
+    found = as_json("estimate", onnx_file, "--precision", "W4A4")
+    assert (found["network"], found["precision"]) == ("own.onnx", "W4A4") and found["macs"] > 10_000
+    best = as_json("fit", onnx_file, "--precision", "W4A4", "--save", "sub/design.json")
+    assert best["status"] == "optimal" and best["latency_s"] <= found["latency_s"]
+    again = as_json("estimate", "sub/design.json")
+    assert (again["cycles"], again["precision"]) == (best["cycles"], "W4A4")
+    assert as_json("fit", "sub/design.json")["cycles"] == best["cycles"]
+    done = as_json("export", "sub/design.json", "--out", "sub", "--format", "onnx,qonnx,weights,accelerator")
+    assert done["left_out"] == [] and set(done["files"]) == {"onnx", "qonnx", "weights", "accelerator"}
+    before, after = (read_onnx(p)[1] for p in (onnx_file, done["files"]["onnx"]))
+    assert all(np.array_equal(before[k], after[k]) for k in before)  # the user's own weights
+    assert as_json("estimate", done["files"]["qonnx"])["precision"] == "W4A4"  # which the QONNX file states
+
+
+def test_a_design_of_the_front_is_rebuilt_from_its_file(as_json, table):
+    search = as_json("search", "--space", "tiny", "--grid", "tiny", "--accuracy-table", table(), "--out", "o")
+    chosen = search["front"][search["chosen"]]
+    found = as_json("estimate", "o/design.json")
+    assert (found["cycles"], found["resources"]) == (chosen["cycles"], chosen["resources"])
+    # the configuration alone, of any of our documents
+    assert as_json("estimate", "o/design.json", "--config", "o/accelerator.json")["cycles"] == chosen["cycles"]
+
+
+def test_dynamic_shapes_and_foreign_operators_are_named(refused, onnx_file):
+    model = onnx.load(onnx_file)
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+    onnx.save(model, "dynamic.onnx")
+    code, line = refused("estimate", "dynamic.onnx")
+    assert code == 1 and "height" in line
+    model = onnx.load(onnx_file)
+    model.graph.node[0].op_type = "Einsum"
+    onnx.save(model, "foreign.onnx")
+    code, line = refused("fit", "foreign.onnx")
+    assert code == 1 and "Einsum" in line
+    Path("broken.onnx").write_bytes(onnx_file.read_bytes()[:200])
+    assert refused("fit", "broken.onnx")[0] == 1
+
+
+def good_design(as_json, table):
+    as_json("search", "--space", "tiny", "--grid", "tiny", "--accuracy-table", table(), "--out", "o")
+    return json.loads(Path("o/design.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda d: d.clear(), "not a cofront document; expected a 'design'"),
+        (lambda d: d.update(kind="fit"), "a cofront document of kind 'fit', expected 'design'"),
+        (lambda d: d.update(schema=2), "schema version 2, this cofront reads 1"),
+        (lambda d: d.pop("device"), "Object missing required field `device`"),
+        (lambda d: d.update(clock_hz="fast"), "Expected `float`, got `str` - at `$.clock_hz`"),
+        (lambda d: d.update(space="nowhere"), "no space named 'nowhere'"),
+        (lambda d: d.update(device="nothing"), "no device named 'nothing'"),
+        (lambda d: d["design"].update(point=[9, 9, 9, 9], choices={}), "space 'tiny' has no point [9, 9, 9, 9]"),
+        (lambda d: d["design"].update(point=[], choices={"b1_width": 8}), "no column"),
+        (lambda d: d["design"].update(point=[2**70], choices={}), "space 'tiny' has no point"),
+        (lambda d: d["design"]["config"].pop("dw"), "accelerator: dw missing"),
+        (lambda d: d["design"]["config"].update(engine="E99"), "engine must be one of"),
+        (lambda d: d["design"]["config"]["conv"].update(pi=-1), "kernel 'conv': pi must be a whole number"),
+    ],
+)
+def test_damaged_designs_are_refused_in_one_line(as_json, table, refused, damage, message):
+    design = good_design(as_json, table)
+    damage(design)
+    Path("bad.json").write_text(json.dumps(design))
+    code, line = refused("estimate", "bad.json")
+    assert code in (1, 2) and message in line, line
+    assert refused("export", "bad.json", "--out", "x")[0] in (1, 2)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@pytest.fixture(scope="module")
+def quiet_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_design_file_gives_a_traceback(quiet_folder, capfd, data):
+    """Random JSON, random bytes, and a good design with one thing changed anywhere in it."""
+    path = quiet_folder / "fuzz.json"
+    good = {
+        "kind": "design", "schema": 1, "cofront": "0", "device": "zu3eg", "clock_hz": 2.5e8, "space": "tiny",
+        "network": "", "precision": "", "provenance": {},
+        "design": {
+            "accuracy": 0.7, "latency_s": 1.0, "fps": 1.0, "cycles": 1, "resources": {}, "point": [0, 0, 0, 0],
+            "choices": {"b1_width": 8, "b1_bits": "W8A8", "b2_width": 8, "b2_bits": "W8A8"},
+            "config": {
+                "engine": "E88", "clock_hz": 2.5e8,
+                **{k: dict.fromkeys(("po", "pi", "taps", "dsp", "rows", "line_elements", "in_elements"), 1)
+                   | {"weight_depth": 512, "out_elements": 64} for k in ("conv", "dw", "pw")},
+            },
+        },
+    }  # fmt: skip
+    kind = data.draw(st.sampled_from(["bytes", "json", "changed"]))
+    if kind == "bytes":
+        path.write_bytes(data.draw(st.binary(max_size=200)))
+    elif kind == "json":
+        path.write_text(json.dumps(data.draw(JSON)))
+    else:
+        part = good
+        while True:
+            key = data.draw(st.sampled_from(sorted(part) if isinstance(part, dict) else range(len(part))))
+            deeper = isinstance(part[key], dict | list) and part[key] and data.draw(st.booleans())
+            if not deeper:
+                part[key] = data.draw(JSON)
+                break
+            part = part[key]
+        path.write_text(json.dumps(good))
+    for verb in (("estimate", path), ("export", path, "--out", quiet_folder / "out", "--format", "accelerator")):
+        capfd.readouterr()
+        code = run([str(a) for a in verb])
+        err = capfd.readouterr().err
+        assert code in (0, 1, 2) and "Traceback" not in err and "internal error" not in err, err
+        assert code == 0 or err.count("\n") == 1, err
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=4)), min_size=1, max_size=6))
+def test_no_onnx_file_gives_a_traceback(quiet_folder, capfd, onnx_file, changes):
+    raw = bytearray(onnx_file.read_bytes())
+    for where, data in changes:
+        i = int(where * (len(raw) - len(data)))
+        raw[i : i + len(data)] = data
+    path = quiet_folder / "fuzz.onnx"
+    path.write_bytes(bytes(raw))
+    capfd.readouterr()
+    code = run(["estimate", str(path)])
+    err = capfd.readouterr().err
+    assert code in (0, 1, 2) and "Traceback" not in err and "internal error" not in err, err
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(max_size=120) | st.lists(st.tuples(st.text(max_size=6), st.text(max_size=6))).map(
+    lambda rows: "b1_width,accuracy\n" + "\n".join(map(",".join, rows))))  # fmt: skip
+def test_no_table_gives_a_traceback(quiet_folder, capfd, text):
+    path = quiet_folder / "fuzz.csv"
+    path.write_text(text)
+    capfd.readouterr()
+    code = run(
+        ["search", "--space", "tiny", "--grid", "tiny", "--accuracy-table", str(path), "--out", str(quiet_folder)]
+    )
+    err = capfd.readouterr().err
+    assert code in (1, 2) and err.count("\n") == 1 and "internal error" not in err, err
