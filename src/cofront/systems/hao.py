@@ -1,10 +1,12 @@
 """HAO as published [HAO21]: a tree search proposes sub-networks, an integer program gives each its accelerator, a
 Hessian-weighted allocation its bits, a support-vector regression its accuracy; the Pareto set is kept.
 
-The paper's abstract and survey tables fix this composition; its constants (exploration weight, reward, number of
-proposals, latency caps, how many samples are trained) are not printed, so the values in `HaoSettings` are ours, and so
-are two details: a proposal's accelerator is solved once per uniform precision and its bits are then allocated on that
-accelerator, and the reward is the predicted accuracy where the latency cap is met, a penalty elsewhere.
+The abstract gives the device, the integer program, the predictor over (subgraph, quantisation) and the Pareto front;
+tree search, SVR and the Hessian-weighted allocation are what is known of the full text at second hand. No constant of
+the search is known (exploration weight, reward, proposals, latency caps, how many samples are trained), so the values
+in `HaoSettings` are ours, and so are two details: a proposal's accelerator is solved once per uniform precision and its
+bits are then allocated on that accelerator, and the reward is the predicted accuracy where the latency cap is met, a
+penalty elsewhere.
 """
 
 from __future__ import annotations

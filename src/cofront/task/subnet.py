@@ -1,4 +1,6 @@
-"""The sub-networks of the space `subgraph32` as plain records: what the supernet slices and what a point means.
+"""The sub-networks of the space `subgraph32` as plain records: what the supernet slices of its shared weights.
+
+The options are the space's own; only the reading of a point is written again, because training decodes one per step.
 
 A point is a vector of 25 small integers: resolution, then (width, depth - 1) of three stages, then the operator of
 nine blocks, then the precision of nine blocks. A block is one HAO subgraph: expand, filter, project.
@@ -13,32 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from cofront.errors import UsageError
+from cofront.space.base import PRECISIONS as BITS_OF
+from cofront.space.subgraph32 import CHOICES, CLASSES, DEPTHS, PRECISION_NAMES, RESOLUTIONS, STAGE_WIDTHS, STEM_WIDTH
+from cofront.space.subgraph32 import OPS as BLOCK_OPS
 
-RESOLUTIONS = (24, 28, 32)
-STEM = 32
-WIDTHS = ((32, 48, 64), (64, 96, 128), (128, 192, 256))
-DEPTHS = (1, 2, 3)
+STEM, WIDTHS = STEM_WIDTH, STAGE_WIDTHS
 # (kind, kernel, expansion); a `dw` block expands its input, a `full` block its output
-OPS: tuple[tuple[str, int, float], ...] = (
-    ("dw", 3, 2.0),
-    ("dw", 5, 2.0),
-    ("dw", 3, 4.0),
-    ("dw", 5, 4.0),
-    ("full", 3, 0.5),
-    ("full", 3, 1.0),
-)
-PRECISIONS = ((8, 8), (4, 8), (4, 4))  # (weight bits, activation bits)
-STAGES = 3
-BLOCKS = 9
-DIMS = 1 + 2 * STAGES + 2 * BLOCKS
-NAMES = (
-    "resolution",
-    *(f"s{s}_{what}" for s in range(1, 4) for what in ("width", "depth")),
-    *(f"b{b}_op" for b in range(1, 10)),
-    *(f"b{b}_bits" for b in range(1, 10)),
-)
-SIZES = np.array([3] + [3, 3] * STAGES + [len(OPS)] * BLOCKS + [len(PRECISIONS)] * BLOCKS)
-CLASSES = 10
+OPS = tuple(("dw" if o.depthwise else "full", o.kernel, o.expand) for o in BLOCK_OPS)
+PRECISIONS = tuple(BITS_OF[name] for name in PRECISION_NAMES)  # (weight bits, activation bits)
+STAGES = len(STAGE_WIDTHS)
+BLOCKS = STAGES * len(DEPTHS)
+DIMS = len(CHOICES)
+NAMES = tuple(c.name for c in CHOICES)
+SIZES = np.array([len(c.options) for c in CHOICES])
 
 Point = npt.NDArray[np.int64]
 

@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from cofront.space.subgraph32 import CLASSES
 from cofront.task.depthwise import depthwise
 from cofront.task.normalise import norm_relu
 from cofront.task.quant import fake_act, fake_weight
-from cofront.task.subnet import BLOCKS, CLASSES, STEM, WIDTHS, Block, Subnet
+from cofront.task.subnet import BLOCKS, STEM, WIDTHS, Block, Subnet
 
 EPS = 1e-5
 Stats = dict[str, tuple[torch.Tensor, torch.Tensor]]  # batch-norm mean and variance of each convolution, by name
