@@ -1,6 +1,6 @@
 """From shared weights to one quantised network: batch-norm statistics and activation scales under the quantisers.
 
-One forward pass over about a thousand training images does both. Weight quantisation is per output channel and
+One forward pass over some hundred training images does both. Weight quantisation is per output channel and
 symmetric, so it commutes with folding the batch norm: convolve with quantised weights, take the statistics, fold, take
 the scale of the result, quantise, go on. Every layer thus sees what the quantised layers before it produce.
 """
@@ -8,6 +8,7 @@ the scale of the result, quantise, go on. Every layer thus sees what the quantis
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from cofront.task.subnet import Subnet
 from cofront.task.supernet import EPS, STEM_CONV, Conv, Supernet, convs
 
 INPUT_GRID = Grid(INPUT_SCALE, 8, True)
+SOME = 10  # every tenth image is enough for the scale of a tensor; the statistics of batch norm take all
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,9 @@ class QNet:
 
 
 def _grid(x: torch.Tensor, bits: int, signed: bool) -> Grid:
-    return Grid(act_scale(float(x.square().mean().sqrt()), float(x.abs().max()), bits, signed), bits, signed)
+    low, high = torch.aminmax(x)
+    rms = float(torch.linalg.vector_norm(x)) / x.numel() ** 0.5
+    return Grid(act_scale(rms, max(-float(low), float(high)), bits, signed), bits, signed)
 
 
 def _layer(
@@ -67,11 +71,11 @@ def _layer(
     shift = net.betas[c.name][: c.cout].detach() - mean * gain
     unit = (scale * gain).abs() * read.scale  # the bias is an integer of the accumulator, which is coarse at 4 bits
     shift = torch.where(shift.abs() < unit * 2**30, (shift / unit).round() * unit, shift)
-    some = torch.addcmul(shift.view(-1, 1, 1), y[::4].float(), gain.view(-1, 1, 1))  # a quarter is enough for the scale
+    some = torch.addcmul(shift.view(-1, 1, 1), y[::SOME].float(), gain.view(-1, 1, 1))
     if c.relu:
         some = F.relu_(some)
     if skip is not None:
-        some = some + kernel.real(skip[0][::4], skip[1])
+        some = some + kernel.real(skip[0][::SOME], skip[1])
     out = _grid(some, bits[1], signed=not c.relu)
     layer = Layer(c, ints, scale * gain, shift, read)
     grid = skip[1] if skip else None
@@ -89,8 +93,8 @@ def calibrate(net: Supernet, sub: Subnet, images: torch.Tensor, kernel: Kernel |
         layers: list[QConv] = []
         read, h = stored, q
         if b.act_bits < stored.bits:
-            read = _grid(kernel.real(q[::4], stored), b.act_bits, stored.signed)
-            h = kernel.read(q, stored, read)
+            read = _grid(kernel.real(q[::SOME], stored), b.act_bits, stored.signed)
+            h = kernel.read(q, kernel.prepare_read(q.shape[1], stored, read))
         parts = convs(b)
         for i, c in enumerate(parts):
             last = i == len(parts) - 1
@@ -113,19 +117,24 @@ class Runner:
     def __init__(self, net: QNet, kernel: Kernel | None = None) -> None:
         self.net, self.kernel = net, kernel or FloatKernel()
         self.prepared = [[self.kernel.prepare(c.layer, c.out, c.residual) for c in block] for block in net.blocks]
+        self.reads: list[Any] = []
+        stored = INPUT_GRID
+        for block in net.blocks:
+            first = block[0].layer
+            coarser = first.read.bits < stored.bits
+            self.reads.append(self.kernel.prepare_read(first.conv.cin, stored, first.read) if coarser else None)
+            stored = block[-1].out
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (n, classes) float32 of resized images (n, 3, r, r) with integer values 0..255."""
-        q, stored = self.kernel.hold(images, INPUT_GRID), INPUT_GRID
-        for block, prepared in zip(self.net.blocks, self.prepared, strict=True):
-            h, first = q, block[0].layer.read
-            if first.bits < stored.bits:
-                h = self.kernel.read(h, stored, first)
+        q = self.kernel.hold(images, INPUT_GRID)
+        for block, prepared, read in zip(self.net.blocks, self.prepared, self.reads, strict=True):
+            h = q if read is None else self.kernel.read(q, read)
             for c, p in zip(block, prepared, strict=True):
                 h = self.kernel.stored(h, p, q if c.residual is not None else None)
-            q, stored = h, block[-1].out
+            q = h
         n = self.net
-        mean = self.kernel.real(q, stored).mean((2, 3))
+        mean = self.kernel.real(q, n.blocks[-1][-1].out).mean((2, 3))
         p = (mean / n.pooled.scale).round_().clamp_(n.pooled.low, n.pooled.high)
         return F.linear(p * n.pooled.scale, n.linear * n.linear_scale[:, None], n.bias)

@@ -16,7 +16,7 @@ from cofront.task.release import load_supernet
 from cofront.task.subnet import decode
 from cofront.task.supernet import Supernet
 
-CALIBRATION = 1000
+CALIBRATION = 640
 
 
 def tensor(x: Images) -> torch.Tensor:
@@ -46,12 +46,13 @@ class Evaluator:
     def inputs(self, side: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Calibration batch and evaluation batches at a resolution."""
         if side not in self._inputs:
-            batches = [
-                resize(tensor(self.x[i : i + self.batch]), side).to(torch.uint8)
-                for i in range(0, len(self.x), self.batch)
-            ]
-            self._inputs[side] = resize(tensor(self.x_cal), side).to(torch.uint8), batches
+            batches = [self._input(self.x[i : i + self.batch], side) for i in range(0, len(self.x), self.batch)]
+            self._inputs[side] = self._input(self.x_cal, side), batches
         return self._inputs[side]
+
+    @staticmethod
+    def _input(x: Images, side: int) -> torch.Tensor:
+        return resize(tensor(x), side).to(torch.uint8).contiguous(memory_format=torch.channels_last)
 
     def quantise(self, point: npt.ArrayLike) -> QNet:
         """The calibrated network of a point."""

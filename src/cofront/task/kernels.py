@@ -69,9 +69,14 @@ class FloatKernel:
         """Held integers as real numbers, float32."""
         return h.float() * grid.scale
 
-    def read(self, h: torch.Tensor, grid: Grid, to: Grid) -> torch.Tensor:
+    def prepare_read(self, channels: int, grid: Grid, to: Grid) -> Any:
+        """What `read` needs, computed once."""
+        return grid.scale / to.scale, to
+
+    def read(self, h: torch.Tensor, prepared: Any) -> torch.Tensor:
         """Re-quantise to a coarser grid."""
-        return (h * (grid.scale / to.scale)).round_().clamp_(to.low, to.high)
+        gain, to = prepared
+        return (h * gain).round_().clamp_(to.low, to.high)
 
     def raw(self, h: torch.Tensor, layer: Layer) -> torch.Tensor:
         """Real outputs, not rounded."""
@@ -85,7 +90,7 @@ class FloatKernel:
         return layer.conv, w, (layer.shift / out.scale).to(self.dtype), out, residual
 
     def stored(self, h: torch.Tensor, prepared: Any, skip: torch.Tensor | None) -> torch.Tensor:
-        """Integers on the grid `out`, after ReLU (by clamping) or addition."""
+        """Integers on the grid `out`, after ReLU (by clamping) or addition; may overwrite `skip`."""
         conv, w, bias, out, residual = prepared
         y = self._conv(h, w, bias, conv)
         if skip is not None:
@@ -106,13 +111,16 @@ class Int8Kernel:
     def real(self, h: torch.Tensor, grid: Grid) -> torch.Tensor:
         return (h.float() - grid.zero) * grid.scale
 
-    def read(self, h: torch.Tensor, grid: Grid, to: Grid) -> torch.Tensor:
-        c = h.shape[1]
-        same = Conv("read", c, c, 1, 1, True, False)
-        layer = Layer(same, torch.ones(c, 1, 1, 1), torch.ones(c), torch.zeros(c), grid)
-        return self.stored(h, self.prepare(layer, to, None), None)
+    def prepare_read(self, channels: int, grid: Grid, to: Grid) -> Any:
+        same = Conv("read", channels, channels, 1, 1, True, False)
+        one = torch.ones(channels)
+        return self.prepare(Layer(same, one.view(-1, 1, 1, 1), one, one * 0, grid), to, None)
+
+    def read(self, h: torch.Tensor, prepared: Any) -> torch.Tensor:
+        return self.stored(h, prepared, None)
 
     def raw(self, h: torch.Tensor, layer: Layer) -> torch.Tensor:
+        """In bfloat16: only means and scales are taken of it."""
         return self._call(h, self._pack(layer), layer, None, None, None)
 
     def prepare(self, layer: Layer, out: Grid, residual: Grid | None) -> Any:
@@ -143,13 +151,11 @@ class Int8Kernel:
         c, read = layer.conv, layer.read
         w, scale, zeros = packed
         where = ([c.stride] * 2, [c.kernel // 2] * 2, [1, 1], c.cout if c.depthwise else 1)
-        to = (out.scale, out.zero, torch.uint8) if out is not None else (1.0, 0, torch.float32)
+        to = (out.scale, out.zero, torch.uint8) if out is not None else (1.0, 0, torch.bfloat16)
         op = torch.ops.onednn.qconv2d_pointwise
         if skip is not None and residual is not None:
             add: tuple[Any, ...] = (residual.scale, residual.zero, "sum", 1.0, "none", [], "")
-            y: torch.Tensor = op.binary(
-                h, read.scale, read.zero, w, scale, zeros, skip.clone(), layer.shift, *where, *to, *add
-            )
+            y: torch.Tensor = op.binary(h, read.scale, read.zero, w, scale, zeros, skip, layer.shift, *where, *to, *add)
             return y
         clamp: tuple[Any, ...] = ("none", [], "")
         if out is not None and out.bits < 8:

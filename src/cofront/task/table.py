@@ -131,6 +131,7 @@ def write_table(
     import torch
 
     import cofront
+    from cofront.task.evaluate import CALIBRATION
 
     rows = list(read_lines(lines, digest(weights)).values())
     if not rows:
@@ -142,7 +143,7 @@ def write_table(
     accuracy = right / n
     meta = {
         "what": "validation accuracy of subgraph32 sub-networks with the supernet's weights, batch norm and activation"
-        " scales re-estimated under the quantisers on 1,000 training images",
+        f" scales re-estimated under the quantisers on {CALIBRATION} training images",
         "space": "subgraph32",
         "task": "cifar10",
         "command": command,

@@ -28,6 +28,8 @@ from cofront.task.data import Dataset
 from cofront.task.subnet import Subnet, decode
 from cofront.task.supernet import Stats, Supernet
 
+LONGEST_STEP_S = 30.0  # a process that was suspended has not used its time
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -242,7 +244,7 @@ class Trainer:
             for k, v in self.train_step().items():
                 sums.setdefault(k, []).append(v)
             seen += self.recipe.batch
-            self.elapsed += time.perf_counter() - start
+            self.elapsed += min(time.perf_counter() - start, LONGEST_STEP_S)
             if self.elapsed - marks["log"] >= log_s:
                 losses = ", ".join(f"{k} {np.mean(v):.3f}" for k, v in sums.items())
                 speed = seen / (self.elapsed - marks["log"])

@@ -1,0 +1,204 @@
+"""Every layout reads back what was written; whatever is wrong is one InputError."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from cofront.errors import CofrontError, InputError
+from cofront.task import load_dataset
+from cofront.task.readers import read
+
+RNG = np.random.default_rng(1)
+X = RNG.integers(0, 256, (30, 8, 8, 3)).astype(np.uint8)
+Y = np.arange(30) % 3
+FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def png(x: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(x).save(out, "PNG")
+    return out.getvalue()
+
+
+def parquet(path: Path, x: np.ndarray = X, y: object = Y, column: str = "img") -> None:
+    rows = [{"bytes": png(i), "path": None} for i in x]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    pq.write_table(pa.table({column: pa.array(rows, kind), "label": y}), path)
+
+
+def folders(root: Path, x: np.ndarray, y: np.ndarray) -> None:
+    for i, (image, label) in enumerate(zip(x, y, strict=True)):
+        folder = root / f"class{label}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{i:03}.png").write_bytes(png(image))
+
+
+def binary(path: Path, n: int) -> np.ndarray:
+    rows = RNG.integers(0, 10, (n, 3073)).astype(np.uint8)
+    rows.tofile(path)
+    return rows
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COFRONT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def same(part: tuple[np.ndarray, np.ndarray], x: np.ndarray = X, y: np.ndarray = Y) -> None:
+    np.testing.assert_array_equal(part[0], x)
+    np.testing.assert_array_equal(part[1], y)
+
+
+def test_parquet(tmp_path: Path) -> None:
+    parquet(tmp_path / "train.parquet")
+    parquet(tmp_path / "test.parquet", X[:5], Y[:5], column="image")
+    train, test, classes = read(tmp_path)
+    same(train)
+    assert test is not None
+    same(test, X[:5], Y[:5])
+    assert classes == ("0", "1", "2")
+
+
+def test_npz_in_both_layouts(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x_train=X, y_train=Y[:, None], x_test=X[:4, ..., 0], y_test=Y[:4])
+    train, test, _ = read(tmp_path / "a.npz")
+    same(train)
+    assert test is not None
+    assert test[0].shape == (4, 8, 8, 3)
+    np.savez(tmp_path / "b.npz", images=X, labels=Y)
+    train, test, _ = read(tmp_path / "b.npz")
+    same(train)
+    assert test is None
+
+
+def test_folders(tmp_path: Path) -> None:
+    order = np.argsort(Y, kind="stable")
+    folders(tmp_path / "train", X, Y)
+    folders(tmp_path / "val", X[:6], Y[:6])
+    train, test, classes = read(tmp_path)
+    same(train, X[order], Y[order])
+    assert test is not None
+    assert len(test[1]) == 6
+    assert classes == ("class0", "class1", "class2")
+    same(read(tmp_path / "train")[0], X[order], Y[order])
+
+
+def test_binary_batches(tmp_path: Path) -> None:
+    rows = binary(tmp_path / "data_batch_1.bin", 3)
+    binary(tmp_path / "test_batch.bin", 2)
+    train, test, classes = read(tmp_path)
+    same(train, rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), rows[:, 0].astype(int))
+    assert test is not None
+    assert classes[3] == "cat"
+
+
+def test_split_is_disjoint_and_cached(tmp_path: Path) -> None:
+    x = np.arange(60, dtype=np.uint8)[:, None, None] + np.zeros((1, 4, 4), np.uint8)
+    np.savez(tmp_path / "d.npz", images=x, labels=np.arange(60) % 2)
+    a, b = load_dataset(tmp_path / "d.npz"), load_dataset(tmp_path / "d.npz")
+    ids = np.concatenate([p[:, 0, 0, 0] for p in (a.x_train, a.x_val, a.x_test)])
+    assert sorted(ids) == list(range(60))
+    assert (len(a.x_train), len(a.x_val), len(a.x_test)) == (45, 5, 10)
+    np.testing.assert_array_equal(a.x_val, b.x_val)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: None, "is no data set"),
+        (lambda p: (p / "train.parquet").write_bytes(b"no"), "not a readable Parquet"),
+        (lambda p: pq.write_table(pa.table({"a": [1]}), p / "train.parquet"), "expected columns img"),
+        (lambda p: parquet(p / "train.parquet", y=[0.5] * 30), "labels must be integers"),
+        (lambda p: parquet(p / "train.parquet", y=[-1] * 30), "labels must be 0..9999"),
+        (lambda p: pq.write_table(pa.table({"img": [b"x"], "label": [1]}), p / "train.parquet"), "row 0: not a read"),
+        (lambda p: (p / "data_batch_1.bin").write_bytes(b"x" * 10), "records of 3073 bytes"),
+        (lambda p: (p / "data_batch_1.bin").write_bytes(b"\x0b" * 3073), "label 11 is out of range"),
+        (lambda p: (p / "only").mkdir(), "at least two"),
+    ],
+)
+def test_wrong_folder(tmp_path: Path, make: object, message: str) -> None:
+    make(tmp_path)  # type: ignore[operator]
+    with pytest.raises(InputError, match=message):
+        load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": X.astype(float), "labels": Y}, "must be uint8"),
+        ({"images": X, "labels": Y[:3]}, "expected 30 integer labels"),
+        ({"images": X[:, :, :, :2], "labels": Y}, "shape"),
+        ({"pictures": X}, "expected x_train"),
+        ({"images": X[:1], "labels": Y[:1]}, "too few"),
+        ({"images": np.array([{}], dtype=object), "labels": Y}, "plain arrays"),
+        ({"x_train": X, "y_train": Y, "x_test": X[:, :4], "y_test": Y}, "test images"),
+    ],
+)
+def test_wrong_npz(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(InputError, match=message):
+        load_dataset(tmp_path / "a.npz")
+
+
+def test_missing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no data set at"):
+        load_dataset(tmp_path / "nowhere")
+
+
+def _try(path: Path) -> None:
+    try:
+        load_dataset(path)
+    except CofrontError as e:
+        one_line = "\n" not in str(e)
+        assert one_line
+
+
+def _damage(data: st.DataObject, blob: bytes) -> bytes:
+    out = bytearray(blob[: data.draw(st.integers(0, len(blob)))] if data.draw(st.booleans()) else blob)
+    for at, value in data.draw(st.lists(st.tuples(st.integers(0, len(blob)), st.integers(0, 255)), max_size=20)):
+        if at < len(out):
+            out[at] = value
+    return bytes(out)
+
+
+@FUZZ
+@given(data=st.data())
+def test_fuzz_damaged_npz(tmp_path: Path, data: st.DataObject) -> None:
+    good = io.BytesIO()
+    np.savez(good, images=X, labels=Y)
+    (tmp_path / "f.npz").write_bytes(_damage(data, good.getvalue()))
+    _try(tmp_path / "f.npz")
+
+
+@FUZZ
+@given(data=st.data())
+def test_fuzz_damaged_parquet(tmp_path: Path, data: st.DataObject) -> None:
+    parquet(tmp_path / "good", X[:6], Y[:6])
+    (tmp_path / "f.parquet").write_bytes(_damage(data, (tmp_path / "good").read_bytes()))
+    _try(tmp_path / "f.parquet")
+
+
+@FUZZ
+@given(data=st.data())
+def test_fuzz_damaged_image(tmp_path: Path, data: st.DataObject) -> None:
+    for i in range(2):
+        (tmp_path / str(i)).mkdir(exist_ok=True)
+        (tmp_path / str(i) / "a.png").write_bytes(png(X[i]))
+    (tmp_path / "1" / "b.jpg").write_bytes(_damage(data, png(X[0])))
+    _try(tmp_path)
+
+
+@FUZZ
+@given(blob=st.binary(max_size=7000), name=st.sampled_from(["f.npz", "f.parquet", "data_batch_1.bin"]))
+def test_fuzz_any_bytes(tmp_path: Path, blob: bytes, name: str) -> None:
+    (tmp_path / name).write_bytes(blob)
+    _try(tmp_path if name.endswith("bin") else tmp_path / name)
