@@ -34,6 +34,7 @@ FORMATS = {
     "accelerator": "accelerator.json",
     "onnx": "network.onnx",
     "qonnx": "network.qonnx.onnx",
+    "integer": "network.integer.onnx",
     "weights": "weights.safetensors",
 }
 
@@ -122,7 +123,7 @@ def export_design(
         put("design", lambda p: write_atomic(p, to_json(design) + "\n"))
     if "accelerator" in formats:
         put("accelerator", lambda p: write_atomic(p, to_json(accelerator_document(design, cost)) + "\n"))
-    if {"onnx", "qonnx", "weights"} & set(formats):
+    if {"onnx", "qonnx", "integer", "weights"} & set(formats):
         trained = trained_weights(design, network, seed)
         if trained.reason:
             left_out.append(f"trained weights: {trained.reason}")
@@ -132,7 +133,7 @@ def export_design(
 
 def _write_network(network: Network, trained: Trained, formats: Sequence[str], put: Callable[..., None]) -> None:
     from cofront.network import weights
-    from cofront.network.onnx_io import calibrate, to_onnx, to_qonnx
+    from cofront.network.onnx_io import calibrate, to_integer_onnx, to_onnx, to_qonnx
 
     def serialised(make: Callable[[], Any]) -> Callable[[Path], None]:
         return lambda path: write_atomic(path, make().SerializeToString())
@@ -146,7 +147,11 @@ def _write_network(network: Network, trained: Trained, formats: Sequence[str], p
                 lambda: to_qonnx(network, trained.quantisation or calibrate(network, trained.weights, trained.samples))
             ),
         )
-    if "weights" in formats and not trained.reason:
+    if "integer" in formats and trained.integers is not None:
+        put("integer", serialised(lambda: to_integer_onnx(trained.integers)))
+    if "weights" in formats and trained.integers is not None:
+        put("weights", lambda path: trained.integers.save(path))
+    elif "weights" in formats and not trained.reason:
         put("weights", lambda path: weights.save(path, trained.weights, {"network": network.name}))
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cofront.errors import CofrontError, InputError, UnsupportedError
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from cofront.network import Network
     from cofront.study.documents import DesignDocument
+
+#: Spaces whose supernet cofront trains.
+SUPERNETS = ("subgraph32",)
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,37 @@ class Trained:
     samples: NDArray[np.float32]
     reason: str = ""
     quantisation: Any = None
+    integers: Any = None  # a task.integer.QuantizedNetwork
+
+
+def _of_supernet(design: DesignDocument, network: Network) -> Trained:
+    """The shipped supernet's weights for the design, with batch norm and scales set on training images."""
+    import numpy as np
+
+    from cofront.api.training import load_data, need_torch
+
+    if design.space not in SUPERNETS:
+        raise UnsupportedError(f"no supernet of space '{design.space}' comes with cofront")
+    need_torch("taking them from the supernet")
+    from cofront.task.release import load_supernet
+
+    net, _ = load_supernet()
+    try:
+        data = load_data(None)
+    except CofrontError as error:
+        raise InputError(f"batch norm and scales are set on training images: {error}; set COFRONT_DATA") from None
+    from cofront.network.onnx_io import quantisation_of
+    from cofront.task.finetune import quantize
+
+    integers = quantize(net, design.design.point, data)
+    quantisation = quantisation_of(integers)
+    weights: dict[str, Any] = {}
+    for name, layer in quantisation.layers.items():
+        weights[f"{name}.weight"] = layer.real()
+        if layer.bias is not None:
+            weights[f"{name}.bias"] = layer.bias
+    shape = network.shapes[network.input.name]
+    return Trained(weights, np.zeros((1, *shape), np.float32), quantisation=quantisation, integers=integers)
 
 
 def trained_weights(design: DesignDocument, network: Network, seed: int = 0) -> Trained:
@@ -44,6 +80,9 @@ def trained_weights(design: DesignDocument, network: Network, seed: int = 0) -> 
             return Trained(dict(import_onnx(design.network).weights), samples)
         what = f"'{design.network}' is a table of layers"
     else:
-        what = f"no trained supernet of space '{design.space}' comes with this cofront"
+        try:
+            return _of_supernet(design, network)
+        except CofrontError as error:
+            what = str(error)
     reason = f"{what}; the ONNX files hold random weights (seed {seed}): right in structure, useless for inference"
     return Trained(random_weights(network, rng), samples, reason)

@@ -1,0 +1,163 @@
+"""`train` and `evaluate`: fine-tuning a design, the supernet, and test accuracy of the integers."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cofront.api.networks import read_design
+from cofront.errors import MissingDependencyError, UnsupportedError
+from cofront.study.documents import AccuracyDocument, DesignDocument
+
+if TYPE_CHECKING:
+    from cofront.task.data import Dataset
+
+#: The space whose networks can be trained here.
+TRAINABLE = "subgraph32"
+
+
+def need_torch(what: str) -> None:
+    """MissingDependencyError when torch is absent."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise MissingDependencyError(f"{what} needs the package 'torch': pip install 'cofront[train]'")
+
+
+def trainable(path: Path, what: str) -> DesignDocument:
+    """The design in a file, if it is one that can be trained."""
+    design = read_design(path)
+    if design.space != TRAINABLE:
+        raise UnsupportedError(
+            f"{what} works for designs of space '{TRAINABLE}', '{path}' is one of '{design.space or design.network}'"
+        )
+    need_torch(what)
+    return design
+
+
+def load_data(path: Path | None) -> Dataset:
+    """The images; CIFAR-10 from $COFRONT_DATA when no path is given."""
+    from cofront.task.data import load_dataset
+
+    return load_dataset(path)
+
+
+@contextlib.contextmanager
+def chatter() -> Any:
+    """What training prints as it goes on belongs on standard error."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def train(
+    design: Path,
+    *,
+    minutes: float = 10.0,
+    data: Path | None = None,
+    weights: Path | None = None,
+    out: Path = Path("runs/train"),
+    seed: int = 0,
+) -> tuple[AccuracyDocument, bool]:
+    """Fine-tunes a design under its quantisers, converts it to integers and tests both.
+
+    Goes on from the checkpoint in `out`. The flag says that the time box was not used up (an interrupt): then nothing
+    was tested yet.
+    """
+    document = trainable(design, "training")
+    from cofront.task.finetune import finetune
+    from cofront.task.release import save_supernet
+
+    started = time.perf_counter()
+    images = load_data(data)
+    with chatter():
+        done = finetune(document.design.point, minutes, seed, images, out, weights)
+    complete = float(done.meta.get("hours", 0.0)) * 60 >= 0.98 * minutes
+    common: dict[str, Any] = {
+        "verb": "train", "design": str(design), "task": "cifar10", "predicted": document.design.accuracy,
+    }  # fmt: skip
+    if not complete:
+        spent = time.perf_counter() - started
+        note = f"stopped; the same command goes on from {out}"
+        return AccuracyDocument(images=0, accuracies={}, seconds=spent, note=note, **common), True
+    tuned = out / "finetuned.safetensors"
+    save_supernet(done.net, tuned, done.meta)
+    accuracies, files = _test(done.net, document, images, "test", out)
+    return AccuracyDocument(
+        images=len(images.y_test), accuracies=accuracies, seconds=time.perf_counter() - started,
+        files={"weights": str(tuned), **files}, note=f"{minutes:g} minutes of fine-tuning, seed {seed}", **common,
+    ), False  # fmt: skip
+
+
+def evaluate(
+    design: Path,
+    *,
+    data: Path | None = None,
+    weights: Path | None = None,
+    images: str = "test",
+    out: Path | None = None,
+) -> AccuracyDocument:
+    """Accuracy of a design with the supernet's weights (or those in `weights`): quantised PyTorch and integers."""
+    document = trainable(design, "evaluation")
+    from cofront.task.release import load_supernet
+
+    started = time.perf_counter()
+    net, _ = load_supernet(weights)
+    found = load_data(data)
+    accuracies, files = _test(net, document, found, images, out)
+    return AccuracyDocument(
+        verb="evaluate", design=str(design), task="cifar10",
+        images=len(found.y_test if images == "test" else found.y_val), accuracies=accuracies,
+        seconds=time.perf_counter() - started, predicted=document.design.accuracy, files=files,
+        note=f"{images} images, weights of {'the shipped supernet' if weights is None else weights}",
+    )  # fmt: skip
+
+
+def _test(
+    net: Any, design: DesignDocument, data: Dataset, images: str, out: Path | None
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Accuracies by kind of arithmetic, and the integer network written to `out`."""
+    from cofront.task.finetune import compare
+
+    result, integers = compare(net, design.design.point, data, images)
+    files = {}
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        integers.save(out / "integer.safetensors")
+        files["integer"] = str(out / "integer.safetensors")
+    return {k: v for k, v in result.items() if k != "images"}, files
+
+
+def train_supernet(
+    *,
+    minutes: float,
+    points: int,
+    workers: int = 2,
+    data: Path | None = None,
+    out: Path = Path("runs/supernet"),
+    seed: int = 0,
+    command: str = "",
+) -> dict[str, str]:
+    """Trains the supernet and measures the accuracy table; what is done is not done again. Files by name."""
+    need_torch("training")
+    from cofront.task.release import NAME, save_supernet
+    from cofront.task.table import measure, write_table
+    from cofront.task.train import Recipe, Trainer
+
+    with chatter():
+        trainer = Trainer(load_data(data), Recipe(minutes=minutes, seed=seed), out)
+        if trainer.checkpoint.exists():
+            trainer.load()
+        if trainer.share < 1:
+            trainer.run()
+        if trainer.share < 1:
+            return {"checkpoint": str(trainer.checkpoint)}
+        summary = trainer.summary() | {"command": command}
+        weights, table = out / NAME, out / "subgraph32_cifar10.parquet"
+        save_supernet(trainer.net, weights, summary)
+        lines = out / "table.jsonl"
+        measure(weights, lines, points, seed, 1e6, workers, data)
+        write_table(lines, weights, table, command, seed, summary)
+    return {"weights": str(weights), "table": str(table)}
