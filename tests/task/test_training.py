@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cofront.errors import InputError
-from cofront.task import subnet
+from cofront.task import network_of, quantize, subnet
 from cofront.task.augment import augment, resize
 from cofront.task.data import Dataset
 from cofront.task.depthwise import depthwise
+from cofront.task.finetune import finetune
 from cofront.task.native import library
 from cofront.task.normalise import norm_relu, quant_kernel
 from cofront.task.quant import FakeAct, act_range, fake_weight, weight_integers, weight_scale
@@ -161,8 +162,17 @@ def test_finetuning_learns(tiny: Dataset, tmp_path: Path) -> None:
     assert np.mean(losses[-3:]) < losses[0]
 
 
+def test_finetune_starts_from_weights_and_resumes(tiny: Dataset, tmp_path: Path) -> None:
+    save_supernet(Supernet(torch.Generator().manual_seed(0)), tmp_path / "w.safetensors", {})
+    first = finetune(subnet.smallest(1), 0.005, 0, tiny, tmp_path / "run", tmp_path / "w.safetensors")
+    again = finetune(subnet.smallest(1), 0.005, 0, tiny, tmp_path / "run", tmp_path / "w.safetensors")
+    assert first.meta["steps"] == again.meta["steps"] > 0
+    assert torch.equal(first.net.linear, again.net.linear)
+    assert quantize(first.net, first.point, tiny).network.name == network_of(first.point).name
+
+
 def test_time_box_ends_and_logs(tiny: Dataset, tmp_path: Path) -> None:
-    t = Trainer(tiny, Recipe(minutes=0.02, batch=8, threads=1, point=tuple(map(int, subnet.smallest()))), tmp_path)
+    t = Trainer(tiny, Recipe(minutes=0.01, batch=8, threads=1, point=tuple(map(int, subnet.smallest()))), tmp_path)
     t.run(log_s=0.1)
     assert t.share >= 1
     assert "validation at" in (tmp_path / "log.txt").read_text()

@@ -1,7 +1,8 @@
 """How well a network does: data sets, the weight-sharing supernet, quantisation, training, integers.
 
 Everything is imported on first use, so `import cofront.task` stays cheap; torch (the extra `train`) is needed for
-training and evaluation, not for reading data sets nor for running integer networks.
+training and evaluation, not for reading data sets nor for running integer networks. The function that fine-tunes is
+`cofront.task.finetune.finetune`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from cofront.errors import MissingDependencyError
 if TYPE_CHECKING:
     from cofront.task.data import Dataset, load_dataset
     from cofront.task.evaluate import Evaluator, evaluate_points
-    from cofront.task.finetune import Trained, compare, finetune, network_of, quantize
+    from cofront.task.finetune import Trained, compare, network_of, quantize
     from cofront.task.integer import QuantizedNetwork
     from cofront.task.release import load_supernet
     from cofront.task.table import measure, write_table
@@ -27,7 +28,6 @@ _WHERE = {
     "evaluate_points": "evaluate",
     "Trained": "finetune",
     "compare": "finetune",
-    "finetune": "finetune",
     "network_of": "finetune",
     "quantize": "finetune",
     "QuantizedNetwork": "integer",
@@ -48,7 +48,6 @@ __all__ = [
     "Trainer",
     "compare",
     "evaluate_points",
-    "finetune",
     "load_dataset",
     "load_supernet",
     "measure",

@@ -76,7 +76,8 @@ class FloatKernel:
     def read(self, h: torch.Tensor, prepared: Any) -> torch.Tensor:
         """Re-quantise to a coarser grid."""
         gain, to = prepared
-        return (h * gain).round_().clamp_(to.low, to.high)
+        out: torch.Tensor = (h * gain).round_().clamp_(to.low, to.high)
+        return out
 
     def raw(self, h: torch.Tensor, layer: Layer) -> torch.Tensor:
         """Real outputs, not rounded."""

@@ -1,0 +1,82 @@
+"""Designs fine-tuned with their quantisers and turned into integers: test accuracy of both, beside what was predicted.
+
+    python benchmarks/cifar10_finetune.py --minutes 20                        # the largest network at W8A8
+    python benchmarks/cifar10_finetune.py --designs designs.json --minutes 15  # [{"name", "point", "predicted"}, ...]
+
+Resumable design by design and within a design; results are added to cifar10_finetune.json beside this file. The test
+images are looked at only after training; nothing was chosen by them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from cofront.errors import InputError
+from cofront.study.provenance import versions
+from cofront.task import QuantizedNetwork, evaluate_points, load_dataset, load_supernet, subnet
+from cofront.task.finetune import compare, finetune
+
+RESULT = Path(__file__).with_suffix(".json")
+
+
+def designs(path: Path | None) -> list[dict[str, Any]]:
+    if path is None:
+        return [{"name": "largest-W8A8", "point": subnet.largest().tolist()}]
+    try:
+        rows = json.loads(path.read_text())
+        return [{**r, "point": subnet.as_point(r["point"]).tolist(), "name": str(r["name"])} for r in rows]
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise InputError(f"{path}: expected a JSON list of objects with name and point: {e}") from None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--designs", type=Path)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, default=Path("runs/finetune"))
+    args = parser.parse_args()
+    done: dict[str, Any] = json.loads(RESULT.read_text())["designs"] if RESULT.is_file() else {}
+    data = load_dataset()
+    for d in designs(args.designs):
+        name, point = d["name"], d["point"]
+        if name in done and done[name]["point"] == point and done[name]["minutes"] == args.minutes:
+            continue
+        start, folder = time.perf_counter(), args.folder / name
+        before = float(evaluate_points([point], load_supernet()[0], data)[0])
+        trained = finetune(point, args.minutes, args.seed, data, folder)
+        val, _ = compare(trained.net, point, data, "val")
+        test, integers = compare(trained.net, point, data, "test")
+        integers.save(folder / "integers.safetensors")
+        again = QuantizedNetwork.load(folder / "integers.safetensors").run(data.x_test[:100])
+        assert (again == integers.run(data.x_test[:100])).all()
+        done[name] = {
+            "point": point,
+            "macs": subnet.decode(point).macs(),
+            "minutes": args.minutes,
+            "predicted_supernet_val": d.get("predicted"),
+            "supernet_val": before,
+            "val": val,
+            "test": test,
+            "integer_minus_pytorch_points": round(100 * (test["integer"] - test["pytorch"]), 3),
+            "training": trained.meta,
+            "wall_minutes": round((time.perf_counter() - start) / 60, 2),
+        }
+        record = {
+            "command": " ".join(["python", "benchmarks/cifar10_finetune.py", *sys.argv[1:]]),
+            "seed": args.seed,
+            "versions": versions(),
+            "test_images": len(data.y_test),
+            "designs": done,
+        }
+        RESULT.write_text(json.dumps(record, indent=1) + "\n")
+        print(json.dumps({name: done[name]}, indent=1), flush=True)
+
+
+if __name__ == "__main__":
+    main()
