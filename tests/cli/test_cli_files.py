@@ -110,7 +110,7 @@ def quiet_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_design_file_gives_a_traceback(quiet_folder, capfd, data):
     """Random JSON, random bytes, and a good design with one thing changed anywhere in it."""
@@ -151,7 +151,7 @@ def test_no_design_file_gives_a_traceback(quiet_folder, capfd, data):
         assert code == 0 or err.count("\n") == 1, err
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=4)), min_size=1, max_size=6))
 def test_no_onnx_file_gives_a_traceback(quiet_folder, capfd, onnx_file, changes):
     raw = bytearray(onnx_file.read_bytes())
@@ -166,7 +166,7 @@ def test_no_onnx_file_gives_a_traceback(quiet_folder, capfd, onnx_file, changes)
     assert code in (0, 1, 2) and "Traceback" not in err and "internal error" not in err, err
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=120) | st.lists(st.tuples(st.text(max_size=6), st.text(max_size=6))).map(
     lambda rows: "b1_width,accuracy\n" + "\n".join(map(",".join, rows))))  # fmt: skip
 def test_no_table_gives_a_traceback(quiet_folder, capfd, text):

@@ -1,0 +1,89 @@
+"""`train` and `evaluate` through the command line, on a supernet that was never trained and noise for images."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cofront.study.documents import Design, DesignDocument, to_json
+
+pytest.importorskip("torch")
+
+
+@pytest.fixture
+def design():
+    from cofront import space
+    from cofront.device import load
+    from cofront.hardware.subgraph import lower
+    from cofront.hardware.subgraph.estimate import default_config
+
+    found = space.load("subgraph32")
+    point = [0] * len(found.sizes)
+    network = found.network(np.array(point))
+    config = default_config(lower(network), load("zu3eg"))
+    choices = found.describe(np.array(point))
+    part = Design(
+        accuracy=0.81, latency_s=1e-3, fps=1e3, cycles=1, resources={}, config=config.to_dict(), point=point,
+        choices=choices,
+    )  # fmt: skip
+    document = DesignDocument(device="zu3eg", clock_hz=config.clock_hz, design=part, space="subgraph32")
+    Path("design.json").write_text(to_json(document))
+    return Path("design.json")
+
+
+@pytest.fixture
+def data(monkeypatch, tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (120, 32, 32, 3), dtype=np.uint8), np.arange(120) % 10
+    np.savez("data.npz", x_train=x, y_train=y, x_test=x[:40], y_test=y[:40])
+    monkeypatch.setenv("COFRONT_CACHE", str(tmp_path / "cache"))
+    return Path("data.npz")
+
+
+@pytest.fixture
+def weights():
+    from cofront.task.release import save_supernet
+    from cofront.task.supernet import Supernet
+
+    save_supernet(Supernet(), Path("weights.safetensors"), {})
+    return Path("weights.safetensors")
+
+
+def test_evaluate_tests_the_quantised_network_and_the_integers(as_json, cofront, design, data, weights):
+    command = ("evaluate", design, "--data", data, "--weights", weights, "--out", "e")
+    found = as_json(*command)
+    assert found["images"] == 40 and found["predicted"] == 0.81
+    assert set(found["accuracies"]) == {"pytorch", "integer", "agreement"}
+    assert all(0 <= v <= 1 for v in found["accuracies"].values()) and Path(found["files"]["integer"]).is_file()
+    code, out, _ = cofront(*command)
+    assert code == 0 and "predicted          81.00 %" in out and "integers" in out
+
+
+def test_train_fine_tunes_resumes_and_keeps_standard_output_clean(as_json, design, data, weights):
+    command = ("train", design, "--data", data, "--weights", weights, "--minutes", "0.02", "--out", "t")
+    found = as_json(*command)
+    assert found["verb"] == "train" and found["images"] == 40 and Path(found["files"]["weights"]).is_file()
+    again = as_json(*command)  # the time box is used up: only the test is repeated
+    assert again["accuracies"] == found["accuracies"]
+
+
+def test_what_cannot_be_trained_is_refused_in_one_line(refused, design, data):
+    text = json.loads(design.read_text())
+    text["space"] = "ofa_mobilenetv3"
+    Path("other.json").write_text(json.dumps(text))
+    code, line = refused("train", "other.json")
+    assert code == 1 and "training works for designs of space 'subgraph32', 'other.json' is one of" in line
+    code, line = refused("train")
+    assert code == 2 and "name a DESIGN to fine-tune" in line
+    code, line = refused("train", design, "--supernet")
+    assert code == 2 and "not both" in line
+    code, line = refused("train", design, "--minutes", "0")
+    assert code == 2 and "--minutes must be a positive number" in line
+    code, line = refused("evaluate", design, "--images", "train")
+    assert code == 2 and "no set of images named 'train'" in line
+    code, line = refused("evaluate", design, "--weights", "none.safetensors")
+    assert code == 1 and "no supernet weights at none.safetensors" in line
+    Path("bad.safetensors").write_bytes(b"nothing")
+    code, line = refused("evaluate", design, "--data", data, "--weights", "bad.safetensors")
+    assert code == 1 and "bad.safetensors does not hold the weights" in line

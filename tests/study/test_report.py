@@ -1,0 +1,124 @@
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import synthetic
+
+from cofront.errors import StudyError
+from cofront.study import Study
+from cofront.study.documents import clean
+from cofront.study.report import report_data, write_report
+from cofront.study.report.build import front_note, scientific, statement
+
+
+def embedded(html):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S).group(1))
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    synthetic.fill(folder / "s.sqlite", 40)
+    with Study(folder / "s.sqlite", write=False) as study:
+        write_report(study, folder / "r.html")
+    return folder / "r.html"
+
+
+def test_the_report_is_one_file_that_asks_nothing_of_a_network(report):
+    html = report.read_text(encoding="utf-8")
+    own = html.replace(re.search(r"<script>(/\*\*.*?)</script>", html, re.S).group(1), "")  # without plotly's own text
+    assert len(own) < len(html) and "plotly" in html
+    assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", own) and "@import" not in own and "url(" not in own
+    assert html.count("<script") == 3 and "fetch(" not in own and "{{" not in own
+
+
+def test_the_data_says_all_that_the_page_shows(report):
+    data = embedded(report.read_text(encoding="utf-8"))
+    found = synthetic.document(40)
+    assert len(data["designs"]) == 40 and data["search"]["gap"] == 0 and data["search"]["designs"] == str(5 * 10**36)
+    for shown, design in zip(data["designs"], found.front, strict=True):
+        assert shown["accuracy"] == design.accuracy and shown["resources"] == design.resources
+        assert data["configs"][shown["config"]] == design.config
+        assert dict(zip(data["choices"], shown["choices"], strict=True)) == design.choices
+        assert data["calls"][shown["calls"][0]]["name"] == "stem" and shown["roof"]["peak_macs_per_s"] == 180e9
+    assert data["kernels"] == ["conv", "dw", "pw"] and data["budget"]["dsp"] == 360
+    words = dict(row[:2] for row in data["provenance"])
+    assert words["hash of table"] == "0" * 64 and words["seed"] == "0" and "cofront" in words["versions"]
+    assert len(data["history"]) == 12 and len(data["cover"]) == 3
+
+
+def test_what_users_name_cannot_break_out_of_the_page(tmp_path):
+    evil = '</script><script>alert(1)</script><!-- "quoted" & <b>'
+    with Study(tmp_path / "s") as study:
+        document = msgspec.structs.replace(synthetic.document(3), space=evil, accuracy_note=evil)
+        run = study.start("search", {"evil": evil})
+        run.finish("done", clean(msgspec.to_builtins(document)))
+        write_report(study, tmp_path / "r.html")
+    html = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in html and html.count("</script>") == 3
+    assert evil in embedded(html)["front_note"]
+
+
+def test_statements_do_not_say_more_than_was_proven():
+    exact, loose = synthetic.document(5), synthetic.document(5, gap=0.004)
+    assert statement(exact).startswith("Proven exact: of the 5.0 × 10³⁶ designs of this space, none")
+    assert "by more than 0.400 points" in statement(loose) and "Proven exact" not in statement(loose)
+    heuristic = msgspec.structs.replace(exact, gap=None, method="nsga2")
+    assert "nothing is proven" in statement(heuristic) and "shaded" not in front_note(heuristic)
+    assert scientific(999) == "999" and scientific(10**7) == "1.0 × 10⁷"
+
+
+def test_other_searches_of_the_study_are_shown_beside_the_certified_one(tmp_path):
+    with Study(tmp_path / "s") as study:
+        for method, gap in (("exact", 0.0), ("nsga2", None)):
+            document = msgspec.structs.replace(synthetic.document(4, method=method), gap=gap)
+            study.start("search", {"m": method}).finish("done", clean(msgspec.to_builtins(document)))
+        data = report_data(study)
+        assert data["search"]["method"] == "exact"
+        assert [(o["label"], len(o["points"])) for o in data["others"]] == [("nsga2 (run 2)", 4)]
+        assert report_data(study, 2)["search"]["gap"] is None
+
+
+def test_studies_without_a_front_are_refused_in_one_line(tmp_path):
+    with Study(tmp_path / "s") as study:
+        with pytest.raises(StudyError, match="has no search with a front yet; run `cofront search --study"):
+            write_report(study, tmp_path / "r.html")
+        study.start("search", {}).finish("done", {"front": [1], "kind": "search", "schema": 1})
+        with pytest.raises(Exception, match="run 1 of study") as caught:
+            write_report(study, tmp_path / "r.html")
+        assert "\n" not in str(caught.value)
+        (tmp_path / "folder").mkdir()
+        synthetic.fill(tmp_path / "good")
+    with Study(tmp_path / "good") as study, pytest.raises(StudyError, match=r"cannot write '.*folder'"):
+        write_report(study, tmp_path / "folder")
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_the_page_draws_itself_without_errors(report):
+    names = "headless no-sandbox disable-gpu disable-background-networking disable-component-update disable-sync "
+    names += "no-first-run enable-logging=stderr virtual-time-budget=10000 dump-dom"
+    flags = [f"--{name}" for name in names.split()]
+    with tempfile.TemporaryDirectory() as profile:
+        done = subprocess.run(
+            ["chromium", *flags, f"--user-data-dir={profile}", f"{report.as_uri()}?theme=dark#design-7"],
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+    dom = done.stdout
+    assert not re.findall(r"CONSOLE.*(?:Error|error).*", done.stderr), done.stderr
+    assert (
+        "Design 7 of 40" in dom
+        and len(re.findall('class="[^"]*js-plotly-plot"', dom)) == 4
+        and 'data-theme="dark"' in dom
+    )
+    assert dom.count('id="row-') == 40
+    words = re.sub(r"<script.*?</script>", "", dom, flags=re.S)
+    assert "NaN" not in words and "undefined" not in words
