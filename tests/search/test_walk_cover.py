@@ -138,6 +138,7 @@ def test_metrics_by_hand() -> None:
     assert result.unreached == 1
     assert result.unmatched == 0
     assert result.loss_max == math.inf
+    assert result.loss_max_reached == pytest.approx(6.0)
     assert result.loss_median == pytest.approx(6.0)
     assert result.ratio_median == pytest.approx(2.0)
     assert result.ratio_max == pytest.approx(3.0)

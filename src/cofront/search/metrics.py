@@ -18,13 +18,15 @@ class Comparison:
     """A front against the exact one. Losses in accuracy points (percent) at each exact design's latency.
 
     `unreached` counts exact designs at whose latency the other front has nothing at all; they enter `loss_median` and
-    `loss_max` as infinite. `ratio_median` and `ratio_max` are latency at equal accuracy over the exact front's designs;
-    `unmatched` counts those whose accuracy the other front never reaches (infinite ratios).
+    `loss_max` as infinite, `loss_max_reached` leaves them out. `ratio_median` and `ratio_max` are latency at equal
+    accuracy over the exact front's designs; `unmatched` counts those whose accuracy the other front never reaches
+    (infinite ratios).
     """
 
     hypervolume_ratio: float
     loss_median: float
     loss_max: float
+    loss_max_reached: float
     unreached: int
     ratio_median: float
     ratio_max: float
@@ -63,6 +65,7 @@ def compare(front: Front, exact: Front) -> Comparison:
         hypervolume_ratio=front.hypervolume(*reference) / whole if whole > 0 else math.nan,
         loss_median=float(np.median(loss)),
         loss_max=float(loss.max()),
+        loss_max_reached=float(loss[np.isfinite(loss)].max(initial=0.0)),
         unreached=int(np.isinf(loss).sum()),
         ratio_median=float(np.median(ratio)),
         ratio_max=float(ratio.max()),
