@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cofront.search.exact.joint.clusters import Forest, build
 from cofront.search.exact.joint.compact import CompactEngine
-from cofront.search.exact.joint.lagrange import evaluate
+from cofront.search.exact.joint.lagrange import Coarse, Fine, evaluate, margins
 from cofront.search.exact.joint.vectors import Tables
 
 I64 = NDArray[np.int64]
@@ -34,6 +34,11 @@ class Boxes:
 
     def __getitem__(self, pick: NDArray[np.generic] | slice) -> Boxes:
         return Boxes(self.entries[pick], self.alive[pick])
+
+    @staticmethod
+    def whole(entries: I64) -> Boxes:
+        """Boxes with every window open."""
+        return Boxes(entries, np.full(len(entries), ~np.uint64(0)))
 
     @staticmethod
     def join(parts: list[Boxes]) -> Boxes:
@@ -82,7 +87,7 @@ class BoxEngine:
     def root(self) -> Boxes:
         fits = (self.forest.resources[self.forest.roots].sum(axis=0) <= self.compact.room).all()
         n = 1 if fits else 0
-        return Boxes(self.forest.roots[None, :][:n].copy(), np.full(n, ~np.uint64(0)))
+        return Boxes.whole(self.forest.roots[None, :][:n].copy())
 
     def singles(self, boxes: Boxes) -> NDArray[np.bool_]:
         """Which boxes hold exactly one accelerator, (n,)."""
@@ -93,26 +98,26 @@ class BoxEngine:
         return Boxes(entries, alive)
 
     def bound(
-        self, boxes: Boxes, alpha: I64, lam: I64, threshold: I64, *, values: bool = False
+        self, boxes: Boxes, coarse: Coarse, fine: Fine, *, level: I64 | None = None, values: bool = False
     ) -> tuple[Boxes, I64, I64]:
-        """Boxes with updated masks (0: drop), the greatest bound of an open window (w,), all bounds (n, w) if asked."""
+        """Boxes with updated masks (0: drop), the greatest bound of an open window (c,), all bounds (n, c) if asked."""
         n = len(boxes)
-        width = alpha.size
-        out = np.empty((n if values else 0, width), np.int64)
-        level = np.zeros(n, np.int64)
+        out = np.empty((n if values else 0, len(coarse.alpha)), np.int64)
+        if level is None:
+            level = np.zeros(n, np.int64)
+        c = self.compact
         alive, greatest = evaluate(
-            self.tables,
-            self.compact.classes,
-            self.compact.graph,
-            boxes.entries,
-            boxes.alive,
-            level,
-            alpha,
-            lam,
-            threshold.reshape(1, -1),
-            out,
+            self.tables, c.classes, c.graph, boxes.entries, boxes.alive, level, coarse, fine, out
         )
         return Boxes(boxes.entries, alive), greatest.max(axis=0), out
+
+    def margins(self, boxes: Boxes, fine: Fine, level: I64 | None = None) -> tuple[NDArray[np.float64], I64]:
+        """By how much each single accelerator may improve, (n,), and the greatest open bound of each fine window."""
+        if level is None:
+            level = np.zeros(len(boxes), np.int64)
+        c = self.compact
+        best, greatest = margins(self.tables, c.classes, c.graph, boxes.entries, boxes.alive, level, fine)
+        return best, greatest
 
     def configs(self, entry: I64) -> tuple[int, ...]:
         """Original configuration of every kernel of a single accelerator."""

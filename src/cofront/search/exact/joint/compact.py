@@ -87,15 +87,15 @@ def compact_engine(problem: CodesignProblem, index: int, cost: Cost, *, dominanc
             f = f[undominated(columns)]
         kept.append(f)
     tables = _tables(engine, merged, kept, cycles)
-    graph, classes, longest = _graph(problem, engine, edges, edge_rows, row_of, cost)
+    graph, classes, longest = _graph(problem, engine, edges, edge_rows, merged, row_of, cost)
     if graph is None:
         return None
     worst_row = sum(
         int(np.where(a < t.infeasible, a, 0).max(initial=0)) for t in tables for a in (t.cycles, t.head, t.tail, t.solo)
     ) + int(np.where(tables[0].memory < tables[0].infeasible, tables[0].memory, 0).max(initial=0))
     worst_row += int(tables[0].overhead.max(initial=0))
-    per_class = int(np.diff(classes.ptr).max(initial=0)) * worst_row * classes.scale
-    limit = longest * (per_class + int(np.abs(classes.offset).max(initial=0)))
+    rows_per_edge = int(np.diff(classes.ptr).max(initial=1))
+    limit = longest * rows_per_edge * (worst_row * classes.scale + int(np.abs(classes.offset).max(initial=0)))
     if limit >= NEVER // 4:
         raise UnsupportedError(
             f"engine '{engine.name}': path costs up to {limit:.3g} do not fit 64-bit arithmetic; "
@@ -177,16 +177,17 @@ def _graph(
     engine: Engine,
     edges: IntArray,
     edge_rows: list[tuple[int, ...]],
+    merged: IntArray,
     row_of: dict[int, int],
     cost: Cost,
 ) -> tuple[Graph | None, Classes, int]:
     """The engine's trellis: unreachable parts gone, of parallel edges with equal rows only the best; longest path."""
     t = problem.trellis
-    keys: dict[tuple[int, ...], int] = {}
+    sums: dict[tuple[int, ...], int] = {}
     best: dict[tuple[int, int, int], int] = {}
     for i, rr in zip(edges.tolist(), edge_rows, strict=True):
         key = tuple(sorted(row_of[r] for r in rr))
-        c = keys.setdefault(key, len(keys))
+        c = key[0] if len(key) == 1 else len(merged) + sums.setdefault(key, len(sums))
         place = (int(t.edge_to[i]), int(t.edge_from[i]), c)
         if place not in best or problem.edge_score[i] > problem.edge_score[best[place]]:
             best[place] = i
@@ -199,7 +200,7 @@ def _graph(
         if to in behind:
             behind.add(start)
     nodes = sorted(ahead & behind)
-    classes = _classes(engine, keys, cost, row_of)
+    classes = _classes(engine, merged, sums, cost)
     if not nodes or nodes[0] != 0 or nodes[-1] != t.n_nodes - 1:
         return None, classes, 0
     number = {v: i for i, v in enumerate(nodes)}
@@ -223,14 +224,13 @@ def _graph(
     return graph, classes, depth[-1]
 
 
-def _classes(engine: Engine, keys: dict[tuple[int, ...], int], cost: Cost, row_of: dict[int, int]) -> Classes:
-    original = {p: r for r, p in row_of.items()}
-    offset = np.zeros(len(keys), np.int64)
+def _classes(engine: Engine, merged: IntArray, sums: dict[tuple[int, ...], int], cost: Cost) -> Classes:
+    offset = np.zeros(len(merged), np.int64)
     if cost.pj_per_cycle is not None and engine.energy is not None:
-        offset = np.array([sum(int(engine.energy[original[p]]) for p in key) for key in keys], dtype=np.int64)
+        offset = engine.energy[merged].astype(np.int64)
     return Classes(
-        np.concatenate([[0], np.cumsum([len(k) for k in keys])]).astype(np.int64),
-        np.array([p for key in keys for p in key], dtype=np.int64),
+        np.concatenate([[0], np.cumsum([len(k) for k in sums])]).astype(np.int64),
+        np.array([p for key in sums for p in key], dtype=np.int64),
         offset,
         cost.scale,
     )

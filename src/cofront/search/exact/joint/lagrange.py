@@ -1,4 +1,4 @@
-"""Compiled: Lagrangian bounds of accelerators over the trellis, eight multipliers at a time.
+"""Compiled: Lagrangian bounds of accelerators over the trellis.
 
 For a pair of integers (alpha, lam) >= 0 and an accelerator A,  L_A = max over paths of alpha * score - lam * cost.
 All in int64, so that every comparison a certificate rests on is exact; `multipliers.py` checks the headroom.
@@ -12,11 +12,12 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from cofront.search.exact.joint.vectors import NEVER, Classes, Tables, class_costs, row_latencies
+from cofront.search.exact.joint.vectors import NEVER, Classes, Tables, class_costs, n_classes, row_latencies
 
 I64 = NDArray[np.int64]
-LANES = 8
 NEG = -(1 << 61)
+#: A threshold that no bound reaches: the window is empty.
+CLOSED = 1 << 62
 
 
 class Graph(NamedTuple):
@@ -40,8 +41,23 @@ class Scratch(NamedTuple):
     score: I64
     edge: I64
     reached: NDArray[np.bool_]
-    value: I64  # (n, LANES)
-    best: I64  # (LANES,)
+    value: I64  # (n,)
+
+
+class Coarse(NamedTuple):
+    """One multiplier for each of c windows, and its threshold at each level of the third objective (usually one)."""
+
+    alpha: I64  # (c,)
+    lam: I64  # (c,)
+    threshold: I64  # (levels, c)
+
+
+class Fine(NamedTuple):
+    """f multipliers within each of the c windows; f may be 0."""
+
+    alpha: I64  # (c, f)
+    lam: I64  # (c, f)
+    threshold: I64  # (levels, c, f)
 
 
 @njit(cache=True, nogil=True)
@@ -55,8 +71,7 @@ def make_scratch(g):  # type: ignore[no-untyped-def]
         np.empty(edges, np.int64),
         np.empty(edges, np.int64),
         np.empty(nodes, np.bool_),
-        np.empty((nodes, LANES), np.int64),
-        np.empty(LANES, np.int64),
+        np.empty(nodes, np.int64),
     )
 
 
@@ -95,40 +110,33 @@ def filter_edges(g, cost, s):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def bound_lanes(s, n_arcs, alpha, lam):  # type: ignore[no-untyped-def]
-    """L for LANES multipliers: the longest paths; the result is the last row of `s.value`."""
-    nodes = s.value.shape[0]
-    for i in range(LANES):
-        s.value[0, i] = 0
-    for v in range(1, nodes):
-        for i in range(LANES):
-            s.value[v, i] = NEG
-    best = s.best
+def bound(s, n_arcs, alpha, lam):  # type: ignore[no-untyped-def]
+    """L for one multiplier: the longest path over the edges that `filter_edges` left."""
+    value = s.value
+    value[1:] = NEG
+    value[0] = 0
     for a in range(n_arcs):
-        u, v = s.arc_from[a], s.arc_to[a]
-        for i in range(LANES):
-            best[i] = NEG
+        best = NEG
         for e in range(s.arc_ptr[a], s.arc_ptr[a + 1]):
-            c, sc = s.cost[e], s.score[e]
-            for i in range(LANES):
-                best[i] = max(best[i], alpha[i] * sc - lam[i] * c)
-        for i in range(LANES):
-            s.value[v, i] = max(s.value[v, i], s.value[u, i] + best[i])
+            best = max(best, alpha * s.score[e] - lam * s.cost[e])
+        v = s.arc_to[a]
+        value[v] = max(value[v], value[s.arc_from[a]] + best)
+    return value[value.shape[0] - 1]
 
 
-def _evaluate(tables, classes, g, entries, alive, level, alpha, lam, threshold, n_blocks, values):  # type: ignore[no-untyped-def]
+def _evaluate(tables, classes, g, entries, alive, level, coarse, fine, n_blocks, values):  # type: ignore[no-untyped-def]
     """Bounds of n entry tuples (n, K): which windows stay alive, (n,) bit masks, and the greatest bound per window.
 
-    `alive` (n,) uint64 says which windows to look at, `level` (n,) which row of `threshold` (levels, w) applies;
-    `alpha`, `lam` are (w / LANES, LANES). The bounds themselves go to `values` (n, w) if it has n rows.
+    `alive` (n,) uint64 says which windows to look at, `level` (n,) which row of the thresholds applies. A window stays
+    alive if its own bound reaches its threshold, and one of its fine windows does (unless `fine` has none).
+    The coarse bounds themselves go to `values` (n, c) if it has n rows; then all windows are looked at.
     """
     n = entries.shape[0]
-    chunks = alpha.shape[0]
-    width = chunks * LANES
+    count = coarse.alpha.shape[0]
+    lanes = fine.alpha.shape[1]
     rows = tables.memory.shape[0]
-    n_classes = classes.ptr.shape[0] - 1
     out = np.zeros(n, np.uint64)
-    greatest = np.full((n_blocks, width), NEG, np.int64)
+    greatest = np.full((n_blocks, count), NEG, np.int64)
     keep_values = values.shape[0] == n
     if keep_values:
         values[:] = NEG
@@ -137,9 +145,8 @@ def _evaluate(tables, classes, g, entries, alive, level, alpha, lam, threshold, 
         path = np.empty(rows, tables.cycles.dtype)
         split = np.empty(rows, tables.cycles.dtype)
         lead = np.empty(rows, tables.cycles.dtype)
-        cost = np.empty(n_classes, np.int64)
+        cost = np.empty(n_classes(classes), np.int64)
         s = make_scratch(g)
-        last = g.node_arcs.shape[0] - 2
         for i in range(b * n // n_blocks, (b + 1) * n // n_blocks):
             row_latencies(tables, entries[i], total, path, split, lead)
             class_costs(tables, classes, total, cost)
@@ -147,19 +154,24 @@ def _evaluate(tables, classes, g, entries, alive, level, alpha, lam, threshold, 
             if n_arcs == 0:
                 continue
             mask = np.uint64(0)
-            for c in range(chunks):
-                bits = (alive[i] >> np.uint64(c * LANES)) & np.uint64(255)
-                if bits == 0:
+            for w in range(count):
+                looked_at = (alive[i] >> np.uint64(w)) & np.uint64(1)
+                if not (looked_at or keep_values):
                     continue
-                bound_lanes(s, n_arcs, alpha[c], lam[c])
-                for j in range(LANES):
-                    w = c * LANES + j
-                    v = s.value[last, j]
-                    if keep_values:
-                        values[i, w] = v
-                    if (bits >> np.uint64(j)) & np.uint64(1) and v >= threshold[level[i], w]:
-                        mask |= np.uint64(1) << np.uint64(w)
-                        greatest[b, w] = max(greatest[b, w], v)
+                v = bound(s, n_arcs, coarse.alpha[w], coarse.lam[w])
+                if keep_values:
+                    values[i, w] = v
+                if not looked_at or v < coarse.threshold[level[i], w]:
+                    continue
+                stays = lanes == 0
+                for j in range(lanes):
+                    need = fine.threshold[level[i], w, j]
+                    if need < CLOSED and bound(s, n_arcs, fine.alpha[w, j], fine.lam[w, j]) >= need:
+                        stays = True
+                        break
+                if stays:
+                    mask |= np.uint64(1) << np.uint64(w)
+                    greatest[b, w] = max(greatest[b, w], v)
             out[i] = mask
     return out, greatest
 
@@ -177,15 +189,49 @@ def evaluate(
     entries: I64,
     alive: NDArray[np.uint64],
     level: I64,
-    alpha: I64,
-    lam: I64,
-    threshold: I64,
+    coarse: Coarse,
+    fine: Fine,
     values: I64,
 ) -> tuple[NDArray[np.uint64], I64]:
     """`_evaluate` on one thread or on all, by size; the result is the same."""
     n = len(entries)
     run, blocks = (_parallel, 64) if n >= _WORTH_THREADS else (_serial, 1)
-    out: tuple[NDArray[np.uint64], I64] = run(
-        tables, classes, g, entries, alive, level, alpha, lam, threshold, blocks, values
-    )
+    out: tuple[NDArray[np.uint64], I64] = run(tables, classes, g, entries, alive, level, coarse, fine, blocks, values)
     return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def margins(tables, classes, g, entries, alive, level, fine):  # type: ignore[no-untyped-def]
+    """For single accelerators (n, K): by how much in score each may at most improve, (n,), negative: not at all.
+
+    And the greatest bound that reaches its threshold in every fine window, (c, f).
+    """
+    n = entries.shape[0]
+    count, lanes = fine.alpha.shape
+    rows = tables.memory.shape[0]
+    total = np.empty(rows, tables.cycles.dtype)
+    path = np.empty(rows, tables.cycles.dtype)
+    split = np.empty(rows, tables.cycles.dtype)
+    lead = np.empty(rows, tables.cycles.dtype)
+    cost = np.empty(n_classes(classes), np.int64)
+    s = make_scratch(g)
+    best = np.full(n, -1.0)
+    greatest = np.full((count, lanes), NEG, np.int64)
+    for i in range(n):
+        row_latencies(tables, entries[i], total, path, split, lead)
+        class_costs(tables, classes, total, cost)
+        n_arcs = filter_edges(g, cost, s)
+        if n_arcs == 0:
+            continue
+        for w in range(count):
+            if not (alive[i] >> np.uint64(w)) & np.uint64(1):
+                continue
+            for j in range(lanes):
+                need = fine.threshold[level[i], w, j]
+                if need == CLOSED:
+                    continue
+                v = bound(s, n_arcs, fine.alpha[w, j], fine.lam[w, j])
+                if v >= need:
+                    best[i] = max(best[i], (v - need) / max(fine.alpha[w, j], 1))
+                    greatest[w, j] = max(greatest[w, j], v)
+    return best, greatest

@@ -7,19 +7,17 @@ from numpy.typing import NDArray
 
 from cofront.search.exact.joint.boxes import BoxEngine, Boxes
 from cofront.search.exact.joint.incumbent import Candidate
-from cofront.search.exact.joint.lagrange import NEG
+from cofront.search.exact.joint.lagrange import NEG, Coarse, Fine
 from cofront.search.exact.joint.paths import accelerator_costs, supported
 from cofront.search.exact.joint.vectors import NEVER
 
 I64 = NDArray[np.int64]
 
 
-def beam(engine: BoxEngine, alpha: I64, lam: I64, threshold: I64, width: int, start: Boxes | None = None) -> I64:
-    """Accelerators (m, K) with high bounds for some multiplier: the best `width` boxes of each are followed down.
-
-    `alpha` and `lam` are (g, LANES); multipliers with a closed `threshold` are ignored.
-    """
-    pool, _, values = engine.bound(start or engine.root(), alpha, lam, threshold, values=True)
+def beam(engine: BoxEngine, coarse: Coarse, width: int, start: Boxes | None = None) -> I64:
+    """Accelerators (m, K) with high bounds for some multiplier: the best `width` boxes of each are followed down."""
+    fine = no_fine(coarse)
+    pool, _, values = engine.bound(start or engine.root(), coarse, fine, values=True)
     found: list[I64] = []
     while len(pool):
         keep = np.union1d(_best(values, pool.alive, width), _leanest(engine, pool, width))
@@ -30,10 +28,17 @@ def beam(engine: BoxEngine, alpha: I64, lam: I64, threshold: I64, width: int, st
             break
         # singles stay in the pool, so that they compete with what is still to be split
         nexts = engine.children(pool[~single])
-        nexts, _, new = engine.bound(nexts, alpha, lam, threshold, values=True)
+        nexts, _, new = engine.bound(nexts, coarse, fine, values=True)
         values = np.concatenate([values[single], new])
         pool = Boxes.join([pool[single], nexts])
     return found[0] if found else np.empty((0, len(engine.forest.roots)), np.int64)
+
+
+def no_fine(coarse: Coarse) -> Fine:
+    """No fine windows beside the given coarse ones."""
+    count, levels = len(coarse.alpha), len(coarse.threshold)
+    empty = np.empty((count, 0), np.int64)
+    return Fine(empty, empty, np.empty((levels, count, 0), np.int64))
 
 
 def _leanest(engine: BoxEngine, pool: Boxes, width: int) -> I64:

@@ -14,11 +14,12 @@ from cofront.search.exact.joint.boxes import BoxEngine, Boxes
 from cofront.search.exact.joint.certificate import Certificate, certify, whole_bound
 from cofront.search.exact.joint.compact import CompactEngine, Cost, compact_engine
 from cofront.search.exact.joint.incumbent import Candidate, Incumbent
-from cofront.search.exact.joint.lagrange import LANES, NEG
+from cofront.search.exact.joint.lagrange import CLOSED, NEG, Coarse, Fine
 from cofront.search.exact.joint.paths import accelerator_costs, improving_paths, trace
 from cofront.search.exact.joint.seeds import beam, supported_designs
+from cofront.search.exact.joint.tangents import tangents
 from cofront.search.exact.joint.vectors import NEVER
-from cofront.search.exact.joint.windows import CLOSED, ENDLESS, Windows, first_windows, least_cost_window, windows_for
+from cofront.search.exact.joint.windows import ENDLESS, Windows, first_windows, least_cost_window, windows_for
 
 I64 = NDArray[np.int64]
 CHUNKS = 24
@@ -40,6 +41,7 @@ class Counters:
 
     configs_raw: list[tuple[int, ...]] = field(default_factory=list)
     configs_kept: list[tuple[int, ...]] = field(default_factory=list)
+    tangent_boxes: int = 0
     boxes: int = 0
     singles: int = 0
     accelerators: int = 0
@@ -118,25 +120,27 @@ class Search:
     # -- seeds ------------------------------------------------------------------------------------------------------
 
     def seed(self) -> None:
-        t = time.perf_counter()
+        """A first front from a beam, then the fronts of the accelerators that are best at one multiplier each."""
+        start = time.perf_counter()
         windows = self._first_windows()
-        for _ in range(2):
-            alpha, lam = windows.lanes()
-            coarse, _ = windows.thresholds(*self.steps())
-            leaves = [(e, beam(e, alpha, lam, coarse, 4)) for e in self.engines]
-            found: list[Candidate] = []
-            for engine, entries in leaves:
-                found += supported_designs(engine, entries, alpha.ravel(), lam.ravel())
-            self._add(found)
-            if len(self.front.cost) == 0:
-                break
-            windows = self._fit_windows()
-            for engine, entries in leaves:
-                for entry in entries:
-                    if self.should_stop():
-                        return
-                    self._dp(engine, entry, windows)
-        self._lap("seeds", t)
+        coarse = windows.coarse(*self.steps())
+        for e in self.engines:
+            self._add(supported_designs(e, beam(e, coarse, 4), windows.alpha, windows.lam))
+        start = self._lap("beam", start)
+        if len(self.front.cost) == 0:
+            return
+        windows = self._fit_windows()
+        found = tangents(self.engines, windows.coarse(*self.steps()), self.should_stop)
+        self.counters.tangent_boxes = found.boxes
+        start = self._lap("tangents", start)
+        best = [x for x in found.best if x is not None]
+        for i, entry in best:
+            self._add(supported_designs(self.engines[i], entry[None, :], windows.alpha, windows.lam))
+        for i, entry in best:
+            if self.should_stop():
+                return
+            self._dp(self.engines[i], entry, windows)
+        self._lap("seeds", start)
 
     def _first_windows(self) -> Windows:
         """Multipliers before any design is known, around the best case of the costliest class."""
@@ -161,10 +165,10 @@ class Search:
     def _dp(self, engine: BoxEngine, entry: I64, windows: Windows) -> None:
         """Everything this accelerator adds to the front."""
         costs = accelerator_costs(engine.tables, engine.compact.classes, entry)
-        _, fine = windows.thresholds(*self.steps())
+        need = windows.fine(*self.steps()).threshold.ravel()
         if not self.bounding:
-            fine[:] = NEG
-        alpha, lam, need = windows.fine_alpha.ravel(), windows.fine_lam.ravel(), fine.ravel()
+            need[:] = NEG
+        alpha, lam = windows.fine_alpha.ravel(), windows.fine_lam.ravel()
         capacity = 1 << 14
         while True:
             c, s, parent, edge, a, b, peak = improving_paths(
@@ -201,8 +205,7 @@ class Search:
         start = time.perf_counter()
         self._open_windows()
         assert self.windows is not None
-        alpha, lam = self.windows.lanes()
-        need = self._open_thresholds()[0]
+        coarse, fine = self._multipliers()
         while self.open:
             self.report("accelerators")
             parents, self.open = self.open, []
@@ -213,7 +216,7 @@ class Search:
                 block = parents.pop()
                 children = block.engine.children(block.boxes)
                 self.counters.boxes += len(children)
-                children, greatest, _ = block.engine.bound(children, alpha, lam, need)
+                children, greatest, _ = block.engine.bound(children, coarse, fine)
                 self._file(block.engine, children[children.alive != 0], greatest)
             self.open = _merged(self.open)
         self.counters.singles = sum(len(b.boxes) for b in self.singles)
@@ -225,17 +228,18 @@ class Search:
             self.windows = self._fit_windows()
         else:
             self.windows = least_cost_window(self.limits.max_cost, CHUNKS)
-        alpha, lam = self.windows.lanes()
-        need = self._open_thresholds()[0]
+        coarse, fine = self._multipliers()
         for e in self.engines:
-            root, greatest, _ = e.bound(e.root(), alpha, lam, need)
+            root, greatest, _ = e.bound(e.root(), coarse, fine)
             self._file(e, root[root.alive != 0], greatest)
 
-    def _open_thresholds(self) -> tuple[I64, I64]:
+    def _multipliers(self) -> tuple[Coarse, Fine]:
+        """Both sets of multipliers with thresholds for the front as it is; thresholds that all reach for tests."""
         assert self.windows is not None
-        coarse, fine = self.windows.thresholds(*self.steps())
+        coarse, fine = self.windows.coarse(*self.steps()), self.windows.fine(*self.steps())
         if not self.bounding:
-            coarse, fine = (np.where(a == CLOSED, CLOSED, NEG + 1) for a in (coarse, fine))
+            for need in (coarse.threshold, fine.threshold):
+                need[need != CLOSED] = NEG + 1
         return coarse, fine
 
     def _file(self, engine: BoxEngine, boxes: Boxes, greatest: I64) -> None:
@@ -252,9 +256,10 @@ class Search:
         start = time.perf_counter()
         self._late_seeds()
         assert self.windows is not None
+        _, fine = self._multipliers()
         queue: list[tuple[float, BoxEngine, I64]] = []
         for block in self.singles:
-            potential, _ = self._potential(block)
+            potential, _ = block.engine.margins(block.boxes, fine)
             for p, entry in zip(potential.tolist(), block.boxes.entries, strict=True):
                 if p >= 0:
                     queue.append((p, block.engine, entry))
@@ -269,8 +274,8 @@ class Search:
                 self.singles = [self._block(self.engines[k], np.array(v)) for k, v in sorted(rest.items())]
                 return
             self._dp(engine, entry, self.windows)
-            if i % 64 == 0:
-                self.report("paths")
+            if i % 64 == 0 and self.on_progress is not None:
+                self.on_progress("paths", len(self.front.cost), len(queue) - i, int(queue[i][0]) + 1)
         self.singles = []
         self.complete = True
         self._lap("paths", start)
@@ -279,37 +284,15 @@ class Search:
         """If nothing was known when the boxes were split (hard budgets), learn from some of what was left."""
         if len(self.front.cost) or not self.singles:
             return
-        alpha, lam = self._first_windows().lanes()
+        first = self._first_windows()
         for block in self.singles:
             pick = np.unique(np.linspace(0, len(block.boxes) - 1, 32).astype(np.int64))
-            self._add(supported_designs(block.engine, block.boxes.entries[pick], alpha.ravel(), lam.ravel()))
+            self._add(supported_designs(block.engine, block.boxes.entries[pick], first.alpha, first.lam))
         if len(self.front.cost):
             self.windows = self._fit_windows()
 
     def _block(self, engine: BoxEngine, entries: I64) -> Block:
-        width = -(-CHUNKS // LANES) * LANES
-        return Block(engine, Boxes(entries, np.full(len(entries), ~np.uint64(0))), np.full(width, NEG))
-
-    def _potential(self, block: Block) -> tuple[NDArray[np.float64], I64]:
-        """By how much, in score, an accelerator may at most improve on the front, (n,), negative: not at all.
-
-        And the greatest open bound of every fine window, (c, LANES).
-        """
-        assert self.windows is not None
-        windows, engine = self.windows, block.engine
-        _, fine = self._open_thresholds()
-        best = np.full(len(block.boxes), -1.0)
-        scale = np.maximum(windows.fine_alpha, 1)
-        top = np.full(fine.shape, NEG)
-        for first in range(0, windows.chunks, LANES):
-            part = slice(first, first + LANES)
-            alpha, lam, need = windows.fine_alpha[part].copy(), windows.fine_lam[part].copy(), fine[part].ravel()
-            every = Boxes(block.boxes.entries, np.full(len(block.boxes), ~np.uint64(0)))
-            _, greatest, values = engine.bound(every, alpha, lam, need.copy(), values=True)
-            top[part] = greatest.reshape(-1, LANES)
-            margin = np.where(values >= need, (values - need) / scale[part].ravel(), -1.0)
-            best = np.maximum(best, margin.max(axis=1))
-        return best, top
+        return Block(engine, Boxes.whole(entries), np.full(CHUNKS, NEG))
 
     # -- what is known at any time ----------------------------------------------------------------------------------
 
@@ -323,10 +306,11 @@ class Search:
             return whole_bound(self.designs(), self.complete, self.max_score, self.score_range)
         cost, score = self.front.cost, self.front.score
         if self.open:
-            greatest = np.max([b.greatest for b in self.open + self.singles], axis=0)[: w.chunks]
+            greatest = np.max([b.greatest for b in self.open + self.singles], axis=0)
             ranges = (w.alpha, w.lam, w.low, w.high, greatest)
         else:
-            tops = [self._potential(b)[1] for b in self.singles]
+            fine = self._multipliers()[1]
+            tops = [b.engine.margins(b.boxes, fine)[1] for b in self.singles]
             greatest = np.max(tops, axis=0) if tops else np.full(w.fine_low.shape, NEG)
             ranges = (w.fine_alpha, w.fine_lam, w.fine_low, w.fine_high, greatest)
         if not self.designs():

@@ -30,11 +30,14 @@ class Tables(NamedTuple):
 
 
 class Classes(NamedTuple):
-    """Distinct row multisets: class c runs rows[ptr[c]:ptr[c+1]]; cost = scale * cycles + offset[c]."""
+    """Distinct row multisets. Class c < r is row c alone, cost = scale * cycles + offset[c]; the others are sums:
+
+    class r + i runs rows[ptr[i]:ptr[i + 1]], possibly none.
+    """
 
     ptr: I64
     rows: I64
-    offset: I64
+    offset: I64  # (r,)
     scale: int
 
 
@@ -72,12 +75,21 @@ def row_latencies(t, entry, total, path, split, lead):  # type: ignore[no-untype
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def class_costs(t, classes, total, cost):  # type: ignore[no-untyped-def]
-    """Cost (c,) of every class from the row latencies `total`, into `cost`; NEVER where a row cannot run."""
-    for c in range(cost.shape[0]):
+    """Cost of every class from the row latencies `total`, into `cost`; NEVER where a row cannot run."""
+    n = total.shape[0]
+    for r in range(n):
+        v = np.int64(total[r])
+        cost[r] = v * classes.scale + classes.offset[r] if v < t.infeasible else NEVER
+    for c in range(cost.shape[0] - n):
         s = np.int64(0)
         feasible = True
         for i in range(classes.ptr[c], classes.ptr[c + 1]):
-            v = np.int64(total[classes.rows[i]])
-            s += v
-            feasible &= v < t.infeasible
-        cost[c] = s * classes.scale + classes.offset[c] if feasible else NEVER
+            v = cost[classes.rows[i]]
+            s += v if v < NEVER else np.int64(0)
+            feasible &= v < NEVER
+        cost[n + c] = s if feasible else NEVER
+
+
+@njit(cache=True, nogil=True)
+def n_classes(classes):  # type: ignore[no-untyped-def]
+    return classes.offset.shape[0] + classes.ptr.shape[0] - 1

@@ -22,13 +22,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cofront.errors import UnsupportedError
-from cofront.search.exact.joint.lagrange import LANES, NEG
+from cofront.search.exact.joint.lagrange import CLOSED, NEG, Coarse, Fine
 
 I64 = NDArray[np.int64]
 #: No limit on the cost.
 ENDLESS = 1 << 60
-#: A threshold that no bound reaches: the window is empty.
-CLOSED = 1 << 62
+#: Fine windows per chunk.
+LANES = 8
 _BITS = 13
 
 
@@ -49,20 +49,16 @@ class Windows:
     def chunks(self) -> int:
         return len(self.alpha)
 
-    def lanes(self) -> tuple[I64, I64]:
-        """The chunk multipliers themselves in groups of LANES, (g, LANES), padded with the last one."""
-        n = -(-self.chunks // LANES) * LANES
-        pick = np.minimum(np.arange(n), self.chunks - 1)
-        return self.alpha[pick].reshape(-1, LANES).copy(), self.lam[pick].reshape(-1, LANES).copy()
+    def coarse(self, cost: I64, score: I64) -> Coarse:
+        """The chunk multipliers with their thresholds for the front (cost, score)."""
+        need = thresholds(cost, score, self.alpha, self.lam, self.low, self.high)
+        return Coarse(self.alpha, self.lam, need.reshape(1, -1))
 
-    def thresholds(self, cost: I64, score: I64) -> tuple[I64, I64]:
-        """For the front (cost, score): thresholds of the chunks, padded to whole groups, and (c, LANES) fine ones."""
-        coarse = np.full(-(-self.chunks // LANES) * LANES, CLOSED, dtype=np.int64)
-        coarse[: self.chunks] = thresholds(cost, score, self.alpha, self.lam, self.low, self.high)
-        fine = thresholds(
-            cost, score, self.fine_alpha.ravel(), self.fine_lam.ravel(), self.fine_low.ravel(), self.fine_high.ravel()
-        )
-        return coarse, fine.reshape(-1, LANES)
+    def fine(self, cost: I64, score: I64) -> Fine:
+        """The fine multipliers with their thresholds for the front (cost, score)."""
+        a, m, lo, hi = self.fine_alpha, self.fine_lam, self.fine_low, self.fine_high
+        need = thresholds(cost, score, a.ravel(), m.ravel(), lo.ravel(), hi.ravel())
+        return Fine(a, m, need.reshape(1, *a.shape))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
