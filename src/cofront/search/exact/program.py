@@ -108,6 +108,11 @@ def _row(m: Model, engine: Engine, index: list[IntArray], x: tuple[IntArray, ...
     fused, split = (int(v) for v in m.variables(2))
     m.add([fused, split], lower=1, upper=1)
     group, everything = list(range(n)), np.concatenate(x)
+    for k, least in enumerate(_least(cycles, head, tail, solo, floor, int(engine.overhead[r]))):
+        hopeless = least >= inf
+        if hopeless.any():
+            m.add(x[k][hopeless], upper=0)
+        m.add(np.append(x[k], t), np.append(-np.where(hopeless, 0, least), 1), lower=0)
     if can_fuse:
         m.add([t], lower=floor + over, only_if=fused)
         for path, top in zip(paths, tops, strict=True):
@@ -124,6 +129,24 @@ def _row(m: Model, engine: Engine, index: list[IntArray], x: tuple[IntArray, ...
             if bad[k].any():
                 m.add(np.append(x[k][bad[k]], mode), upper=1)
     return t
+
+
+def _least(
+    cycles: list[IntArray], head: list[IntArray], tail: list[IntArray], solo: list[IntArray], floor: int, over: int
+) -> list[IntArray]:
+    """For each kernel, the row's least latency (j,) with each of its configurations: cuts that hold in both modes."""
+    n = len(cycles)
+    low = [[int(a.min()) for a in part] for part in (cycles, head, tail, solo)]
+    out = []
+    for k in range(n):
+        fused = np.full(len(cycles[k]), floor, dtype=np.int64)
+        for p in range(n):
+            path = cycles[k] if p == k else (head[k] if k < p else tail[k]) + low[0][p]
+            fixed = sum(low[1][i] if i < p else low[2][i] for i in range(n) if i not in (k, p))
+            fused = np.maximum(fused, path + fixed)
+        split = solo[k] + sum(low[3][i] for i in range(n) if i != k)
+        out.append(np.minimum(np.minimum(fused + over, split), INFEASIBLE))
+    return out
 
 
 def solver(backend: Backend, prune: bool = True) -> Callable[..., Outcome]:
