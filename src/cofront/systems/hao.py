@@ -12,7 +12,7 @@ penalty elsewhere.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -247,11 +247,16 @@ class Hao:
 
 
 def _edge_numbers(space: TrellisSpace, problem: CodesignProblem) -> IntArray:
-    """Number in the problem of each edge that the space declares; -1 for those the problem leaves out."""
-    trellis, nodes = problem.trellis, space.declaration.nodes
-    kept = {
-        (int(a), int(b), choices): i
-        for i, (a, b, choices) in enumerate(zip(trellis.edge_from, trellis.edge_to, trellis.choices, strict=True))
-    }
+    """Number in the problem of each edge that the space declares; -1 for those the problem leaves out.
+
+    The problem's nodes are numbered anew where states were left out, so they are followed from the first state.
+    """
     declared = space.declaration.edges
-    return np.array([kept.get((nodes[e.src], nodes[e.dst], e.choices), -1) for e in declared], dtype=np.int64)
+    number = {(e.src, e.choices): i for i, e in enumerate(declared)}
+    trellis, out = problem.trellis, np.full(len(declared), -1, dtype=np.int64)
+    state: dict[int, Hashable] = {0: next(n for n, i in space.declaration.nodes.items() if i == 0)}
+    for i in np.argsort(trellis.edge_from, kind="stable"):
+        at = number[state[int(trellis.edge_from[i])], trellis.choices[i]]
+        state[int(trellis.edge_to[i])] = declared[at].dst
+        out[at] = i
+    return out
