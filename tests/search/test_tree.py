@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 
+from cofront.errors import UsageError
 from cofront.search.tree import TreeSearch, tree_search
 
 SIZES = np.array([3, 4, 2, 5, 3, 4])
@@ -35,3 +37,26 @@ def test_a_batch_spreads_over_the_unvisited_options_first():
 def test_small_spaces_are_revisited_without_error():
     result = tree_search(np.array([2, 2]), lambda p: p.sum(1) / 2, np.random.default_rng(0), 50)
     assert result.best.tolist() == [1, 1]
+
+
+def test_the_mean_of_equal_rewards_is_that_reward_at_every_node():
+    """Paths of one batch grow the tree under one another; a reward counts only where its own visit does."""
+    tree = TreeSearch(np.array([2, 2, 2]), np.random.default_rng(0))
+    for _ in range(10):
+        points = tree.propose(16)
+        tree.update(points, np.ones(16))
+    nodes = [tree.root]
+    for node in nodes:
+        nodes += node.children.values()
+    assert len(nodes) == 15
+    assert all(n.total == n.visits for n in nodes)
+
+
+def test_rewards_are_for_proposals_and_once():
+    tree = TreeSearch(np.array([2, 2]), np.random.default_rng(0))
+    points = tree.propose(1)
+    tree.update(points, np.ones(1))
+    with pytest.raises(UsageError, match="was not proposed, or has its reward already"):
+        tree.update(points, np.ones(1))
+    with pytest.raises(UsageError, match="at least one evaluation"):
+        tree_search(np.array([2, 2]), lambda p: p.sum(1), np.random.default_rng(0), 0)

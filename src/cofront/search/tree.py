@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from cofront.errors import UsageError
+
 Points = NDArray[np.int64]
 
 
@@ -57,6 +59,7 @@ class TreeSearch:
         self.exploration = exploration
         self.rollout = rollout
         self.root = _TreeNode()
+        self._depths: dict[tuple[int, ...], list[int]] = {}  # proposed, not yet rewarded: how deep each path counted
 
     def _select(self, node: _TreeNode, options: int) -> int:
         unvisited = [a for a in range(options) if a not in node.children]
@@ -89,19 +92,22 @@ class TreeSearch:
             if len(rest):
                 tail = self.rollout(done, len(rest)) if self.rollout else self.rng.integers(0, rest)
                 out[i, len(prefix) :] = tail
+            self._depths.setdefault(tuple(out[i].tolist()), []).append(len(prefix))
         return out
 
     def update(self, points: Points, rewards: NDArray[np.float64]) -> None:
-        """Backs up one reward per proposed point along the nodes of its path that exist."""
+        """Backs up one reward per proposed point, along the nodes that its proposal visited and no others."""
         for point, reward in zip(points, rewards, strict=True):
+            depths = self._depths.get(key := tuple(np.asarray(point).tolist()))
+            if not depths:
+                raise UsageError(f"tree search: point {key} was not proposed, or has its reward already")
             node = self.root
             node.total += float(reward)
-            for action in point:
-                child = node.children.get(int(action))
-                if child is None:
-                    break
-                node = child
+            for action in key[: depths.pop(0)]:
+                node = node.children[action]
                 node.total += float(reward)
+            if not depths:
+                del self._depths[key]
 
 
 def tree_search(
@@ -113,6 +119,8 @@ def tree_search(
     exploration: float = 0.2,
 ) -> TreeResult:
     """Runs TreeSearch for a number of evaluations of `reward`, which maps (n, d) points to (n,) rewards."""
+    if evaluations < 1 or batch < 1:
+        raise UsageError(f"tree search: expected at least one evaluation and one per batch, got {evaluations}, {batch}")
     tree = TreeSearch(sizes, rng, exploration)
     points, rewards = [], []
     left = evaluations
