@@ -28,7 +28,7 @@ def test_the_main_job_writes_everything_and_says_so(cofront, table):
         "study.sqlite", "report.html", "design.json", "accelerator.json", "network.onnx", "network.qonnx.onnx",
     }  # fmt: skip
     assert "gap 0: exact over" in out and "next: cofront estimate out/design.json" in out
-    assert "left out: trained weights: no trained supernet of space 'tiny'" in out
+    assert "left out: trained weights: no supernet of space 'tiny' comes with cofront" in out
     for name in files:
         assert f"out/{name}" in out
 
@@ -230,3 +230,9 @@ def test_an_exact_search_stopped_early_certifies_a_gap_that_holds(table, as_json
         for d in exact.front:  # no design exceeds what was found at its latency by more than the gap
             best = max((f.accuracy for f in found.front if f.latency_s <= d.latency_s), default=None)
             assert best is None or d.accuracy <= best + found.gap + 1e-12
+
+
+def test_a_time_limit_ends_an_exact_search_with_a_certificate(cofront, table):
+    code, out, err = cofront(*search(table(), "--time-limit", "1e-6"))
+    assert code in (0, 1) and "cofront: the time limit was reached: " in err and "certified gap" in err
+    assert "gap 0" not in out

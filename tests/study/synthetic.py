@@ -45,6 +45,7 @@ def designs(n, rng):
                 | {k: kernel(pi, po + i % 3, taps) for k, pi, po, taps in KERNELS},
                 point=[i, *rng.integers(0, 3, 24).tolist()],
                 choices=choices,
+                precisions={"W8A8": 5, "W4A4": 6},
                 energy_j=1e-3 + 1e-6 * i,
                 macs=20_000_000 + 10**5 * i,
                 params=400_000 + 1000 * i,

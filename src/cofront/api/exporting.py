@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cofront.api.costing import cost_part, load_device
-from cofront.api.networks import design_network, read_design
+from cofront.api.networks import block_precisions, design_network, read_design
 from cofront.api.weights import Trained, trained_weights
 from cofront.errors import CofrontError, StudyError, UsageError, unknown_name
 from cofront.study.documents import (
@@ -50,11 +50,7 @@ class Exported:
 def design_document(search: SearchDocument, index: int, network: Network, provenance: dict[str, Any]) -> DesignDocument:
     """Design `index` of a front as a document of its own."""
     d = search.front[index]
-    design = Design(
-        accuracy=d.accuracy, latency_s=d.latency_s, fps=d.fps, cycles=d.cycles, resources=d.resources,
-        config=d.config, point=d.point, choices=d.choices, energy_j=d.energy_j, macs=network.macs,
-        params=network.params,
-    )  # fmt: skip
+    design = msgspec.structs.replace(d, macs=network.macs, params=network.params, precisions=block_precisions(network))
     return DesignDocument(
         device=search.device, clock_hz=search.clock_hz, design=design, space=search.space,
         provenance={"gap": search.gap, "designs": search.designs, "accuracy": search.accuracy_note, **provenance},

@@ -118,3 +118,10 @@ def precision_label(network: Network) -> str:
     """ "W4A8", or all precisions of a mixed network joined by "+"."""
     found = {f"W{n.weight_bits}A{n.in_bits}" for n in network.layers}
     return "+".join(sorted(found, reverse=True))
+
+
+def block_precisions(network: Network) -> dict[str, int]:
+    """How many blocks (layers, where there are no blocks) are at which precision, the widest first."""
+    blocks = {n.block or n.name: f"W{n.weight_bits}A{n.in_bits}" for n in network.layers}
+    found = list(blocks.values())
+    return {p: found.count(p) for p in sorted(set(found), reverse=True)}

@@ -14,7 +14,7 @@ import msgspec
 from cofront.api.accuracy import Measured, build_problem, shipped_table
 from cofront.api.costing import cost_part, limits_of, load_device
 from cofront.api.limits import budget_limits
-from cofront.api.networks import space_network
+from cofront.api.networks import block_precisions, space_network
 from cofront.errors import CofrontError, UsageError, unknown_name
 from cofront.study.documents import Cost, Design, SearchDocument, Step, clean, read_document
 from cofront.study.provenance import digest, file_hash, source_hash
@@ -290,7 +290,9 @@ def _record(
                 "when rebuilt; please report this command"
             )
         costs.append(cost)
-        front[i] = msgspec.structs.replace(d, macs=network.macs, params=network.params)
+        front[i] = msgspec.structs.replace(
+            d, macs=network.macs, params=network.params, precisions=block_precisions(network)
+        )
         pending.append(({"point": d.point, "config": d.config}, clean(msgspec.to_builtins(cost))))
         if run is not None and (len(pending) == batch or i + 1 == len(document.front)):
             run.record(pending)

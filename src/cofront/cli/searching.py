@@ -35,8 +35,10 @@ def run_search(request: SearchRequest, out: Path, study_path: Path | None, json:
         _print(document, request)
     if result.interrupted:
         gap = "nothing certified" if document.gap is None else f"certified gap {100 * document.gap:.3f} points"
-        output.note(f"cofront: interrupted: {len(document.front)} designs kept in {document.study}, {gap}")
-        return INTERRUPTED if stop.asked else 0
+        why = "interrupted" if stop.asked else "the time limit was reached"
+        output.note(f"cofront: {why}: {len(document.front)} designs kept in {document.study}, {gap}")
+        if stop.asked:
+            return INTERRUPTED
     if document.status == "infeasible" or not document.front:
         show.limits(document.infeasible, f"no design of {document.space} fits {document.device}")
         return 1

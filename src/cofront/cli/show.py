@@ -113,14 +113,13 @@ def front(found: SearchDocument, rows_shown: int = 16) -> None:
         d = found.front[i]
         used = [f"{d.resources.get(r, 0):,}" for r in ("dsp", "lut", "bram36")]
         cells = [str(i + 1), percent(d.accuracy), seconds(d.latency_s), f"{d.fps:,.0f}", *used, str(d.config["engine"])]
-        rows.append([*cells, bits(d.choices)])
+        rows.append([*cells, bits(d.precisions)])
     marked = picked.index(found.chosen) if found.chosen is not None else None
     some = "" if len(picked) == n else f" ({len(picked)} of {n} designs shown)"
     columns = ["#", "accuracy", "latency", "fps", "DSP", "LUT", "BRAM36", "engine", "blocks at"]
     table(f"Front: {found.space} on {found.device}{some}", columns, rows, marked)
 
 
-def bits(choices: dict[str, Any]) -> str:
+def bits(precisions: dict[str, int]) -> str:
     """ "7 W4A8, 2 W4A4": how many blocks have which precision."""
-    found = [v for v in choices.values() if isinstance(v, str) and v[:1] == "W" and "A" in v]
-    return ", ".join(f"{found.count(b)} {b}" for b in sorted(set(found), reverse=True))
+    return ", ".join(f"{n} {name}" for name, n in precisions.items())

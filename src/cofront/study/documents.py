@@ -84,6 +84,7 @@ class Design(Part, frozen=True, kw_only=True):
     config: dict[str, Any]
     point: list[int] = []
     choices: dict[str, Any] = {}
+    precisions: dict[str, int] = {}  # how many blocks are at which precision
     energy_j: float | None = None
     macs: int | None = None
     params: int | None = None

@@ -142,15 +142,13 @@ def _design(
 ) -> dict[str, Any]:
     """One design for the page: its calls and configuration as numbers into the pools, its choices in order."""
     cost = costs.get(_key(design), {})
-    bits = [str(v) for v in design["choices"].values() if isinstance(v, str) and v[:1] == "W" and "A" in v]
-    tally = {b: bits.count(b) for b in sorted(set(bits), reverse=True)}
     keep = ("accuracy", "latency_s", "fps", "cycles", "resources", "energy_j", "macs", "params")
     return {k: design[k] for k in keep} | {
         "choices": [design["choices"].get(name) for name in choices],
         "config": configs.add(design["config"]),
         "calls": [calls.add(c) for c in cost.get("calls", [])],
         "roof": cost.get("roof"),
-        "bits": ", ".join(f"{n} × {b}" for b, n in tally.items()),
+        "bits": ", ".join(f"{n} × {b}" for b, n in design["precisions"].items()),
     }
 
 
