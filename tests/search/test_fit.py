@@ -154,6 +154,29 @@ def test_infeasible_figures_are_tight() -> None:
     assert min(seen.values()) >= 3, seen
 
 
+def test_explanations_are_exact_although_tables_are_cut_to_the_budget() -> None:
+    """A table without the configurations that exceed the budget by themselves cannot say what a larger one gives."""
+    told = 0
+    for seed in range(60):
+        whole = replace(single_path(seed), budget=np.full(4, 14))
+        engines = []
+        for e in whole.engines:
+            kernels = []
+            for k in e.kernels:
+                fits = np.flatnonzero((k.resources + e.base <= 14).all(axis=1))
+                part = {f: getattr(k, f)[fits] for f in ("params", "resources", "cycles", "head", "tail", "solo")}
+                kernels.append(replace(k, **part))
+            if all(len(k.params) for k in kernels):
+                engines.append(replace(e, kernels=tuple(kernels)))
+        cut = replace(whole, engines=tuple(engines))
+        if fit(whole).status != "infeasible":
+            continue
+        expected = fit(whole).infeasible
+        assert fit(cut, wider=lambda whole=whole: whole).infeasible == expected
+        told += fit(cut).infeasible != expected
+    assert told >= 3
+
+
 def test_a_frame_rate_out_of_reach_names_the_one_within_reach() -> None:
     problem = next(p for p in map(single_path, range(100)) if (brute_force(p, ANY) or (0, 0))[0] > 100)
     result = fit(problem, min_fps=problem.clock_hz)

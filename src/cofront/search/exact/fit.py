@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -69,17 +69,24 @@ def fit(
     method: Method = "enumerate",
     time_limit_s: float | None = None,
     on_progress: OnProgress | None = None,
+    wider: Callable[[], CodesignProblem] | None = None,
 ) -> FitResult:
     """The provably best configuration, over all engines, for a problem whose trellis is a single path.
 
     `objective` is "latency", "energy" or "resource:<name>" (among equals, the fastest). `min_fps` and
     `max_latency_cycles` limit the latency, `max_resource` tightens budgets by name. When the time limit strikes, the
-    status is "feasible" and `bound` still holds.
+    status is "feasible" and `bound` still holds. Tables are often cut to what fits the budget by itself; `wider` makes
+    the same problem with more, so that what is said when nothing fits is exact for larger budgets too.
     """
-    rows, counts = path_counts(problem)
-    task = fit_task(problem.engines, rows, counts, _budget(problem, max_resource))
-    task = task.with_(limit=_limit(problem, min_fps, max_latency_cycles))
-    return fit_rows(problem, task, objective, method, time_limit_s, on_progress)
+    budget, limit = _budget(problem, max_resource), _limit(problem, min_fps, max_latency_cycles)
+
+    def task(of: CodesignProblem) -> FitTask:
+        return fit_task(of.engines, *path_counts(of), budget).with_(limit=limit)
+
+    result = fit_rows(problem, task(problem), objective, method, time_limit_s, on_progress)
+    if result.status != "infeasible" or wider is None:
+        return result
+    return replace(result, infeasible=_why(problem, task(wider())))
 
 
 def fit_rows(
@@ -116,11 +123,9 @@ def fit_rows(
                 f"fit: no configuration found within {time_limit_s} s and none excluded; "
                 "allow more time or use method 'enumerate'"
             )
-        exact = "enumerate" if all(len(e.kernels) <= 3 for e in task.engines) else "cpsat"
-        why = explain_fit(task, names, problem.clock_hz, _solver(exact))
         return FitResult(
             status="infeasible", value=math.inf, bound=math.inf, cycles=INFEASIBLE, latency_s=math.inf,
-            resources={}, config={}, engine="", chosen=(), energy_j=None, infeasible=why,
+            resources={}, config={}, engine="", chosen=(), energy_j=None, infeasible=_why(problem, task),
             solve_s=time.perf_counter() - started, **common,
         )  # fmt: skip
     engine = problem.engines[outcome.engine]
@@ -161,6 +166,11 @@ def _least_energy(
         if joules < best_j:
             best, best_j = Outcome(i, found.chosen, found.value, found.bound, True, found.stats), joules
     return Outcome(best.engine, best.chosen, best.value, best.bound, proven, best.stats), best_j, bound_j
+
+
+def _why(problem: CodesignProblem, task: FitTask) -> tuple[Infeasible, ...]:
+    exact = "enumerate" if all(len(e.kernels) <= 3 for e in task.engines) else "cpsat"
+    return explain_fit(task, problem.resource_names, problem.clock_hz, _solver(exact))
 
 
 _Solve = Callable[[FitTask, float, OnProgress | None], Outcome]
