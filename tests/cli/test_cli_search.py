@@ -236,3 +236,26 @@ def test_a_time_limit_ends_an_exact_search_with_a_certificate(cofront, table):
     code, out, err = cofront(*search(table(), "--time-limit", "1e-6"))
     assert code in (0, 1) and "cofront: the time limit was reached: " in err and "certified gap" in err
     assert "gap 0" not in out
+
+
+def test_a_third_objective_answers_exactly_at_every_budget_of_its_ladder(as_json, cofront, table):
+    path = table()
+    found = as_json(*search(path, "--third", "dsp", "--fps", "5000", "--accuracy", "0.75"))
+    assert found["status"] == "optimal" and found["gap"] == 0 and len(found["third_levels"]) == 12
+    front = found["front"]
+    for a, b in itertools.permutations(front, 2):  # no design is beaten in all three
+        worse = b["latency_s"] >= a["latency_s"] and b["accuracy"] <= a["accuracy"]
+        assert not (worse and b["resources"]["dsp"] >= a["resources"]["dsp"])
+    for level in (found["third_levels"][3], found["third_levels"][9]):
+        alone = as_json(*search(path, "--budget", f"dsp={level:.0f}", "--study", "alone"))
+        for d in alone["front"]:
+            assert any(
+                f["latency_s"] <= d["latency_s"] and f["accuracy"] >= d["accuracy"] and f["resources"]["dsp"] <= level
+                for f in front
+            )
+    chosen = front[found["chosen"]]
+    meets = [d for d in front if d["fps"] >= 5000 and d["accuracy"] >= 0.75]
+    assert chosen in meets and chosen["resources"]["dsp"] == min(d["resources"]["dsp"] for d in meets)
+    energy = as_json(*search(path, "--third", "energy"))
+    assert min(d["energy_j"] for d in energy["front"]) <= min(d["energy_j"] for d in front)
+    assert "energy and accuracy" in Path("out/report.html").read_text()

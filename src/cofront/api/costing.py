@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from cofront.api.files import read_text
-from cofront.api.limits import budget_limits
+from cofront.api.limits import unlimited
 from cofront.api.networks import Resolved, resolve
 from cofront.errors import InputError, unknown_name
 from cofront.study.documents import Call, Cost, EstimateDocument, FitDocument, Limit, Roof
@@ -162,6 +162,7 @@ def fit(
     result = solve(
         problem, objective=objective if objective in ("latency", "energy") else f"resource:{objective}", min_fps=fps,
         method=cast(Any, method), time_limit_s=time_limit_s, on_progress=on_progress,
+        wider=lambda: network_problem(found.network, unlimited(part), grid, clock_hz=clock_hz),
     )  # fmt: skip
     common: dict[str, Any] = {
         "status": result.status, "network": found.label, "device": part.name, "precision": found.precision,
@@ -170,10 +171,7 @@ def fit(
         "bound": _finite(result.bound), "macs": found.network.macs, "params": found.network.params,
     }  # fmt: skip
     if result.status == "infeasible":
-        why = limits_of(result.infeasible)
-        if not problem.engines:
-            why = budget_limits(part, lambda d: network_problem(found.network, d, grid, clock_hz=clock_hz))
-        return FitDocument(infeasible=why, **common)
+        return FitDocument(infeasible=limits_of(result.infeasible), **common)
     engine = next(e for e in problem.engines if e.name == result.engine)
     cost, exceeded = cost_part(found.network, part, config_of(problem, engine, result.chosen))
     if cost.cycles != result.cycles or exceeded:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 def exact_front(
     problem: CodesignProblem,
     *,
-    third: str | None = None,
+    objective: str = "cycles",
     on_progress: Callable[[str, int, float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     time_limit_s: float | None = None,
 ) -> Front:
-    """`joint_front` with its result in accuracies. `on_progress` hears (stage, designs, gap as a fraction)."""
+    """`joint_front` with its result in accuracies. `on_progress` hears (stage, designs, gap as a fraction).
+
+    With `objective` "energy" the front is that of energy and accuracy.
+    """
     from cofront.front import Front
     from cofront.search.evaluator import Evaluator
     from cofront.search.exact.joint import joint_front
@@ -33,8 +36,9 @@ def exact_front(
         on_progress(p.stage, p.points, min(1.0, p.gap_micro * steepest))
 
     found = joint_front(
-        problem, on_progress=heard if on_progress else None, should_stop=should_stop, time_limit_s=time_limit_s
-    )
+        problem, objective=cast(Any, objective), on_progress=heard if on_progress else None, should_stop=should_stop,
+        time_limit_s=time_limit_s,
+    )  # fmt: skip
     evaluator = Evaluator(problem)
     designs: list[Design] = []
     for p in found.points:
@@ -49,7 +53,7 @@ def exact_front(
     elif not found.complete:
         gap = 1.0
     bound: tuple[tuple[float, float], ...] = ()
-    if gap:
+    if gap and objective == "cycles":
         bound = tuple(
             (cycles / problem.clock_hz, float(problem.accuracy(np.array(score)))) for cycles, score in found.bound
         )

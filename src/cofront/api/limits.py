@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 PLENTY = 10**8
 
 
+def unlimited(device: Device) -> Device:
+    """The device with plenty of everything."""
+    return device.with_budget(dsp=PLENTY, lut=PLENTY, ff=PLENTY, bram36=PLENTY, lut_usable=1.0)
+
+
 def budget_limits(device: Device, build: Callable[[Device], CodesignProblem]) -> list[Limit]:
     """One entry for each resource of which even the smallest accelerator needs more than the device offers.
 
     `build` makes the problem for a device; it is asked for one with plenty of everything. When no resource alone is
     too small, one entry says that they are jointly.
     """
-    free = build(device.with_budget(dsp=PLENTY, lut=PLENTY, ff=PLENTY, bram36=PLENTY, lut_usable=1.0))
+    free = build(unlimited(device))
     limits = []
     for i, name in enumerate(free.resource_names):
         least = [int(e.base[i] + sum(int(k.resources[:, i].min()) for k in e.kernels)) for e in free.engines]

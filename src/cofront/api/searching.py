@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,8 +176,8 @@ def _search(
     )  # fmt: skip
     report("searching")
     checkpoint = None if run is None else run.study.path.with_suffix(".nsga2.npz")
-    result = _solve(request, measured, checkpoint, report, should_stop)
-    document = _document(request, device, measured, result)
+    result, levels = _solve(request, measured, checkpoint, report, should_stop)
+    document = _document(request, device, measured, result, levels)
     if run is not None:
         run.save(clean(msgspec.to_builtins(document)))
     costs, document = _record(document, measured, device, run, report, should_stop)
@@ -201,16 +201,25 @@ def _solve(
     checkpoint: Path | None,
     report: Callable[..., None],
     should_stop: Callable[[], bool],
-) -> front.Front:
-    """The search itself. NSGA-II keeps its population in `checkpoint` and goes on from there."""
+) -> tuple[front.Front, list[float]]:
+    """The search itself, and the budgets of a third objective.
+
+    NSGA-II keeps its population in `checkpoint` and goes on from there.
+    """
     problem = measured.problem
     if request.method == "exact":
         from cofront.api.joint import exact_front
+        from cofront.api.thirds import third_front
 
-        return exact_front(
-            problem, third=request.third, on_progress=lambda stage, n, gap: report("searching", n, gap, stage),
-            should_stop=should_stop, time_limit_s=request.time_limit_s,
-        )  # fmt: skip
+        def hear(stage: str, designs: int, gap: float) -> None:
+            report("searching", designs, gap, stage)
+
+        how: dict[str, Any] = {
+            "on_progress": hear, "should_stop": should_stop, "time_limit_s": request.time_limit_s,
+        }  # fmt: skip
+        if request.third is not None:
+            return third_front(problem, request.third, **how)
+        return exact_front(problem, **how), []
     from cofront.search.budget import Budget
 
     budget = Budget(evaluations=request.evaluations, time_s=request.time_limit_s, should_stop=should_stop)
@@ -221,13 +230,15 @@ def _solve(
     if request.method == "nsga2":
         from cofront.search.evolution import nsga2
 
-        return nsga2(problem, budget=budget, seed=request.seed, checkpoint=checkpoint, on_progress=heard)
+        return nsga2(problem, budget=budget, seed=request.seed, checkpoint=checkpoint, on_progress=heard), []
     from cofront.search.random import random_search
 
-    return random_search(problem, budget=budget, seed=request.seed, on_progress=heard)
+    return random_search(problem, budget=budget, seed=request.seed, on_progress=heard), []
 
 
-def _document(request: SearchRequest, device: Device, measured: Measured, found: front.Front) -> SearchDocument:
+def _document(
+    request: SearchRequest, device: Device, measured: Measured, found: front.Front, levels: list[float]
+) -> SearchDocument:
     exact = request.method == "exact"
     designs = []
     for d in found.designs:
@@ -239,7 +250,7 @@ def _document(request: SearchRequest, device: Device, measured: Measured, found:
                 config=config, point=list(d.point), choices=clean(choices), energy_j=d.energy_j,
             )
         )  # fmt: skip
-    knee = found.knee()
+    knee = replace(found, designs=_rising(found.designs)).knee()
     why = limits_of(found.infeasible)
     if found.status == "infeasible" and not why:
         why = budget_limits(device, measured.lay)
@@ -250,6 +261,7 @@ def _document(request: SearchRequest, device: Device, measured: Measured, found:
         solve_s=found.solve_s,
         bound=[Step(latency_s=t, accuracy=a) for t, a in found.bound if math.isfinite(t) and math.isfinite(a)],
         knee=None if knee is None else found.designs.index(knee), third=request.third,
+        third_levels=levels,
         accuracy_source=Path(measured.source).name, accuracy_note=measured.note,
         infeasible=why, stats=clean(found.stats),
     )  # fmt: skip
@@ -368,6 +380,15 @@ def network_of(document: SearchDocument, index: int) -> Network:
     return space_network(document.space, d.point, d.choices)
 
 
+def _rising(designs: tuple[front.Design, ...]) -> tuple[front.Design, ...]:
+    """Those of a front, fastest first, that are more accurate than every faster one: the front without a third."""
+    out: list[front.Design] = []
+    for d in designs:
+        if not out or d.accuracy > out[-1].accuracy:
+            out.append(d)
+    return tuple(out)
+
+
 def _choose(document: SearchDocument, request: SearchRequest) -> SearchDocument:
     """The document with the design that was asked for (the knee when nothing was), or why there is none."""
     found = front_of(document)
@@ -376,8 +397,15 @@ def _choose(document: SearchDocument, request: SearchRequest) -> SearchDocument:
     from cofront.search.exact.infeasible import explain_request
 
     latency = None if request.fps is None else 1.0 / request.fps
-    best = found.best(max_latency_s=latency, min_accuracy=request.accuracy)
-    why = () if best is not None else explain_request(found, min_accuracy=request.accuracy, max_latency_s=latency)
+    flat = replace(found, designs=_rising(found.designs))
+    best = flat.best(max_latency_s=latency, min_accuracy=request.accuracy)
+    if best is not None and request.third is not None and None not in (request.fps, request.accuracy):
+        # with both asked for, what is left to choose is the least of the third objective
+        from cofront.api.thirds import third_value
+
+        meets = [d for d in found.designs if d.latency_s <= 1.0 / request.fps and d.accuracy >= request.accuracy]  # type: ignore[operator]
+        best = min(meets, key=lambda d: third_value(d, request.third or ""))
+    why = () if best is not None else explain_request(flat, min_accuracy=request.accuracy, max_latency_s=latency)
     return msgspec.structs.replace(
         document, chosen=None if best is None else found.designs.index(best), required_fps=request.fps,
         required_accuracy=request.accuracy, infeasible=limits_of(why) if best is None else document.infeasible,

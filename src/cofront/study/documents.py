@@ -219,6 +219,7 @@ class SearchDocument(Document, frozen=True, kw_only=True, tag="search"):
     chosen: int | None = None
     knee: int | None = None
     third: str | None = None
+    third_levels: list[float] = []
     required_fps: float | None = None
     required_accuracy: float | None = None
     accuracy_source: str = ""

@@ -34,12 +34,15 @@ class WriterLock:
 
     def __init__(self, study: Path, command: str) -> None:
         self.path = study.with_name(study.name + ".lock")
+        self._handle = -1
         try:
             self._handle = self._acquire(study)
             holder = {"pid": os.getpid(), "host": platform.node(), "since": _now(), "command": command}
             os.ftruncate(self._handle, 0)
             os.pwrite(self._handle, json.dumps(holder).encode(), 0)
         except OSError as error:
+            if self._handle >= 0:
+                self.release()
             raise StudyError(
                 f"cannot lock study '{study}': {error.strerror or error}; choose another --study"
             ) from None

@@ -157,6 +157,13 @@ def statement(search: SearchDocument) -> str:
     covered = scientific(search.designs)
     if search.gap is None:
         return f"A heuristic search ({search.method}) over {covered} designs: nothing is proven about what it missed."
+    if search.third is not None and search.gap == 0:
+        what = (
+            "latency and accuracy, and energy and accuracy"
+            if search.third == "energy"
+            else (f"latency and accuracy at each of {len(search.third_levels)} budgets of {search.third}")
+        )
+        return f"Proven exact over {covered} designs: the fronts of {what}, by the accuracy and cost models used."
     if search.gap == 0:
         return (
             f"Proven exact: of the {covered} designs of this space, none is both as fast as and more accurate than a "
