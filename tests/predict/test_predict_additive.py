@@ -100,3 +100,16 @@ def test_score_loss_is_exact_at_the_best_accuracy():
         top, lower = (bisect(lambda x, a=a: model._linked(x) - a, -2.0, 2.0) for a in (best, best - loss))
         assert model.score_loss(loss) == pytest.approx(top - lower, rel=1e-6)
         assert model.accuracy(np.array(lower)) == pytest.approx(best - loss)
+
+
+@pytest.mark.parametrize("loss", [0.01, 0.1, 0.4, 0.9])
+def test_any_loss_has_a_score_even_below_an_almost_flat_link(loss):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, (400, 12)).astype(float)
+    score = x @ rng.uniform(0.5, 1.0, 12)
+    y = 0.6 + 0.02 * (score / score.max()) ** 4 + 1e-4 * rng.normal(size=400)
+    model = Additive().fit(x, y).model
+    high = model.score_range[1]
+    best = min(model.observed[1], model._linked(high))
+    top = bisect(lambda s: model._linked(s) - best, 0.0, high + 1e-9)
+    assert best - model._linked(top - model.score_loss(loss)) == pytest.approx(loss, rel=1e-6)

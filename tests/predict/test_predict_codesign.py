@@ -6,6 +6,7 @@ from cofront.predict.additive import Additive
 from cofront.predict.codesign import on_trellis, path_range
 from cofront.predict.penalty import PrecisionPenalty, block_weights
 from cofront.problem import CodesignProblem
+from cofront.space import load
 from cofront.space.ofa_mobilenetv3 import OfaMobileNetV3
 from cofront.space.subgraph32 import Subgraph32
 from cofront.testing.spaces import point_of, random_paths
@@ -106,11 +107,20 @@ def test_unmeasured_precisions_stay_out():
         ("W8A8=1", "a precision other than W8A8"),
         ("W3A3=1", "no precision named 'W3A3'; did you mean"),
         ("", "precision penalty ''"),
+        ("W4A8=1,W4A8=2", "precision penalty 'W4A8=2': W4A8 is given twice"),
+        ("head.W4A8=1,head.W4A8=2", "head.W4A8 is given twice"),
     ],
 )
 def test_bad_penalties(text, message):
     with pytest.raises(UsageError, match=message):
         PrecisionPenalty.parse(text)
+
+
+def test_every_block_may_have_a_penalty_of_its_own():
+    space = load("ofa_mobilenetv3")
+    blocks = [f"s{s}b{p}" for s in range(1, 6) for p in range(1, 5)]
+    lost = PrecisionPenalty.parse(",".join(f"{b}.W4A8=0.1" for b in blocks)).coefficients(space)
+    assert lost.sum() == pytest.approx(-0.001 * len(blocks))
 
 
 def test_contradictory_penalties():

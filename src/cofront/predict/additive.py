@@ -66,9 +66,11 @@ class AdditiveModel:
 
     def score_loss(self, loss: float) -> float:
         """How much score the best network measured must lose to lose this much accuracy (a fraction)."""
-        low, high = self.score_range[0] - 1.0, self.score_range[1]
-        top = brentq(lambda x: self._linked(x) - min(self.observed[1], self._linked(high)), low, high)
-        return float(top - brentq(lambda x: self._linked(x) - self._linked(top) + loss, low - 1.0, top))
+        low, high = self.score_range
+        # Below its range the link is a straight line, which may be almost flat: as far down as that needs.
+        far = low - (loss + 1.0) / float(slope_at(np.array(self.link), np.array(low)))
+        top = brentq(lambda x: self._linked(x) - min(self.observed[1], self._linked(high)), far, high)
+        return float(top - brentq(lambda x: self._linked(x) - self._linked(top) + loss, far, top))
 
     def _linked(self, score: float) -> float:
         return float(link_value(np.array(score), self.link, self.score_range))

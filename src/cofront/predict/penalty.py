@@ -54,7 +54,10 @@ class PrecisionPenalty:
                 equals = ""
             if not equals or not name:
                 raise UsageError(f"precision penalty '{part.strip()}': expected e.g. W4A8=1.0,W4A4=4.0,head.W4A4=0.5")
-            (ends.setdefault(block, {}) if dot else loss)[name] = points / 100
+            losses = ends.setdefault(block, {}) if dot else loss
+            if name in losses:
+                raise UsageError(f"precision penalty '{part.strip()}': {key.strip()} is given twice")
+            losses[name] = points / 100
         return cls(loss, ends)
 
     def precisions(self, measured: Mapping[str, tuple[str, ...]], space: Space) -> dict[str, tuple[str, ...]]:
@@ -82,7 +85,7 @@ class PrecisionPenalty:
         total = sum(weights[b] for b in spread)
         out = np.zeros(len(index))
         for block in weights:
-            share = 1.0 if block in self.ends else 0.5 / len(spread) + 0.5 * weights[block] / total
+            share = 0.5 / len(spread) + 0.5 * weights[block] / total if block in spread else 1.0
             for name, loss in self._losses(block, space).items():
                 feature = f"{block}.bits={name}"
                 if feature in index:
