@@ -1,7 +1,18 @@
 import pytest
 
 from cofront.errors import InputError
-from cofront.network import Activation, Builder, Conv2d, Input, Linear, Network, Node, stack
+from cofront.network import (
+    Activation,
+    Builder,
+    ChannelShuffle,
+    Conv2d,
+    Input,
+    Linear,
+    Network,
+    Node,
+    Pool2d,
+    stack,
+)
 
 
 def block(name: str = "net") -> Network:
@@ -51,12 +62,53 @@ def test_bits_inside_a_block_follow_the_consumer_and_leave_it_at_eight():
             (Node("x", Input((3, 4, 4))), Node("a", Conv2d(4, (1, 1), groups=2), ("x",))),
             "cannot be split into 2 groups",
         ),
+        ((Node("x", Input((3, 4, 4))), Node("y", Input((3, 4, 4)))), "'y' is a second input"),
     ],
 )
 def test_a_graph_that_cannot_be_is_refused_in_one_line(nodes, message):
     with pytest.raises(InputError, match=message) as caught:
         Network("bad", nodes)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Input((3, 0, 4)), "input: shape must be whole numbers of at least 1, got \\(3, 0, 4\\)"),
+        (lambda: Input((3, 4.0, 4)), "input: shape"),
+        (lambda: Conv2d(0, (3, 3)), "convolution: out_channels"),
+        (lambda: Conv2d(4, (0, 3)), "convolution: kernel"),
+        (lambda: Conv2d(4, (3, 3), (0, 1)), "convolution: stride"),
+        (lambda: Conv2d(4, (3, 3), padding=(0, 0, -1, 0)), "convolution: padding must be whole numbers of at least 0"),
+        (lambda: Conv2d(4, (3, 3), groups=0), "convolution: groups"),
+        (lambda: Conv2d(4, (3, 3), dilation=(1, 0)), "convolution: dilation"),
+        (lambda: Linear(-1), "linear layer: out_features"),
+        (lambda: Pool2d("max", (2, 2), (0, 0)), "pooling: stride"),
+        (lambda: Pool2d("median", (2, 2), (2, 2)), "kind of pooling must be one of max, avg, got 'median'"),
+        (lambda: Activation("tanh"), "activation must be one of relu, .*, got 'tanh'"),
+        (lambda: ChannelShuffle(0), "channel shuffle: groups"),
+        (lambda: Node("a", Linear(4), weight_bits=0), "node 'a': bits are whole numbers of 1 to 32, got 0"),
+        (lambda: block().uniform_bits(8, -4), "bits are whole numbers of 1 to 32, got -4"),
+    ],
+)
+def test_layers_that_cannot_be_are_refused_in_one_line(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_operators_that_only_move_numbers_keep_the_width_they_read():
+    b = Builder("net", (8, 8, 8))
+    b.block = "b1"
+    x = b.conv(8, 1, groups=2, act="relu")
+    y = b.shuffle(2, name="shuffle")
+    b.depthwise(3, act="relu")
+    b.concat(x, y, name="concat")
+    b.conv(8, 1)
+    b.classifier(4)
+    net = b.build().uniform_bits(4, 4)
+    for name in ("shuffle", "concat", "classifier.flatten"):
+        assert net.tensor_bits(name) == 8
+        assert {net.tensor_bits(i) for i in net.by_name[name].inputs} == {8}
 
 
 def test_stack_joins_parts_and_checks_shapes():

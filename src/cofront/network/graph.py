@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 
 from cofront.errors import InputError
 from cofront.network.ops import (
@@ -47,6 +48,11 @@ class Node:
     out_bits: int | None = None
     block: str | None = None
 
+    def __post_init__(self) -> None:
+        for bits in (self.weight_bits, self.in_bits, self.out_bits):
+            if bits is not None and not (isinstance(bits, Integral) and 1 <= bits <= FLOAT_BITS):
+                raise InputError(f"node '{self.name}': bits are whole numbers of 1 to {FLOAT_BITS}, got {bits!r}")
+
 
 @dataclass(frozen=True)
 class Network:
@@ -71,6 +77,8 @@ class Network:
             arity = node.op.arity
             if (arity is not None and len(node.inputs) != arity) or (arity is None and len(node.inputs) < 2):
                 raise InputError(f"network '{self.name}': node '{node.name}' has {len(node.inputs)} inputs")
+            if isinstance(node.op, Input) and seen:
+                raise InputError(f"network '{self.name}': '{node.name}' is a second input; a network has one")
             seen.add(node.name)
         _ = self.shapes  # checks every shape now rather than at first use
 
@@ -163,7 +171,8 @@ class Network:
         """A copy whose layers use `choose(node)` -> (weight bits, input bits).
 
         Between two layers of one block a tensor is stored at its consumers' input width; everything that leaves a
-        block, feeds an element-wise operator or is the output is stored at `stored` bits.
+        block, feeds an element-wise operator or is the output is stored at `stored` bits. Flattening, concatenation and
+        shuffles move numbers as they are.
         """
         bits = {n.name: choose(n) for n in self.layers}
         out: list[Node] = []
@@ -174,7 +183,8 @@ class Network:
 
     def _stored_bits(self, node: Node, bits: Mapping[str, tuple[int | None, int | None] | None], stored: int) -> int:
         users = self.consumers[node.name]
-        if not users or isinstance(node.op, Input):
+        # What reads a tensor only to move it is no layer, so that its input is at `stored` bits, and so is its output.
+        if not users or isinstance(node.op, Input | Flatten | Concat | ChannelShuffle):
             return stored
         widths = []
         for user in users:

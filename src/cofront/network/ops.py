@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from numbers import Integral
+from typing import Literal, get_args
 
 from cofront.errors import InputError
 
@@ -48,6 +49,19 @@ def _window(size: int, kernel: int, stride: int, pad: int, dilation: int = 1, ce
     return (math.ceil(span / stride) if ceil else span // stride) + 1
 
 
+def _whole(op: str, least: int, **values: int | tuple[int, ...]) -> None:
+    """InputError unless every value, or every number in it, is a whole number of at least `least`."""
+    for name, value in values.items():
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
+                raise InputError(f"{op}: {name} must be whole numbers of at least {least}, got {value!r}")
+
+
+def _one_of(op: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(f"{op} must be one of {', '.join(known)}, got {value!r}")
+
+
 def _broadcast(op: str, inputs: tuple[Shape, ...]) -> Shape:
     big = max(inputs, key=math.prod)
     for shape in inputs:
@@ -62,6 +76,9 @@ class Input(Op):
 
     shape: Shape
     arity = 0
+
+    def __post_init__(self) -> None:
+        _whole("input", 1, shape=self.shape)
 
     def out_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         return self.shape
@@ -83,6 +100,11 @@ class Conv2d(Op):
     dilation: Pair = (1, 1)
     bias: bool = False
     norm: bool = True
+
+    def __post_init__(self) -> None:
+        _whole("convolution", 1, out_channels=self.out_channels, kernel=self.kernel, stride=self.stride)
+        _whole("convolution", 1, groups=self.groups, dilation=self.dilation)
+        _whole("convolution", 0, padding=self.padding)
 
     def out_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         c, h, w = _need_map("convolution", inputs[0])
@@ -113,6 +135,9 @@ class Linear(Op):
     out_features: int
     bias: bool = True
 
+    def __post_init__(self) -> None:
+        _whole("linear layer", 1, out_features=self.out_features)
+
     def out_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         if len(inputs[0]) != 1:
             raise InputError(f"linear layer expects a vector, got shape {inputs[0]}; flatten or pool it first")
@@ -135,6 +160,11 @@ class Pool2d(Op):
     padding: Padding = (0, 0, 0, 0)
     ceil_mode: bool = False
     count_include_pad: bool = True
+
+    def __post_init__(self) -> None:
+        _one_of("kind of pooling", self.kind, ("max", "avg"))
+        _whole("pooling", 1, kernel=self.kernel, stride=self.stride)
+        _whole("pooling", 0, padding=self.padding)
 
     def out_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         c, h, w = _need_map("pooling", inputs[0])
@@ -159,6 +189,9 @@ class GlobalPool(Op):
 @dataclass(frozen=True, slots=True)
 class Activation(Op):
     kind: ActivationKind
+
+    def __post_init__(self) -> None:
+        _one_of("activation", self.kind, get_args(ActivationKind))
 
     def out_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         return inputs[0]
@@ -201,6 +234,9 @@ class ChannelShuffle(Op):
     """Reshape (g, c/g), transpose, flatten: mixes the channels of grouped convolutions."""
 
     groups: int
+
+    def __post_init__(self) -> None:
+        _whole("channel shuffle", 1, groups=self.groups)
 
     def out_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         c, h, w = _need_map("channel shuffle", inputs[0])
