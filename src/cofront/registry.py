@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cofront.errors import MissingDependencyError, unknown_name
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 #: kind -> entry-point group
 GROUPS = {
@@ -20,6 +22,8 @@ GROUPS = {
 
 @cache
 def _table(kind: str) -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # slow to import, and most commands name nothing
+
     return {e.name: e for e in entry_points(group=GROUPS[kind])}
 
 
