@@ -150,3 +150,14 @@ def test_bad_columns(change, message):
 def test_missing_columns():
     with pytest.raises(InputError, match="no column depth, kernel, which space 'tiny' needs"):
         points_from_columns(Tiny(), {"width": [0]})
+
+
+def test_a_table_without_any_column_of_choices_has_as_many_points_as_rows():
+    class Fixed(Tiny):
+        choices = tuple(Choice(c.name, c.options[:1]) for c in Tiny.choices)
+
+        def declare(self, into: Declaration) -> None:
+            into.edge("in", "out", dict.fromkeys(["width", "depth", "kernel", "a_bits"], 0), ("f",), block="a")
+
+    assert points_from_columns(Fixed(), {"accuracy": [0.5, 0.6]}).tolist() == [[0, 0, 0, 0]] * 2
+    assert points_from_columns(Fixed(), {}).shape == (0, 4)

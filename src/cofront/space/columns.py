@@ -17,7 +17,8 @@ FOREIGN = -2  # an entry that is no option
 
 
 def points_from_columns(space: Space, columns: Columns) -> Points:
-    """(n, d) canonical points. Precisions that have no column are W8A8; a choice with one option needs no column.
+    """(n, d) canonical points, for columns of n entries. Precisions that have no column are W8A8; a choice with one
+    option needs none.
 
     A table holds either option numbers (0, 1, ...) or values (24, "dw3e2", "W4A8") throughout, never both: it is read
     in the way that fits more of it, as numbers if both do.
@@ -26,7 +27,7 @@ def points_from_columns(space: Space, columns: Columns) -> Points:
     if needed:
         raise InputError(f"no column {_some([c.name for c in needed])}, which space '{space.name}' needs")
     present = [(j, c) for j, c in enumerate(space.choices) if c.name in columns]
-    n = len(columns[present[0][1].name]) if present else 0
+    n = len(next(iter(columns.values()), ()))  # also where no choice needs a column
     numbers, values = ({j: read(c, columns[c.name]) for j, c in present} for read in (_as_numbers, _as_values))
     misfits = [sum(int((a == FOREIGN).sum()) for a in read.values()) for read in (numbers, values)]
     chosen, way = (numbers, "numbers") if misfits[0] <= misfits[1] else (values, "values")
