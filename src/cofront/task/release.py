@@ -30,6 +30,7 @@ def save_supernet(net: Supernet, path: Path, meta: dict[str, Any]) -> None:
     save_file(
         {k: v.detach().half().contiguous() for k, v in net.state_dict().items()}, tmp, {"cofront": json.dumps(meta)}
     )
+    tmp.chmod(0o644)  # safetensors writes for the owner only
     tmp.replace(path)
 
 

@@ -1,4 +1,4 @@
-"""Training of the supernet in a time box: the largest network alone, then the sandwich rule, then with quantisers.
+"""Training of the supernet in a time box: the largest network alone, then one sub-network a step, at last quantised.
 
 The schedule is a function of the share of the time box that is used, so the learning rate reaches its end on time
 whatever the speed of the machine. A checkpoint holds all that the next step depends on.
@@ -42,9 +42,10 @@ class Recipe:
     batch: int = 256
     warm: float = 0.34
     quantised_from: float = 0.50
-    students: int = 4  # sub-networks a step, each on half of the batch
-    teach: int = 3  # the largest network itself is trained every so many steps of the sandwich
-    lr: tuple[tuple[float, float], ...] = ((0.0, 0.01), (0.04, 0.2), (0.34, 0.04), (0.38, 0.1), (1.0, 0.0))
+    path_batch: int = 128  # once warm, when each step trains one sub-network
+    every: int = 6  # of these steps, one in so many trains the largest network, half as many the smallest
+    teach_from: float = 0.9  # from this share on, sub-networks learn from the largest one's logits, not from labels
+    lr: tuple[tuple[float, float], ...] = ((0.0, 0.01), (0.04, 0.2), (0.34, 0.04), (0.38, 0.1), (0.75, 0.1), (1.0, 0.0))
     sides: tuple[tuple[float, int], ...] = ((0.12, 24), (0.22, 28), (1.0, 32))  # of the largest network, until share
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -104,6 +105,8 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(recipe.seed + 1)
         self.rng = np.random.default_rng(recipe.seed)
         self.elapsed, self.epoch, self.position, self.step = 0.0, 0, 0, 0
+        self.seen = 0  # images of the last step
+        self.history: list[dict[str, Any]] = []  # under which recipe it was continued, and when
         self.x, self.y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
         self.order = self._order()
 
@@ -122,7 +125,9 @@ class Trainer:
     def summary(self) -> dict[str, Any]:
         """What was done, for the record."""
         done = {"hours": round(self.elapsed / 3600, 3), "epochs": self.epoch, "steps": self.step}
-        return {"recipe": asdict(self.recipe), "torch": torch.__version__, "threads": self.recipe.threads, **done}
+        return {"recipe": asdict(self.recipe), "torch": torch.__version__, "threads": self.recipe.threads, **done} | (
+            {"before": self.history} if self.history else {}
+        )
 
     def save(self) -> None:
         """Write everything the next step depends on, all or nothing."""
@@ -133,7 +138,12 @@ class Trainer:
                 tensors[f"momentum.{name}"] = momentum
         tensors["generator"] = self.generator.get_state()
         state = {k: getattr(self, k) for k in ("elapsed", "epoch", "position", "step")}
-        meta = {"recipe": asdict(self.recipe), "state": state, "rng": self.rng.bit_generator.state}
+        meta = {
+            "recipe": asdict(self.recipe),
+            "state": state,
+            "rng": self.rng.bit_generator.state,
+            "history": self.history,
+        }
         tmp = self.checkpoint.with_suffix(".tmp")
         save_file(tensors, tmp, {"cofront": json.dumps(meta)})
         tmp.replace(self.checkpoint)
@@ -155,6 +165,7 @@ class Trainer:
         for k, v in meta["state"].items():
             setattr(self, k, v)
         self.order = self._order()
+        self.history = [*meta.get("history", []), {"until": meta["state"], "recipe": meta["recipe"]}]
 
     def log(self, line: str) -> None:
         stamp = time.strftime("%H:%M:%S")
@@ -164,11 +175,13 @@ class Trainer:
 
     def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The next augmented batch: (n, 3, h, w) uint8 and labels (n,)."""
-        if self.position + self.recipe.batch > len(self.y):
+        r = self.recipe
+        n = r.batch if r.point is not None or self.share < r.warm else r.path_batch
+        if self.position + n > len(self.y):
             self.epoch, self.position = self.epoch + 1, 0
             self.order = self._order()
-        index = self.order[self.position : self.position + self.recipe.batch]
-        self.position += self.recipe.batch
+        index = self.order[self.position : self.position + n]
+        self.position += n
         return augment(self.x[index], self.generator), self.y[index]
 
     def train_step(self) -> dict[str, float]:
@@ -177,8 +190,9 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = r.lr_at(share)
         x, y = self.batch()
+        self.seen = len(y)
         self.optimiser.zero_grad(set_to_none=True)
-        losses = self._sandwich(x, y) if r.point is None else self._single(x, y, r.point)
+        losses = self._shared(x, y) if r.point is None else self._single(x, y, r.point)
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
         self.optimiser.step()
         self.step += 1
@@ -192,29 +206,32 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         return {"loss": loss.item()}
 
-    def _sandwich(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
-        """Gradients of the largest network, and of sub-networks that learn from its logits."""
+    def _shared(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
+        """Gradients of one sub-network: the largest while warming up, then mostly random ones.
+
+        One update for each sub-network, rather than one for several at once, made far more of the same time.
+        """
         r, share = self.recipe, self.share
-        big, warm = decode(subnet.largest()), share < r.warm
-        losses: dict[str, float] = {}
-        with torch.set_grad_enabled(warm or self.step % r.teach == 0):
-            logits = self.net(network_input(x, r.side_at(share), torch.bfloat16), big)
-            if logits.requires_grad:
-                loss = F.cross_entropy(logits, y, label_smoothing=r.smoothing)
-                loss.backward()  # type: ignore[no-untyped-call]
-                losses["largest"] = loss.item()
-        teacher, half = F.softmax(logits.detach(), 1), len(x) // 2
-        for i in range(0 if warm else r.students):
-            low = i == 0 and self.step % 2 == 0
-            sub = decode(subnet.smallest(int(self.rng.integers(3))) if low else subnet.sample(self.rng))
-            part = slice(i % 2 * half, (i % 2 + 1) * half)
-            out = self.net(
-                network_input(x[part], sub.resolution, torch.bfloat16), sub, quantised=share >= r.quantised_from
-            )
-            loss = F.cross_entropy(out, teacher[part])
-            (loss / 2).backward()  # type: ignore[no-untyped-call]
-            losses["smallest" if low else "random"] = loss.item()
-        return losses
+        turn = self.step % (2 * r.every)
+        if share < r.warm or turn % r.every == 0:
+            name, p, side = "largest", subnet.largest(), r.side_at(share)
+        elif turn == r.every // 2:
+            name, p, side = "smallest", subnet.smallest(int(self.rng.integers(3))), 0
+        else:
+            name, p, side = "random", subnet.sample(self.rng), 0
+        sub = decode(p)
+        out = self.net(
+            network_input(x, side or sub.resolution, torch.bfloat16), sub, quantised=share >= r.quantised_from
+        )
+        if name == "largest" or share < r.teach_from:
+            loss = F.cross_entropy(out, y, label_smoothing=r.smoothing)
+        else:
+            with torch.no_grad():
+                big = decode(subnet.largest())
+                teacher = F.softmax(self.net(network_input(x, big.resolution, torch.bfloat16), big), 1)
+            loss = F.cross_entropy(out, teacher)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return {name: loss.item()}
 
     def validate(self) -> None:
         """Log the accuracy of three networks, in 8 bits and (once trained for) in W4A4, or of the one trained."""
@@ -243,7 +260,7 @@ class Trainer:
             start = time.perf_counter()
             for k, v in self.train_step().items():
                 sums.setdefault(k, []).append(v)
-            seen += self.recipe.batch
+            seen += self.seen
             self.elapsed += min(time.perf_counter() - start, LONGEST_STEP_S)
             if self.elapsed - marks["log"] >= log_s:
                 losses = ", ".join(f"{k} {np.mean(v):.3f}" for k, v in sums.items())
