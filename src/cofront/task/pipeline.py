@@ -7,6 +7,7 @@ Parquet. What is done is not done again: training continues from its checkpoint,
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -35,6 +36,8 @@ def main() -> None:
         trainer.load()
     if trainer.share < 1:
         trainer.run()
+        if os.environ.pop("OMP_WAIT_POLICY", ""):  # idle threads that spin would take a core from the workers below
+            os.execv(sys.executable, [sys.executable, "-m", "cofront.task.pipeline", *sys.argv[1:]])
     train = trainer.summary() | {"command": command}
     weights = args.out / NAME
     save_supernet(trainer.net, weights, train)
