@@ -10,8 +10,8 @@ import pytest
 from joint_brute import all_paths, tiny_problems
 from numpy.typing import NDArray
 
-from cofront.errors import InputError
-from cofront.problem import CodesignProblem, IntArray
+from cofront.errors import InputError, UsageError
+from cofront.problem import CodesignProblem, Engine, IntArray
 from cofront.search.budget import Budget
 from cofront.search.networks import TrellisFitter, evolve_networks
 from cofront.search.sequential import best_accelerators
@@ -87,6 +87,22 @@ def test_no_additivity_needed_and_resumable(tmp_path: Path) -> None:
     )
     assert rest.designs == whole.designs
     assert [d.accuracy for d in whole.designs] == [float(_product(np.array([d.point]))[0]) for d in whole.designs]
+
+
+def _slower(engine: Engine) -> Engine:
+    kernels = tuple(replace(k, cycles=k.cycles + 1, solo=k.solo + 1) for k in engine.kernels)
+    return replace(engine, kernels=kernels, memory=engine.memory + 1, overhead=engine.overhead + 1)
+
+
+def test_a_checkpoint_of_other_accuracies_or_accelerators_is_refused(tmp_path: Path) -> None:
+    (problem,) = tiny_problems(1, max_paths=400, start=50)
+    space, file = PathSpace(problem), tmp_path / "run.npz"
+    run = {"budget": Budget(evaluations=36), "population": 12, "checkpoint": file}
+    evolve_networks(space, _product, TrellisFitter(space.problem), **run)
+    slower = replace(space.problem, engines=tuple(_slower(e) for e in space.problem.engines))
+    for accuracy, fitted in ((lambda p: 1.0 - _product(p), space.problem), (_product, slower)):
+        with pytest.raises(UsageError, match="belongs to other accuracies, another device or other accelerators"):
+            evolve_networks(space, accuracy, TrellisFitter(fitted), **run)
 
 
 def test_an_accuracy_function_must_give_numbers() -> None:

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cofront.errors import InputError
+from cofront.errors import InputError, UsageError
 from cofront.front import Design, Front
 from cofront.problem import INFEASIBLE, CodesignProblem, IntArray
 from cofront.search.archive import non_dominated
@@ -26,6 +26,9 @@ from cofront.search.walk import path_of
 
 #: Points (n, d) -> predicted or measured accuracy (n,), a fraction.
 Accuracy = Callable[[IntArray], NDArray[np.float64]]
+
+#: So many networks of a checkpoint are evaluated again before it is resumed.
+_CHECKED = 4
 
 
 class Points(Protocol):
@@ -110,7 +113,7 @@ def evolve_networks(
     """The non-dominated (network, best accelerator) designs of all networks proposed.
 
     Infeasible networks are kept out by their constraint violation. With `checkpoint` an interrupted run is resumed;
-    the accuracy function and the fitter must then be the same.
+    a UsageError if the accuracy function and the fitter now say something else of its networks.
     """
     d = len(space.sizes)
     met = _Met(np.zeros((0, d), np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
@@ -137,8 +140,15 @@ def evolve_networks(
         return np.stack([met.cycles[at].astype(np.float64), -met.accuracy[at]], axis=1), met.violation[at]
 
     run = Generations(np.asarray(space.sizes), evaluate, population, seed, checkpoint, f"networks:{space.name}:{d}")
-    if run.resumed is not None and len(run.resumed.archive):
-        learn(run.resumed.archive)
+    if run.resumed is not None:
+        if len(run.resumed.archive):
+            learn(run.resumed.archive)
+        some = run.resumed.genomes[:_CHECKED]
+        if not np.allclose(evaluate(some)[0], run.resumed.objectives[:_CHECKED], rtol=1e-9):
+            raise UsageError(
+                f"checkpoint '{checkpoint}' belongs to other accuracies, another device or other accelerators; "
+                "remove it or name another"
+            )
     seconds = run.loop(budget or Budget(), lambda: met.points[met.front()], on_progress)
     designs = tuple(fitter.design(met.points[i], float(met.accuracy[i])) for i in met.front())
     stats = {"evaluations": float(run.evaluations), "networks": float(len(index)), "seed": float(seed)}
