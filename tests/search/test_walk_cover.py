@@ -147,3 +147,11 @@ def test_metrics_by_hand() -> None:
     same = compare(exact, exact)
     assert (same.hypervolume_ratio, same.loss_max, same.ratio_max) == pytest.approx((1.0, 0.0, 1.0))
     assert compare(_front((0.5, 0.70), (2.0, 0.76)), exact).above == 2
+
+
+def test_an_empty_front_is_infinitely_far_and_no_front_to_compare_with() -> None:
+    exact = _front((1.0, 0.70), (2.0, 0.75))
+    nothing = compare(_front(), exact)
+    assert (nothing.hypervolume_ratio, nothing.loss_max, nothing.unreached, nothing.unmatched) == (0.0, math.inf, 2, 2)
+    with pytest.raises(UsageError, match="the exact front is empty"):
+        compare(exact, _front())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cofront.errors import UsageError
 from cofront.front import Front
 
 FloatArray = NDArray[np.float64]
@@ -49,14 +50,16 @@ def latency_at(front: Front, accuracy: FloatArray) -> FloatArray:
 
 def reference_point(exact: Front, margin: float = 0.1, points: float = 1.0) -> tuple[float, float]:
     """(latency_s, accuracy): the slowest design's latency plus a margin, the lowest accuracy less some points."""
+    if not exact.designs:
+        raise UsageError("the exact front is empty: there is nothing to compare with")
     x, y = exact.arrays()
     return float(x[-1]) * (1.0 + margin), float(y[0]) - points / 100.0
 
 
 def compare(front: Front, exact: Front) -> Comparison:
     """`above` counts designs better than the exact front allows: anything but 0 is a bug in one of the two."""
-    x, y = exact.arrays()
     reference = reference_point(exact)
+    x, y = exact.arrays()
     whole = exact.hypervolume(*reference)
     loss = (y - accuracy_at(front, x)) * 100.0
     ratio = latency_at(front, y) / x
