@@ -165,7 +165,9 @@ class Trainer:
         for k, v in meta["state"].items():
             setattr(self, k, v)
         self.order = self._order()
-        self.history = [*meta.get("history", []), {"until": meta["state"], "recipe": meta["recipe"]}]
+        self.history = meta.get("history", [])
+        if meta["recipe"] != json.loads(json.dumps(asdict(self.recipe))):
+            self.history = [*self.history, {"until": meta["state"], "recipe": meta["recipe"]}]
 
     def log(self, line: str) -> None:
         stamp = time.strftime("%H:%M:%S")
