@@ -219,6 +219,13 @@ def test_unsupported_precision_is_infeasible_not_wrong() -> None:
         network_problem(net, ZU3EG, engines=["E44"])
 
 
+def test_a_network_that_multiplies_nothing_has_no_accelerator_to_choose() -> None:
+    b = Builder("relu", (8, 4, 4))
+    b.act("relu")
+    with pytest.raises(UsageError, match="no layer multiplies"):
+        network_problem(b.build().uniform_bits(8, 8), ZU3EG)
+
+
 def test_a_budget_of_nothing_keeps_the_tables_so_that_a_search_can_say_what_is_missing() -> None:
     none = ZU3EG.with_budget(dsp=0, lut=0, ff=0, bram36=0)
     problem = network_problem(toy(8, 16, 8), none)

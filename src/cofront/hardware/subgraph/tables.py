@@ -126,6 +126,8 @@ def engines(
         for k in kinds
         if any(c.stages and all(k.supports(s.weight_bits, s.act_bits) for s in c.stages) for c in calls)
     ]
+    if not any(c.stages for c in calls):
+        raise UsageError("nothing to choose an accelerator for: no layer multiplies, numbers are only moved")
     if not kinds:
         raise UsageError(f"none of the engines {', '.join(names or ENGINES)} serves the precisions of the network")
     grids = {k: configurations(k, calls, g) for k in KERNELS}
