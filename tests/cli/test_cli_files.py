@@ -1,6 +1,7 @@
 """Files that a user names: what cofront wrote comes back; anything else is one line."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +179,24 @@ def test_no_table_gives_a_traceback(quiet_folder, capfd, text):
     )
     err = capfd.readouterr().err
     assert code in (1, 2) and err.count("\n") == 1 and "internal error" not in err, err
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=300)), min_size=1, max_size=6))
+def test_no_study_gives_a_traceback(quiet_folder, capfd, changes):
+    sys.path.insert(0, str(Path(__file__).parents[1] / "study"))
+    import synthetic
+
+    good = quiet_folder / "good.sqlite"
+    if not good.exists():
+        synthetic.fill(good, 12)
+    raw = bytearray(good.read_bytes())
+    for where, data in changes:
+        i = int(where * (len(raw) - len(data)))
+        raw[i : i + len(data)] = data
+    path = quiet_folder / "bad.sqlite"
+    path.write_bytes(bytes(raw))
+    capfd.readouterr()
+    code = run(["report", str(path), "--out", str(quiet_folder / "r.html")])
+    err = capfd.readouterr().err
+    assert code in (0, 1) and "Traceback" not in err and "internal error" not in err, err

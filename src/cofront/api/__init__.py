@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from cofront.api.costing import estimate, fit
     from cofront.api.exporting import export, save_fit
     from cofront.api.networks import resolve
-    from cofront.api.searching import SearchRequest, SearchResult, search
+    from cofront.api.request import SearchRequest, SearchResult
+    from cofront.api.searching import search
 
 _WHERE = {
-    "SearchRequest": "searching",
-    "SearchResult": "searching",
+    "SearchRequest": "request",
+    "SearchResult": "request",
     "devices": "catalogue",
     "estimate": "costing",
     "export": "exporting",

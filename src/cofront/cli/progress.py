@@ -11,7 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cofront.api.searching import Progress
+    from cofront.api.request import Progress
 
 #: Seconds between plain lines.
 EVERY_S = 10.0

@@ -63,7 +63,7 @@ def run(
     json: Json = False,
     seed: Seed = 0,
 ) -> int:
-    from cofront.api.searching import SearchRequest
+    from cofront.api.request import SearchRequest
 
     request = SearchRequest(
         device=device, space=space, accuracy_table=accuracy_table, accuracy_column=accuracy_column, penalty=penalty,

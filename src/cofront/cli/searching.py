@@ -7,8 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from cofront.api.choosing import network_of
 from cofront.api.exporting import FORMATS, design_document, export_design
-from cofront.api.searching import SearchRequest, SearchResult, network_of, search
+from cofront.api.request import SearchRequest, SearchResult
+from cofront.api.searching import search
 from cofront.cli import output, show
 from cofront.cli.main import INTERRUPTED
 from cofront.cli.progress import Interrupt, reporter
@@ -39,7 +41,10 @@ def run_search(request: SearchRequest, out: Path, study_path: Path | None, json:
         output.note(f"cofront: {why}: {len(document.front)} designs kept in {document.study}, {gap}")
         if stop.asked:
             return INTERRUPTED
-    if document.status == "infeasible" or not document.front:
+    if document.status != "infeasible" and not document.front:
+        output.note("cofront: nothing was found yet; allow more time")
+        return 1
+    if document.status == "infeasible":
         show.limits(document.infeasible, f"no design of {document.space} fits {document.device}")
         return 1
     if document.chosen is None:

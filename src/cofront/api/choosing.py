@@ -1,0 +1,71 @@
+"""Which design of a front was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cofront.api.costing import limits_of
+from cofront.api.networks import space_network
+from cofront.api.request import SearchRequest
+from cofront.study.documents import SearchDocument
+
+if TYPE_CHECKING:
+    from cofront import front
+    from cofront.network import Network
+
+
+def front_of(document: SearchDocument) -> front.Front:
+    """The Front of a document, for what chooses from it."""
+    from cofront import front
+
+    designs = tuple(
+        front.Design(
+            accuracy=d.accuracy or 0.0, latency_s=d.latency_s, cycles=d.cycles, resources=d.resources, config=d.config,
+            point=tuple(d.point), energy_j=d.energy_j, space=document.space, device=document.device,
+        )
+        for d in document.front
+    )  # fmt: skip
+    gap = 1.0 if document.gap is None else document.gap
+    status = document.status if document.status in ("optimal", "feasible", "infeasible") else "feasible"
+    return front.Front(designs, gap, document.designs, document.solve_s, status)  # type: ignore[arg-type]
+
+
+def network_of(document: SearchDocument, index: int) -> Network:
+    """The Network of design `index` of the front."""
+    d = document.front[index]
+    return space_network(document.space, d.point, d.choices)
+
+
+def rising(designs: tuple[front.Design, ...]) -> tuple[front.Design, ...]:
+    """Those of a front, fastest first, that are more accurate than every faster one: the front without a third."""
+    out: list[front.Design] = []
+    for d in designs:
+        if not out or d.accuracy > out[-1].accuracy:
+            out.append(d)
+    return tuple(out)
+
+
+def choose(document: SearchDocument, request: SearchRequest) -> SearchDocument:
+    """The document with the design that was asked for (the knee when nothing was), or why there is none."""
+    found = front_of(document)
+    if not found.designs:
+        return document
+    from cofront.search.exact.infeasible import explain_request
+
+    latency = None if request.fps is None else 1.0 / request.fps
+    flat = replace(found, designs=rising(found.designs))
+    best = flat.best(max_latency_s=latency, min_accuracy=request.accuracy)
+    if best is not None and request.third is not None and None not in (request.fps, request.accuracy):
+        # with both asked for, what is left to choose is the least of the third objective
+        from cofront.api.thirds import third_value
+
+        meets = [d for d in found.designs if d.latency_s <= 1.0 / request.fps and d.accuracy >= request.accuracy]  # type: ignore[operator]
+        best = min(meets, key=lambda d: third_value(d, request.third or ""))
+    why = () if best is not None else explain_request(flat, min_accuracy=request.accuracy, max_latency_s=latency)
+    return msgspec.structs.replace(
+        document, chosen=None if best is None else found.designs.index(best), required_fps=request.fps,
+        required_accuracy=request.accuracy, infeasible=limits_of(why) if best is None else document.infeasible,
+    )  # fmt: skip

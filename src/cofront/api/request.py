@@ -1,0 +1,73 @@
+"""What to search, how far a search is, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cofront.errors import UsageError, unknown_name
+from cofront.study.documents import Cost, SearchDocument
+
+METHODS = ("exact", "nsga2", "random")
+THIRD = ("energy", "dsp", "lut", "ff", "bram36")
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What to search. `fps` and `accuracy` (a fraction) choose a design of the front; they do not narrow it."""
+
+    device: str = "zu3eg"
+    space: str = "subgraph32"
+    accuracy_table: Path | None = None
+    accuracy_column: str | None = None
+    penalty: str | None = None
+    precisions: tuple[str, ...] | None = None
+    grid: str = "coarse"
+    clock_hz: float | None = None
+    budget: dict[str, int] | None = None
+    fps: float | None = None
+    accuracy: float | None = None
+    third: str | None = None
+    cover: float | None = None
+    method: str = "exact"
+    time_limit_s: float | None = None
+    evaluations: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise unknown_name("method", self.method, METHODS)
+        if self.third is not None and self.third not in THIRD:
+            raise unknown_name("third objective", self.third, THIRD)
+        if self.third is not None and self.method != "exact":
+            raise UsageError(f"--third needs --method exact, got {self.method}")
+        if self.third is not None and self.cover is not None:
+            raise UsageError("--cover is about latency and accuracy; it does not go with --third")
+        if self.evaluations is not None and self.method == "exact":
+            raise UsageError("--evaluations limits nsga2 and random; the exact search takes --time-limit")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is. `gap` is a fraction (None: nothing is certified)."""
+
+    stage: str
+    elapsed_s: float
+    designs: int = 0
+    gap: float | None = None
+    detail: str = ""
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The document, the front it was made from, and whether it came from the study instead of a new search."""
+
+    document: SearchDocument
+    costs: list[Cost]
+    run_id: int | None = None
+    reused: bool = False
+    interrupted: bool = False
