@@ -21,43 +21,65 @@ BIG = 1 << 62
 
 
 @njit(cache=True)
-def build_tree(columns: I64, weight: F64) -> tuple[I64, I64, I64, I64]:
-    """Tree over the rows of `columns` (j, c): (minima (m, c), child, item, size).
+def _halve(order: I64, first: int, last: int, columns: I64, c: int) -> None:
+    """Reorders order[first:last] so that no member of the first half exceeds one of the second in column c."""
+    middle = (first + last) // 2
+    lo, hi = first, last - 1
+    while lo < hi:  # quickselect
+        pivot = columns[order[(lo + hi) // 2], c]
+        i, j = lo, hi
+        while i <= j:
+            while columns[order[i], c] < pivot:
+                i += 1
+            while columns[order[j], c] > pivot:
+                j -= 1
+            if i <= j:
+                keep = order[i]
+                order[i] = order[j]
+                order[j] = keep
+                i += 1
+                j -= 1
+        if middle <= j:
+            hi = j
+        elif middle >= i:
+            lo = i
+        else:
+            break
+
+
+@njit(cache=True)
+def build_tree(
+    columns: I64, weight: F64, order: I64, low: I64, high: I64, child: I64, item: I64, size: I64, todo: I64
+) -> None:
+    """Fills a tree over the rows of `columns` (j, c): low (m, c) minima, child, item, size, with m = 2 j - 1.
 
     Halves at the median of the column of the largest weighted spread, so that minima stay close to their members.
+    `order` (j,) counts up; `high` (c,) and `todo` (j + 1, 3) are scratch. The arrays are the caller's, because
+    compiled array creation takes seconds to compile.
     """
-    n, width = columns.shape
-    low = np.empty((2 * n - 1, width), dtype=np.int64)
-    child = np.full((2 * n - 1, 2), -1, dtype=np.int64)
-    item = np.full(2 * n - 1, -1, dtype=np.int64)
-    size = np.empty(2 * n - 1, dtype=np.int64)
-    order = np.arange(n)
-    todo = np.empty((n + 1, 3), dtype=np.int64)  # node, first, last
-    todo[0, 0], todo[0, 1], todo[0, 2] = 0, 0, n
+    width = columns.shape[1]
+    todo[0, 0], todo[0, 1], todo[0, 2] = 0, 0, len(columns)
     waiting, made = 1, 1
-    high = np.empty(width, dtype=np.int64)
     while waiting > 0:
         waiting -= 1
         node, first, last = todo[waiting, 0], todo[waiting, 1], todo[waiting, 2]
         size[node] = last - first
-        low[node] = columns[order[first]]
-        high[:] = columns[order[first]]
+        best, spread = 0, -1.0
+        for c in range(width):
+            low[node, c] = high[c] = columns[order[first], c]
         for i in range(first + 1, last):
             for c in range(width):
                 v = columns[order[i], c]
                 low[node, c] = min(low[node, c], v)
                 high[c] = max(high[c], v)
-        if last - first == 1:
-            item[node] = order[first]
-            continue
-        best, spread = 0, -1.0
         for c in range(width):
             s = weight[c] * (high[c] - low[node, c])
             if s > spread:
                 best, spread = c, s
-        part = order[first:last].copy()
-        by = np.argsort(columns[part, best], kind="mergesort")
-        order[first:last] = part[by]
+        if last - first == 1:
+            item[node] = order[first]
+            continue
+        _halve(order, first, last, columns, best)
         middle = (first + last) // 2
         for side in range(2):
             child[node, side] = made
@@ -65,15 +87,11 @@ def build_tree(columns: I64, weight: F64) -> tuple[I64, I64, I64, I64]:
             todo[waiting, 1] = first if side == 0 else middle
             todo[waiting, 2] = middle if side == 0 else last
             waiting, made = waiting + 1, made + 1
-    return low, child, item, size
 
 
 @njit(cache=True)
-def undominated(low: I64, child: I64, item: I64) -> I64:
-    """Items of a tree that no other replaces at no loss in any column, ascending; of equals the first."""
-    n = (len(item) + 1) // 2
-    keep = np.ones(n, dtype=np.bool_)
-    todo = np.empty(len(item), dtype=np.int64)
+def undominated(low: I64, child: I64, item: I64, todo: I64, keep: I64) -> None:
+    """Sets `keep` (j,) to 0 for items that another replaces at no loss in any column; of equals the first stays."""
     for leaf in range(len(item)):
         j = item[leaf]
         if j < 0:
@@ -100,9 +118,8 @@ def undominated(low: I64, child: I64, item: I64) -> I64:
                     equal = False
                     break
             if not equal or item[node] < j:
-                keep[j] = False
+                keep[j] = 0
                 break
-    return np.flatnonzero(keep)
 
 
 @njit(cache=True)
@@ -131,36 +148,38 @@ def triple_cycles(
 
 @njit(cache=True)
 def single_bounds(
-    a0: I64, a1: I64, a2: I64, k: int, memory: I64, overhead: I64, counts: I64, rest: I64, cut: int
-) -> I64:
-    """Bound (j,) for each configuration of kernel k, BIG beyond `cut`; the others are column minima (1, u, 4)."""
-    n = max(len(a0), len(a1), len(a2))
-    out = np.empty(n, dtype=np.int64)
-    at = np.zeros(3, dtype=np.int64)
-    for j in range(n):
+    a0: I64, a1: I64, a2: I64, k: int, memory: I64, overhead: I64, counts: I64, rest: I64, cut: int, at: I64, out: I64
+) -> None:
+    """Bound (j,) into `out` for each configuration of kernel k, BIG beyond `cut`; the others are minima (1, u, 4).
+
+    `at` (3,) is zeros.
+    """
+    for j in range(len(out)):
         at[k] = j
         out[j] = triple_cycles(a0, at[0], a1, at[1], a2, at[2], memory, overhead, counts, rest, cut)
-    return out
 
 
-@njit(cache=True)
 def prefix_minima(a: I64, res: I64) -> tuple[I64, I64]:
     """For each resource i: sorted amounts (R, j) and the column minima of all configurations up to each (R, j, u, 4).
 
     Row i, m of the second holds the minima over the configurations with at most the amount at i, m of the first.
     """
-    n_res = res.shape[1]
-    amounts = np.empty((n_res, len(a)), dtype=np.int64)
-    minima = np.empty((n_res, *a.shape), dtype=np.int64)
-    for i in range(n_res):
-        by = np.argsort(res[:, i])
-        for m in range(len(a)):
-            amounts[i, m] = res[by[m], i]
-            for r in range(a.shape[1]):
-                for c in range(4):
-                    v = a[by[m], r, c]
-                    minima[i, m, r, c] = v if m == 0 else min(v, minima[i, m - 1, r, c])
-    return amounts, minima
+    by = np.argsort(res, axis=0, kind="stable").T
+    amounts = np.take_along_axis(res.T, by, axis=1)
+    return np.ascontiguousarray(amounts), np.minimum.accumulate(a[by], axis=1)
+
+
+@njit(cache=True)
+def _fits(amounts: I64, i: int, spare: int) -> int:
+    """How many configurations need at most `spare` of resource i."""
+    lo, hi = 0, amounts.shape[1]
+    while lo < hi:
+        middle = (lo + hi) // 2
+        if amounts[i, middle] <= spare:
+            lo = middle + 1
+        else:
+            hi = middle
+    return lo
 
 
 @njit(cache=True)
@@ -170,7 +189,6 @@ def pair_bounds(
     a2: I64,
     px: int,
     py: int,
-    pz: int,
     buffer: I64,
     rx: I64,
     child_x: I64,
@@ -187,52 +205,47 @@ def pair_bounds(
     rest: I64,
     cut: int,
     minimise: int,
-    start: int,
-) -> tuple[I64, I64, I64, int]:
-    """(x leaf, y leaf, bound, nodes visited) of the pairs below x node `start` whose bound can matter.
+    steps: int,
+    todo: I64,
+    waiting: int,
+    at: I64,
+    last: I64,
+    out: I64,
+) -> tuple[int, int, int]:
+    """Rows (x leaf, y leaf, bound) into `out` for pairs whose bound can matter: (waiting, rows, boxes visited).
 
-    a0, a1, a2 are the boxes of the pipeline's kernels; at position pz stands `buffer` (1, u, 4), filled here with the
-    third kernel's minima. For latency: pairs with bound <= cut. For a resource: pairs that may run within `cut`
-    cycles, with a bound on the resource.
+    a0, a1, a2 are the boxes of the pipeline's kernels; at the third kernel's position stands `buffer` (1, u, 4), filled
+    here with its minima. For latency: pairs with bound <= cut. For a resource: pairs that may run within `cut` cycles,
+    with a bound on the resource. `todo` is a stack of `waiting` pairs of nodes; the loop pauses after `steps` boxes or
+    when `out` is full. `at` (3,), zeros, and `last` (R,) are scratch.
     """
     n_res = rx.shape[1]
-    xs, ys, bounds = np.empty(64, np.int64), np.empty(64, np.int64), np.empty(64, np.int64)
     kept = visited = 0
-    todo = np.empty((128, 2), dtype=np.int64)
-    todo[0, 0], todo[0, 1] = start, 0
-    waiting = 1
-    j = np.zeros(3, dtype=np.int64)
-    last = np.empty(n_res, dtype=np.int64)
-    while waiting > 0:
+    while waiting > 0 and visited < steps and kept < len(out):
         waiting -= 1
         x, y = todo[waiting, 0], todo[waiting, 1]
         visited += 1
         fits = True
         for i in range(n_res):
-            spare = left[i] - rx[x, i] - ry[y, i]
-            last[i] = np.searchsorted(amounts[i], spare, side="right") - 1
+            last[i] = _fits(amounts, i, left[i] - rx[x, i] - ry[y, i]) - 1
             if last[i] < 0:
                 fits = False
                 break
         if not fits:
             continue
-        for i in range(n_res):
-            m = last[i]
-            for r in range(buffer.shape[1]):
-                for c in range(4):
-                    v = minima[i, m, r, c]
-                    buffer[0, r, c] = v if i == 0 else max(v, buffer[0, r, c])
-        j[px], j[py] = x, y
-        bound = triple_cycles(a0, j[0], a1, j[1], a2, j[2], mem, over, n, rest, cut)
+        for r in range(buffer.shape[1]):
+            for c in range(4):
+                v = minima[0, last[0], r, c]
+                for i in range(1, n_res):
+                    v = max(v, minima[i, last[i], r, c])
+                buffer[0, r, c] = v
+        at[px], at[py] = x, y
+        bound = triple_cycles(a0, at[0], a1, at[1], a2, at[2], mem, over, n, rest, cut)
         if bound > cut:
             continue
         if size_x[x] > 1 or size_y[y] > 1:
-            if waiting + 2 > len(todo):
-                more = np.empty((2 * len(todo), 2), dtype=np.int64)
-                more[: len(todo)] = todo
-                todo = more
+            split_x = size_x[x] >= size_y[y]
             for side in range(2):
-                split_x = size_x[x] >= size_y[y]
                 todo[waiting, 0] = child_x[x, side] if split_x else x
                 todo[waiting, 1] = y if split_x else child_y[y, side]
                 waiting += 1
@@ -241,26 +254,23 @@ def pair_bounds(
             lo, hi = 0, last[minimise]
             while lo < hi:
                 mid = (lo + hi) // 2
-                buffer[0] = minima[minimise, mid]
-                t = triple_cycles(a0, j[0], a1, j[1], a2, j[2], mem, over, n, rest, cut)
+                for r in range(buffer.shape[1]):
+                    for c in range(4):
+                        buffer[0, r, c] = minima[minimise, mid, r, c]
+                t = triple_cycles(a0, at[0], a1, at[1], a2, at[2], mem, over, n, rest, cut)
                 if t <= cut:
                     hi = mid
                 else:
                     lo = mid + 1
             bound = rx[x, minimise] + ry[y, minimise] + amounts[minimise, lo]
-        if kept == len(xs):
-            xs, ys = np.append(xs, np.empty_like(xs)), np.append(ys, np.empty_like(ys))
-            bounds = np.append(bounds, np.empty_like(bounds))
-        xs[kept], ys[kept], bounds[kept] = x, y, bound
+        out[kept, 0], out[kept, 1], out[kept, 2] = x, y, bound
         kept += 1
-    return xs[:kept], ys[:kept], bounds[:kept], visited
+    return waiting, kept, visited
 
 
 @njit(cache=True)
 def complete(
-    xs: I64,
-    ys: I64,
-    bounds: I64,
+    pairs: I64,
     a0: I64,
     a1: I64,
     a2: I64,
@@ -280,22 +290,23 @@ def complete(
     minimise: int,
     best: int,
     second: int,
-) -> tuple[int, int, I64, int]:
-    """The best completion of the pairs (nodes `xs`, `ys`): (value, second, nodes (3,) or -1, nodes visited).
+    todo: I64,
+    at: I64,
+    found: I64,
+) -> tuple[int, int, int]:
+    """The best completion of the `pairs` (n, 3) of x node, y node, bound: (value, second, nodes visited).
 
-    Better than (best, second) or none. For latency `second` has no meaning; for a resource it is the cycles. Bounds
-    must be sorted; the loop stops at the first that exceeds the best value.
+    `found` (3,) gets the nodes if they are better than (best, second). For latency `second` has no meaning; for a
+    resource it is the cycles. Bounds must be sorted; the loop stops at the first that exceeds the best value. `todo`
+    and `at` (3,) are scratch.
     """
-    found = np.full(3, -1, dtype=np.int64)
     visited = 0
     n_res = rx.shape[1]
-    todo = np.empty(256, dtype=np.int64)
-    j = np.zeros(3, dtype=np.int64)
-    for p in range(len(xs)):
-        if bounds[p] > best or (minimise < 0 and bounds[p] == best):
+    for p in range(len(pairs)):
+        x, y, bound = pairs[p, 0], pairs[p, 1], pairs[p, 2]
+        if bound > best or (minimise < 0 and bound == best):
             break
-        x, y = xs[p], ys[p]
-        j[px], j[py] = x, y
+        at[px], at[py] = x, y
         todo[0] = 0
         waiting = 1
         while waiting > 0:
@@ -318,8 +329,8 @@ def complete(
                     continue
                 if value == best:  # below z the amount may only be larger, so only the cycles can improve
                     cut = min(limit, second - 1)
-            j[pz] = z
-            t = triple_cycles(a0, j[0], a1, j[1], a2, j[2], mem, over, n, rest, cut)
+            at[pz] = z
+            t = triple_cycles(a0, at[0], a1, at[1], a2, at[2], mem, over, n, rest, cut)
             if t > cut:
                 continue
             if child_z[z, 0] >= 0:
@@ -327,10 +338,10 @@ def complete(
                 todo[waiting] = child_z[z, 1 - first]
                 todo[waiting + 1] = child_z[z, first]
                 waiting += 2
-            elif minimise < 0:
+                continue
+            if minimise < 0:
                 best = t
-                found[:] = j
             else:
                 best, second = value, t
-                found[:] = j
-    return best, second, found, visited
+            found[0], found[1], found[2] = at[0], at[1], at[2]
+    return best, second, visited

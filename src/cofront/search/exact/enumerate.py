@@ -20,8 +20,8 @@ from cofront.search.exact import branch
 from cofront.search.exact.rows import LATENCY, FitTask, Outcome
 from cofront.search.exact.views import Tree, View, view
 
-#: Pairs completed between two looks at the clock; parts into which the bounding of one engine's pairs is cut.
-_CHUNK, _PARTS = 64, 16
+#: Between two looks at the clock: pairs completed, pairs bounded, and how many of them can be kept.
+_CHUNK, _STEPS, _ROWS = 64, 200_000, 50_000
 #: Coordinate descents that look for a first solution.
 _SEEDS = 6
 
@@ -44,6 +44,8 @@ class _Enumeration:
         self.task, self.deadline, self.on_progress = task, deadline, on_progress
         self.best, self.second = branch.BIG, branch.BIG
         self.engine, self.chosen = -1, (0, 0, 0)
+        largest = max((len(k.params) for e in task.engines for k in e.kernels), default=0)
+        self.stack = np.empty(largest + 2, dtype=np.int64)
         self.boxes = self.pairs = self.triples = self.configs = 0
         views = [v for i in range(len(task.engines)) if (v := view(task, i)) is not None]
         self.views = sorted(views, key=lambda v: v.root)
@@ -67,15 +69,14 @@ class _Enumeration:
         self.configs += sum(len(c.index) for c in pruned.kernels)
         return _Open(pruned, pruned.trees(), (x, y, third))
 
-    def _complete(
-        self, o: _Open, order: tuple[int, int, int], xs: IntArray, ys: IntArray, bounds: IntArray
-    ) -> tuple[int, ...] | None:
-        """Completes pairs of nodes of the first two kernels of `order`; the nodes of an improvement."""
+    def _complete(self, o: _Open, order: tuple[int, int, int], pairs: IntArray) -> tuple[int, ...] | None:
+        """Completes pairs (n, 3) of nodes of the first two kernels of `order`; the nodes of an improvement."""
         x, y, z = (o.trees[k] for k in order)
         boxes = (k.box for k in o.trees)
-        best, second, nodes, visited = branch.complete(
-            xs, ys, bounds, *boxes, *order, x.res, y.res, z.res, z.child, o.view.left, *o.view.rows,
-            self.task.limit, self.task.minimise, self.best, self.second,
+        nodes, scratch = np.full(3, -1, dtype=np.int64), np.zeros(3, dtype=np.int64)
+        best, second, visited = branch.complete(
+            pairs, *boxes, *order, x.res, y.res, z.res, z.child, o.view.left, *o.view.rows,
+            self.task.limit, self.task.minimise, self.best, self.second, self.stack, scratch, nodes,
         )  # fmt: skip
         self.triples += visited
         if nodes[0] < 0:
@@ -89,44 +90,46 @@ class _Enumeration:
         """A good first solution: coordinate descent, each step exact, from a few configurations."""
         rng = np.random.default_rng(0)
         leaves = [np.flatnonzero(k.size == 1) for k in o.trees]
-        zero = np.zeros(1, dtype=np.int64)
         for _ in range(_SEEDS):
             at = [int(rng.choice(nodes)) for nodes in leaves]
             since = 0
             for step in range(30):
                 z = (step + 2) % 3
                 x, y = (k for k in range(3) if k != z)
-                found = self._complete(o, (x, y, z), zero + at[x], zero + at[y], zero)
+                found = self._complete(o, (x, y, z), np.array([[at[x], at[y], 0]]))
                 since = 0 if found else since + 1
                 if found:
                     at = list(found)
                 if since == 3:
                     break
 
-    def bounds(self, o: _Open) -> tuple[IntArray, IntArray, IntArray] | None:
-        """The engine's pairs that can matter, sorted by bound; None when time runs out."""
+    def bounds(self, o: _Open) -> IntArray | None:
+        """The engine's pairs (n, 3) that can matter, sorted by bound; None when time runs out."""
         x, y = (o.trees[k] for k in o.order[:2])
         third = o.view.kernels[o.order[2]]
         amounts, minima = branch.prefix_minima(third.a, third.res)
         buffer = np.zeros((1, len(o.view.counts), 4), dtype=np.int64)
         boxes = [buffer if k == o.order[2] else o.trees[k].box for k in range(3)]
-        parts = []
-        for start in _frontier(x):
+        depth = len(x.size) + len(y.size)  # more than any path down both trees can leave waiting
+        todo, waiting = np.zeros((depth, 2), dtype=np.int64), 1
+        out = np.empty((_ROWS, 3), dtype=np.int64)
+        at, last = np.zeros(3, dtype=np.int64), np.zeros(len(o.view.left), dtype=np.int64)
+        parts = [out[:0]]
+        while waiting:
             if time.monotonic() > self.deadline:
                 return None
-            *part, visited = branch.pair_bounds(
-                *boxes, *o.order, buffer, x.res, x.child, x.size, y.res, y.child, y.size, amounts, minima,
-                o.view.left, *o.view.rows, self._cut, self.task.minimise, start,
+            waiting, rows, visited = branch.pair_bounds(
+                *boxes, *o.order[:2], buffer, x.res, x.child, x.size, y.res, y.child, y.size, amounts, minima,
+                o.view.left, *o.view.rows, self._cut, self.task.minimise, _STEPS, todo, waiting, at, last, out,
             )  # fmt: skip
-            parts.append(part)
+            parts.append(out[:rows].copy())
             self.boxes += visited
-        xs, ys, bounds = (np.concatenate([p[i] for p in parts]) for i in range(3))
-        by = np.argsort(bounds, kind="stable")
-        self.pairs += len(by)
-        return xs[by], ys[by], bounds[by]
+        pairs = np.concatenate(parts)
+        self.pairs += len(pairs)
+        return pairs[np.argsort(pairs[:, 2], kind="stable")]
 
     def run(self) -> Outcome:
-        queues: list[tuple[_Open, IntArray, IntArray, IntArray]] = []
+        queues: list[tuple[_Open, IntArray]] = []
         for i, v in enumerate(self.views):
             opened = self.open(v, seeds=i == 0)
             if opened is None:
@@ -135,21 +138,20 @@ class _Enumeration:
                 self.seed(opened)
             if (pairs := self.bounds(opened)) is None:
                 return self._outcome(min(v.root for v in self.views) if self.task.minimise == LATENCY else 0, False)
-            queues.append((opened, *pairs))
+            queues.append((opened, pairs))
         at = [0] * len(queues)
         while True:
-            live = [i for i, q in enumerate(queues) if at[i] < len(q[3]) and self._matters(int(q[3][at[i]]))]
+            live = [i for i, q in enumerate(queues) if at[i] < len(q[1]) and self._matters(int(q[1][at[i], 2]))]
             if not live:
                 return self._outcome(self.best, True)
-            i = min(live, key=lambda i: int(queues[i][3][at[i]]))
-            opened, xs, ys, bounds = queues[i]
-            bound = int(bounds[at[i]])
+            i = min(live, key=lambda i: int(queues[i][1][at[i], 2]))
+            opened, pairs = queues[i]
+            bound = int(pairs[at[i], 2])
             if self.on_progress is not None:
                 self.on_progress(float(self.best) if self.engine >= 0 else float("inf"), float(bound))
             if time.monotonic() > self.deadline:
                 return self._outcome(bound, False)
-            part = slice(at[i], at[i] + _CHUNK)
-            self._complete(opened, opened.order, xs[part], ys[part], bounds[part])
+            self._complete(opened, opened.order, pairs[at[i] : at[i] + _CHUNK])
             at[i] += _CHUNK
 
     def _matters(self, bound: int) -> bool:
@@ -165,14 +167,6 @@ class _Enumeration:
         value = self.best if self.engine >= 0 else 0
         chosen = self.chosen[: len(self.task.engines[self.engine].kernels)] if self.engine >= 0 else ()
         return Outcome(self.engine, chosen, value, min(bound, value) if self.engine >= 0 else bound, proven, stats)
-
-
-def _frontier(tree: Tree) -> list[int]:
-    """About _PARTS nodes that together hold every leaf."""
-    nodes = [0]
-    while len(nodes) < _PARTS and any(tree.size[n] > 1 for n in nodes):
-        nodes = [int(c) for n in nodes for c in (tree.child[n] if tree.size[n] > 1 else (n,))]
-    return nodes
 
 
 def solve(task: FitTask, deadline: float = float("inf"), on_progress: OnProgress | None = None) -> Outcome:

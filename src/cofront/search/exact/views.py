@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cofront.errors import UsageError
 from cofront.problem import INFEASIBLE, Engine, IntArray, KernelTable
 from cofront.search.exact import branch
 from cofront.search.exact.rows import FitTask
+
+Weights = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,9 @@ class View:
         kernels = list(self.kernels)
         for k in range(3):
             others = [c.low if i != k else c.a for i, c in enumerate(kernels)]
-            keep = np.flatnonzero(branch.single_bounds(*others, k, *self.rows, cut) <= cut)
+            bounds = np.empty(len(kernels[k].a), dtype=np.int64)
+            branch.single_bounds(*others, k, *self.rows, cut, np.zeros(3, dtype=np.int64), bounds)
+            keep = np.flatnonzero(bounds <= cut)
             if len(keep) == 0:
                 return None
             kernels[k] = kernels[k].take(keep)
@@ -83,10 +88,10 @@ class View:
         x, y, z = (self._tree(c, weights) for c in self.kernels)
         return x, y, z
 
-    def _tree(self, c: Choices, weights: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Tree:
+    def _tree(self, c: Choices, weights: Weights) -> Tree:
         n, u, _ = c.a.shape
         columns = np.concatenate([c.a.reshape(n, 4 * u), c.res], axis=1)
-        low, child, item, size = branch.build_tree(np.ascontiguousarray(columns), weights)
+        low, child, item, size = _build(np.ascontiguousarray(columns), weights)
         box = np.ascontiguousarray(low[:, : 4 * u]).reshape(len(low), u, 4)
         return Tree(box, np.ascontiguousarray(low[:, 4 * u :]), child, item, size, c.index)
 
@@ -117,8 +122,23 @@ def undominated(a: IntArray, res: IntArray) -> IntArray:
     columns = np.concatenate([res, a.reshape(len(a), -1)], axis=1)
     telling = np.ascontiguousarray(columns[:, np.any(columns != columns[:1], axis=0)])
     spread = telling.max(axis=0) - telling.min(axis=0)
-    low, child, item, _ = branch.build_tree(telling, 1.0 / np.maximum(spread, 1))
-    return np.asarray(branch.undominated(low, child, item))
+    low, child, item, _ = _build(telling, 1.0 / np.maximum(spread, 1))
+    keep = np.ones(len(a), dtype=np.int64)
+    branch.undominated(low, child, item, np.empty(len(item), dtype=np.int64), keep)
+    return np.flatnonzero(keep)
+
+
+def _build(columns: IntArray, weights: Weights) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """The tree over the rows of `columns` (j, c): minima (m, c), child (m, 2), item (m,), size (m,)."""
+    n, width = columns.shape
+    low = np.empty((2 * n - 1, width), dtype=np.int64)
+    child = np.full((2 * n - 1, 2), -1, dtype=np.int64)
+    item = np.full(2 * n - 1, -1, dtype=np.int64)
+    size = np.empty(2 * n - 1, dtype=np.int64)
+    order, high = np.arange(n), np.empty(width, dtype=np.int64)
+    todo = np.empty((n + 1, 3), dtype=np.int64)
+    branch.build_tree(columns, weights, order, low, high, child, item, size, todo)
+    return low, child, item, size
 
 
 def view(task: FitTask, number: int) -> View | None:
