@@ -23,7 +23,7 @@ from cofront.study.documents import (
     SearchDocument,
     to_json,
 )
-from cofront.study.provenance import write_atomic
+from cofront.study.provenance import file_mode, write_atomic
 
 if TYPE_CHECKING:
     from cofront.network import Network
@@ -124,6 +124,9 @@ def export_design(
         if trained.reason:
             left_out.append(f"trained weights: {trained.reason}")
         _write_network(network, trained, formats, put)
+    for name in formats:
+        if name not in files:  # a file of an earlier design must not stand beside this one's
+            (folder / FORMATS[name]).unlink(missing_ok=True)
     return Exported(files, left_out)
 
 
@@ -132,7 +135,14 @@ def _write_network(network: Network, trained: Trained, formats: Sequence[str], p
     from cofront.network.onnx_io import calibrate, to_integer_onnx, to_onnx, to_qonnx
 
     def serialised(make: Callable[[], Any]) -> Callable[[Path], None]:
-        return lambda path: write_atomic(path, make().SerializeToString())
+        def write(path: Path) -> None:
+            model = make()
+            if trained.integers is not None and trained.integers.input_scale:
+                note = model.metadata_props.add()
+                note.key, note.value = "input", _input(trained.integers, model)
+            write_atomic(path, model.SerializeToString())
+
+        return write
 
     if "onnx" in formats:
         put("onnx", serialised(lambda: to_onnx(network, trained.weights)))
@@ -146,9 +156,22 @@ def _write_network(network: Network, trained: Trained, formats: Sequence[str], p
     if "integer" in formats and trained.integers is not None:
         put("integer", serialised(lambda: to_integer_onnx(trained.integers)))
     if "weights" in formats and trained.integers is not None:
-        put("weights", lambda path: trained.integers.save(path))
+        put("weights", lambda path: _readable(path, trained.integers.save))
     elif "weights" in formats and not trained.reason:
         put("weights", lambda path: weights.save(path, trained.weights, {"network": network.name}))
+
+
+def _input(integers: Any, model: Any) -> str:
+    """What the input of a model means, for its metadata."""
+    if model.graph.input[0].type.tensor_type.elem_type != 1:  # not float: the pixels themselves
+        return "pixels 0 to 255, RGB, resized to this resolution"
+    return f"{integers.input_scale:g} * (pixel - {integers.input_zero}), RGB, resized to this resolution"
+
+
+def _readable(path: Path, save: Callable[[Path], None]) -> None:
+    """Saves, with the rights that a new file has here; some libraries write for the owner only."""
+    save(path)
+    path.chmod(file_mode())
 
 
 def accelerator_document(design: DesignDocument, cost: Cost) -> AcceleratorDocument:

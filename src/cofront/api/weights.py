@@ -47,7 +47,7 @@ def _of_supernet(design: DesignDocument, network: Network) -> Trained:
     try:
         data = load_data(None)
     except CofrontError as error:
-        raise InputError(f"batch norm and scales are set on training images: {error}; set COFRONT_DATA") from None
+        raise InputError(f"batch norm and scales are set on training images: {error}") from None
     from cofront.network.onnx_io import quantisation_of
     from cofront.task.finetune import quantize
 

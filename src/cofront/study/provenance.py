@@ -80,7 +80,7 @@ def write_atomic(path: Path, data: str | bytes) -> None:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, file_mode())
         os.replace(temporary, path)
     except OSError as error:
         if temporary is not None:
@@ -89,7 +89,8 @@ def write_atomic(path: Path, data: str | bytes) -> None:
 
 
 @cache
-def _umask() -> int:
+def file_mode() -> int:
+    """The rights of a new file: what the user's umask leaves."""
     mask = os.umask(0o022)
     os.umask(mask)
-    return mask
+    return 0o666 & ~mask
