@@ -138,7 +138,9 @@ def test_subnetworks_share_weights() -> None:
 
 
 def recipe(**changes: object) -> Recipe:
-    return Recipe(minutes=1, batch=8, warm=0.0, quantised_from=0.0, teach_from=0.0, path_batch=8, every=2, threads=1, **changes)  # type: ignore[arg-type]
+    small: dict[str, object] = {"minutes": 1, "batch": 8, "warm": 0.0, "quantised_from": 0.0, "teach_from": 0.0}
+    small |= {"path_batch": 8, "every": 2, "threads": 1}
+    return Recipe(**{**small, **changes})  # type: ignore[arg-type]
 
 
 def test_resumes_exactly(tiny: Dataset, tmp_path: Path) -> None:

@@ -142,12 +142,11 @@ class SpaceConformance:
         assert base.trellis.n_features == layered.trellis.n_features
         bits = {(n.weight_bits, n.in_bits) for f in base.fragments for n in f.layers}
         assert bits == {(8, 8)}
-        with pytest.raises(UsageError, match="no precision named 'W8A9'; did you mean .*W8A8"):
+        with pytest.raises(UsageError, match=r"no precision named 'W8A9'; did you mean .*W8A8"):
             space.layered(("W8A9",))
         offered = space.precisions_of(np.array([point_of(space, base, p) for p in random_paths(base, rng, 1)]))
         assert all(set(p) <= {"W8A8"} for p in offered.values())
         if offered:
-            block = next(iter(offered))
             with pytest.raises(UsageError, match="no block named 'nonsense'"):
                 space.layered({"nonsense": ("W8A8",)})
 
