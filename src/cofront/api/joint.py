@@ -26,6 +26,7 @@ def exact_front(
     With `objective` "energy" the front is that of energy and accuracy.
     """
     from cofront.front import Front
+    from cofront.problem import INFEASIBLE
     from cofront.search.evaluator import Evaluator
     from cofront.search.exact.joint import joint_front
 
@@ -55,7 +56,8 @@ def exact_front(
     bound: tuple[tuple[float, float], ...] = ()
     if gap and objective == "cycles":
         bound = tuple(
-            (cycles / problem.clock_hz, float(problem.accuracy(np.array(score)))) for cycles, score in found.bound
+            (cycles / problem.clock_hz if cycles < INFEASIBLE else np.inf, float(problem.accuracy(np.array(score))))
+            for cycles, score in found.bound
         )
     return Front(
         designs=tuple(designs), gap=gap, n_designs=found.n_designs, solve_s=found.seconds["total"],

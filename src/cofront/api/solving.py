@@ -85,7 +85,7 @@ def make_document(
         clock_hz=measured.problem.clock_hz, method=request.method, grid=request.grid, budget=device.budget,
         front=designs, gap=found.gap if exact and math.isfinite(found.gap) else None, designs=found.n_designs,
         solve_s=found.solve_s,
-        bound=[Step(latency_s=t, accuracy=a) for t, a in found.bound if math.isfinite(t) and math.isfinite(a)],
+        bound=[Step(latency_s=t if math.isfinite(t) else None, accuracy=a) for t, a in found.bound],
         knee=None if knee is None else found.designs.index(knee), third=request.third,
         third_levels=levels,
         accuracy_source=Path(measured.source).name, accuracy_note=measured.note,

@@ -36,7 +36,8 @@ def run_search(request: SearchRequest, out: Path, study_path: Path | None, json:
     else:
         _print(document, request)
     if result.interrupted:
-        gap = "nothing certified" if document.gap is None else f"certified gap {100 * document.gap:.3f} points"
+        certified = document.gap is not None and document.gap < 1
+        gap = f"certified gap {100 * (document.gap or 0.0):.3f} points" if certified else "nothing certified"
         why = "interrupted" if stop.asked else "the time limit was reached"
         output.note(f"cofront: {why}: {len(document.front)} designs kept in {document.study}, {gap}")
         if stop.asked:

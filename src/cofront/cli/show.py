@@ -64,6 +64,8 @@ def estimate(found: EstimateDocument, with_calls: bool) -> None:
     line(f"  {quantity(found.macs)} MACs, {quantity(found.params)} parameters, {weights}")
     line(f"  {config(found.config)}")
     for text in found.notes:
+        if text.startswith("default accelerator"):
+            text = "a default accelerator, not optimised: `cofront fit` finds the best"
         line(f"  {text}")
     if found.fits:
         energy = "" if found.energy_j is None else f", {found.energy_j * 1e3:.3g} mJ an image"

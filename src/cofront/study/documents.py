@@ -91,9 +91,9 @@ class Design(Part, frozen=True, kw_only=True):
 
 
 class Step(Part, frozen=True, kw_only=True):
-    """No design of at most `latency_s` is more accurate than `accuracy`."""
+    """No design of at most `latency_s` (None: of any latency) is more accurate than `accuracy`."""
 
-    latency_s: float
+    latency_s: float | None
     accuracy: float
 
 

@@ -166,8 +166,8 @@ def statement(search: SearchDocument) -> str:
         return f"Proven exact over {covered} designs: the fronts of {what}, by the accuracy and cost models used."
     if search.gap == 0:
         return (
-            f"Proven exact: of the {covered} designs of this space, none is both as fast as and more accurate than a "
-            "design of this front, by the accuracy and cost models used."
+            f"Proven exact: of the {covered} designs of this space, none is at least as fast as a design of this "
+            "front and more accurate, by the accuracy and cost models used."
         )
     return (
         f"Certified: of the {covered} designs of this space, none exceeds this front's accuracy at any latency by "

@@ -90,12 +90,15 @@
     const range = [lowest - 0.06 * span, Math.max(...ys, ...(search.bound ?? []).map((b) => 100 * b.accuracy)) + 0.1 * span];
     const traces = [];
     // everything above the certified bound: proven to be empty
-    const steps = search.bound?.length ? search.bound.map((b) => [b.latency_s, 100 * b.accuracy]) : designs.map((d) => [d.latency_s, 100 * d.accuracy]);
     if (search.gap != null && !search.third) {
-      const bx = [], by = [];
-      let level = range[0];
-      for (const [l, a] of [...steps, [slow * room, null]]) { bx.push(x(l)); by.push(level); if (a != null) { level = a; bx.push(x(l)); by.push(level); } }
-      bx.unshift(ends[0]); by.unshift(range[0]);
+      let level = search.bound?.length ? 100 * search.bound[0].accuracy : range[0];
+      const bx = [ends[0]], by = [level];
+      // a step of the bound holds up to its latency, a design of the front from its latency on
+      if (search.bound?.length) for (const { latency_s: l, accuracy: a } of search.bound) {
+        const until = x(Math.min(l ?? Infinity, slow * room));
+        bx.push(bx.at(-1), until); by.push(100 * a, 100 * a); level = 100 * a;
+      } else for (const d of designs) { bx.push(x(d.latency_s), x(d.latency_s)); by.push(level, 100 * d.accuracy); level = 100 * d.accuracy; }
+      bx.push(ends[1]); by.push(level);
       traces.push({ x: [...bx, ends[1], ends[0]], y: [...by, range[1], range[1]], fill: "toself", fillcolor: css("--shade"),
         line: { width: 0 }, mode: "lines", hoverinfo: "skip", name: "proven: no design here" });
       if (search.gap > 0) traces.push({ x: bx, y: by, mode: "lines", line: { color: css("--warn"), width: 1.5, dash: "dash" },
@@ -103,7 +106,7 @@
     }
     const others = ["#cc79a7", "#e69f00", "#009e73"];
     data.others.forEach((o, i) => traces.push({ x: o.points.map((p) => x(p[0])), y: o.points.map((p) => 100 * p[1]), mode: "lines+markers",
-      line: { color: others[i % 3], width: 1.5, dash: "dot", shape: state.axis === "fps" ? "vh" : "hv" }, marker: { size: 5, symbol: ["square", "triangle-up", "diamond"][i % 3] },
+      line: { color: others[i % 3], width: 1.5, dash: "dot", shape: "hv" }, marker: { size: 5, symbol: ["square", "triangle-up", "diamond"][i % 3] },
       name: o.label, hovertemplate: "%{y:.2f} %<extra>" + escape(o.label) + "</extra>" }));
     const third = search.third, value = (d) => third === "energy" ? d.energy_j * 1e3 : d.resources[third];
     if (!third) traces.push({ x: xs, y: ys, mode: "lines", line: { color: css("--accent"), width: 1.5, shape: "hv" }, hoverinfo: "skip", showlegend: false });
