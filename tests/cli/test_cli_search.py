@@ -234,8 +234,8 @@ def test_an_exact_search_stopped_early_certifies_a_gap_that_holds(table, as_json
 
 def test_a_time_limit_ends_an_exact_search_with_a_certificate(cofront, table):
     code, out, err = cofront(*search(table(), "--time-limit", "1e-6"))
-    assert code in (0, 1) and "cofront: the time limit was reached: " in err and "certified gap" in err
-    assert "gap 0" not in out
+    assert code in (0, 1) and "cofront: the time limit was reached: " in err and "certified" in err
+    assert "gap 0" not in out and (code == 0 or "nothing was found yet; allow more time" in err)
 
 
 def test_a_third_objective_answers_exactly_at_every_budget_of_its_ladder(as_json, cofront, table):
@@ -246,7 +246,7 @@ def test_a_third_objective_answers_exactly_at_every_budget_of_its_ladder(as_json
     for a, b in itertools.permutations(front, 2):  # no design is beaten in all three
         worse = b["latency_s"] >= a["latency_s"] and b["accuracy"] <= a["accuracy"]
         assert not (worse and b["resources"]["dsp"] >= a["resources"]["dsp"])
-    for level in (found["third_levels"][3], found["third_levels"][9]):
+    for level in found["third_levels"][8:9]:
         alone = as_json(*search(path, "--budget", f"dsp={level:.0f}", "--study", "alone"))
         for d in alone["front"]:
             assert any(

@@ -35,8 +35,8 @@ def design():
 @pytest.fixture
 def data(monkeypatch, tmp_path):
     rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 256, (120, 32, 32, 3), dtype=np.uint8), np.arange(120) % 10
-    np.savez("data.npz", x_train=x, y_train=y, x_test=x[:40], y_test=y[:40])
+    x, y = rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8), np.arange(60) % 10
+    np.savez("data.npz", x_train=x, y_train=y, x_test=x[:20], y_test=y[:20])
     monkeypatch.setenv("COFRONT_CACHE", str(tmp_path / "cache"))
     return Path("data.npz")
 
@@ -53,7 +53,7 @@ def weights():
 def test_evaluate_tests_the_quantised_network_and_the_integers(as_json, cofront, design, data, weights):
     command = ("evaluate", design, "--data", data, "--weights", weights, "--out", "e")
     found = as_json(*command)
-    assert found["images"] == 40 and found["predicted"] == 0.81
+    assert found["images"] == 20 and found["predicted"] == 0.81
     assert set(found["accuracies"]) == {"pytorch", "integer", "agreement"}
     assert all(0 <= v <= 1 for v in found["accuracies"].values()) and Path(found["files"]["integer"]).is_file()
     code, out, _ = cofront(*command)
@@ -61,9 +61,9 @@ def test_evaluate_tests_the_quantised_network_and_the_integers(as_json, cofront,
 
 
 def test_train_fine_tunes_resumes_and_keeps_standard_output_clean(as_json, design, data, weights):
-    command = ("train", design, "--data", data, "--weights", weights, "--minutes", "0.02", "--out", "t")
+    command = ("train", design, "--data", data, "--weights", weights, "--minutes", "0.004", "--out", "t")
     found = as_json(*command)
-    assert found["verb"] == "train" and found["images"] == 40 and Path(found["files"]["weights"]).is_file()
+    assert found["verb"] == "train" and found["images"] == 20 and Path(found["files"]["weights"]).is_file()
     again = as_json(*command)  # the time box is used up: only the test is repeated
     assert again["accuracies"] == found["accuracies"]
 

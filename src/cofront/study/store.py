@@ -288,6 +288,8 @@ def _clear(path: Path) -> Iterator[None]:
     """SQLite's own errors as one line that says what to do."""
     try:
         yield
+    except UnicodeDecodeError:
+        raise StudyError(f"study '{path}' is corrupt (text that is not UTF-8); restore a copy") from None
     except sqlite3.Error as error:
         text = str(error)
         if "disk is full" in text:
