@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from joint_brute import all_paths, tiny_problems
 from numpy.typing import NDArray
 
 from cofront.errors import InputError, UsageError
@@ -16,6 +15,7 @@ from cofront.search.budget import Budget
 from cofront.search.networks import TrellisFitter, evolve_networks
 from cofront.search.sequential import best_accelerators
 from cofront.search.walk import path_of
+from cofront.testing.brute import all_paths, tiny_problems
 
 
 class PathSpace:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from joint_brute import accelerators, all_paths, tiny_problems
 
 from cofront.errors import InputError, UsageError
 from cofront.front import Design, Front
@@ -18,6 +17,7 @@ from cofront.search.cover import accelerators_of, accuracy_losses, cover, find_a
 from cofront.search.metrics import accuracy_at, compare, latency_at, reference_point
 from cofront.search.sequential import best_networks
 from cofront.search.walk import best_paths, path_of
+from cofront.testing.brute import accelerators, all_paths, tiny_problems
 from cofront.testing.problems import random_trellis
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cofront.front import Front
+from cofront.front import Design, Front
 from cofront.problem import IntArray
 from cofront.search.evaluator import Evaluated, Evaluator
 
@@ -51,11 +51,13 @@ class Archive:
 
     def front(self, method: str, solve_s: float, stats: dict[str, float] | None = None) -> Front:
         """The designs kept. A heuristic certifies nothing: its gap is 1, accuracy being a fraction."""
-        designs = []
+        designs: list[Design] = []
         if self.kept is not None:
             kernels = [len(e.kernels) for e in self.evaluator.problem.engines]
             for e, j, path in zip(self.kept.engine, self.kept.chosen, self.kept.paths, strict=True):
-                designs.append(self.evaluator.design(int(e), tuple(int(c) for c in j[: kernels[e]]), path))
+                design = self.evaluator.design(int(e), tuple(int(c) for c in j[: kernels[e]]), path)
+                if not designs or design.accuracy > designs[-1].accuracy:  # scores beyond a clip share one accuracy
+                    designs.append(design)
         return Front(
             designs=tuple(designs),
             gap=1.0,
