@@ -14,7 +14,7 @@ from cofront.errors import InputError, UsageError
 from cofront.front import Design, Front
 from cofront.problem import INFEASIBLE
 from cofront.search.cover import accelerators_of, accuracy_losses, cover, find_accelerator, smallest_tolerance
-from cofront.search.metrics import accuracy_at, compare, latency_at, reference_point
+from cofront.search.metrics import accuracy_at, compare, latency_at, merged, reference_point
 from cofront.search.sequential import best_networks
 from cofront.search.walk import best_paths, path_of
 from cofront.testing.brute import accelerators, all_paths, tiny_problems
@@ -155,3 +155,9 @@ def test_an_empty_front_is_infinitely_far_and_no_front_to_compare_with() -> None
     assert (nothing.hypervolume_ratio, nothing.loss_max, nothing.unreached, nothing.unmatched) == (0.0, math.inf, 2, 2)
     with pytest.raises(UsageError, match="the exact front is empty"):
         compare(exact, _front())
+
+
+def test_merged_fronts_keep_what_is_not_dominated() -> None:
+    both = merged([_front((1.0, 0.70), (3.0, 0.75)), _front((1.0, 0.71), (2.0, 0.75), (4.0, 0.76))], "both")
+    assert [(d.latency_s, d.accuracy) for d in both.designs] == [(1.0, 0.71), (2.0, 0.75), (4.0, 0.76)]
+    assert both.n_designs == 2

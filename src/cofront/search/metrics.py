@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cofront.errors import UsageError
-from cofront.front import Front
+from cofront.front import Design, Front
 
 FloatArray = NDArray[np.float64]
 
@@ -46,6 +47,22 @@ def latency_at(front: Front, accuracy: FloatArray) -> FloatArray:
     """Least latency of the front for at least each accuracy (n,); inf where it never reaches it."""
     x, y = front.arrays()
     return np.concatenate([x, [math.inf]])[np.searchsorted(y, accuracy, side="left")]
+
+
+def merged(fronts: Sequence[Front], method: str) -> Front:
+    """What several heuristic fronts know together: their non-dominated designs, evaluations and times added up."""
+    designs: list[Design] = []
+    for d in sorted((d for f in fronts for d in f.designs), key=lambda d: (d.latency_s, -d.accuracy)):
+        if not designs or d.accuracy > designs[-1].accuracy:
+            designs.append(d)
+    return Front(
+        designs=tuple(designs),
+        gap=min((f.gap for f in fronts), default=1.0),
+        n_designs=sum(f.n_designs for f in fronts),
+        solve_s=sum(f.solve_s for f in fronts),
+        status="feasible",
+        method=method,
+    )
 
 
 def reference_point(exact: Front, margin: float = 0.1, points: float = 1.0) -> tuple[float, float]:
