@@ -52,12 +52,16 @@ def test_a_design_of_the_front_is_rebuilt_from_its_file(as_json, table):
     assert as_json("estimate", "o/design.json", "--config", "o/accelerator.json")["cycles"] == chosen["cycles"]
 
 
-def test_dynamic_shapes_and_foreign_operators_are_named(refused, onnx_file):
+def test_dynamic_shapes_and_foreign_operators_are_named(refused, as_json, onnx_file):
     model = onnx.load(onnx_file)
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
     onnx.save(model, "dynamic.onnx")
     code, line = refused("estimate", "dynamic.onnx")
     assert code == 1 and "height" in line
+    assert refused("estimate", "dynamic.onnx", "--input-shape", "3xhuge")[0] == 2
+    assert as_json("estimate", "dynamic.onnx", "--input-shape", "3x16x16") == (
+        as_json("estimate", onnx_file) | {"network": "dynamic.onnx"}
+    )
     model = onnx.load(onnx_file)
     model.graph.node[0].op_type = "Einsum"
     onnx.save(model, "foreign.onnx")

@@ -107,9 +107,10 @@ def estimate(
     precision: str | None = None,
     config: Path | Config | None = None,
     clock_hz: float | None = None,
+    input_shape: tuple[int, ...] | None = None,
 ) -> EstimateDocument:
     """The cost of a network on one accelerator: the design's own, the one in `config`, or a stated default."""
-    found = resolve(network, precision)
+    found = resolve(network, precision, input_shape)
     part = load_device(device or _own_device(found))
     chosen = read_config(config) if isinstance(config, Path) else config
     if chosen is None and found.design is not None:
@@ -138,6 +139,7 @@ def fit(
     fps: float | None = None,
     budget: Mapping[str, int] | None = None,
     clock_hz: float | None = None,
+    input_shape: tuple[int, ...] | None = None,
     method: str = "enumerate",
     grid: str = "coarse",
     time_limit_s: float | None = None,
@@ -153,7 +155,7 @@ def fit(
         raise unknown_name("objective", objective, OBJECTIVES)
     if method not in ("enumerate", "cpsat", "milp", "scipy"):
         raise unknown_name("method", method, ("enumerate", "cpsat", "milp"))
-    found = resolve(network, precision)
+    found = resolve(network, precision, input_shape)
     part = load_device(device or _own_device(found), budget)
     from cofront.hardware.subgraph import config_of, network_problem
     from cofront.search.exact.fit import fit as solve

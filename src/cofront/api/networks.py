@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cofront.errors import InputError, UsageError, unknown_name
+from cofront.errors import InputError, UnsupportedError, UsageError, unknown_name
 from cofront.study.documents import DesignDocument, clean, from_json
 
 if TYPE_CHECKING:
@@ -26,9 +26,14 @@ class Resolved:
     notes: tuple[str, ...] = ()
 
 
-def resolve(source: str | Path | Network, precision: str | None = None) -> Resolved:
-    """The network that `source` names. `precision` (such as "W4A8") sets every layer; without it a file's own
-    bit-widths hold, and W8A8 where it has none."""
+def resolve(
+    source: str | Path | Network, precision: str | None = None, input_shape: tuple[int, ...] | None = None
+) -> Resolved:
+    """The network that `source` names.
+
+    `precision` (such as "W4A8") sets every layer; without it a file's own bit-widths hold, and W8A8 where it has none.
+    `input_shape` (without batch) fixes the dynamic sizes of an ONNX file.
+    """
     from cofront.network import Network
 
     design = None
@@ -44,7 +49,10 @@ def resolve(source: str | Path | Network, precision: str | None = None) -> Resol
         elif kind in (".onnx", ".qonnx") or path.is_file():
             from cofront.network.onnx_io import import_onnx
 
-            found = import_onnx(path)
+            try:
+                found = import_onnx(path, input_shape=input_shape)
+            except UnsupportedError as error:
+                raise UnsupportedError(str(error).replace("(input_shape=", "(--input-shape, input_shape=")) from None
             network, label, notes = found.network, path.name, found.notes
         else:
             from cofront.network import zoo

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cofront.cli import output
-from cofront.cli.options import Clock, Json, Network, OwnDevice, Precision, Seed, parse_clock
+from cofront.cli.options import Clock, InputShape, Json, Network, OwnDevice, Precision, Seed, parse_clock, parse_shape
 
 HELP = """Cost a network on one accelerator, layer by layer, without any search.
 
@@ -24,6 +24,7 @@ def run(
     network: Network,
     device: OwnDevice = None,
     precision: Precision = None,
+    input_shape: InputShape = None,
     clock: Clock = None,
     config: Annotated[Path | None, typer.Option("--config", help="JSON with the accelerator to use.")] = None,
     calls: Annotated[bool, typer.Option("--calls", help="Print every call and where its time goes.")] = False,
@@ -33,7 +34,10 @@ def run(
     from cofront import api
     from cofront.cli import show
 
-    found = api.estimate(network, device=device, precision=precision, config=config, clock_hz=parse_clock(clock))
+    found = api.estimate(
+        network, device=device, precision=precision, config=config, clock_hz=parse_clock(clock),
+        input_shape=parse_shape(input_shape),
+    )  # fmt: skip
     if json:
         output.emit_json(found)
     else:

@@ -11,6 +11,7 @@ from cofront.cli import output
 from cofront.cli.options import (
     Budget,
     Clock,
+    InputShape,
     Json,
     Network,
     OwnDevice,
@@ -18,6 +19,7 @@ from cofront.cli.options import (
     Seed,
     parse_budget,
     parse_clock,
+    parse_shape,
     positive,
 )
 
@@ -36,6 +38,7 @@ def run(
     network: Network,
     device: OwnDevice = None,
     precision: Precision = None,
+    input_shape: InputShape = None,
     clock: Clock = None,
     budget: Budget = None,
     objective: Annotated[
@@ -58,8 +61,8 @@ def run(
     try:
         found = api.fit(
             network, device=device, precision=precision, objective=objective, fps=positive("--fps", fps),
-            budget=parse_budget(budget), clock_hz=parse_clock(clock), method=method, grid=grid,
-            time_limit_s=positive("--time-limit", time_limit), seed=seed,
+            budget=parse_budget(budget), clock_hz=parse_clock(clock), input_shape=parse_shape(input_shape),
+            method=method, grid=grid, time_limit_s=positive("--time-limit", time_limit), seed=seed,
             on_progress=lambda value, bound: best.append((value, bound)),
         )  # fmt: skip
     except KeyboardInterrupt:

@@ -18,6 +18,10 @@ OwnDevice = Annotated[
     str | None,
     typer.Option("--device", "-d", help="FPGA part; the design file's own, or zu3eg, when not given."),
 ]
+InputShape = Annotated[
+    str | None,
+    typer.Option("--input-shape", help="Fixes dynamic sizes of an ONNX file: channels x height x width, 3x224x224."),
+]
 Precision = Annotated[
     str | None,
     typer.Option("--precision", "-p", help="W8A8, W4A8 or W4A4; W8A8 when neither this nor the file says."),
@@ -74,6 +78,16 @@ def parse_budget(texts: list[str] | None) -> dict[str, int] | None:
         if value < 1 or value != int(value):
             raise UsageError(f"--budget {name} must be a whole number of at least 1, got {value:g}")
     return {name: int(value) for name, value in pairs.items()} or None
+
+
+def parse_shape(text: str | None) -> tuple[int, ...] | None:
+    """(3, 224, 224) of "3x224x224"."""
+    if text is None:
+        return None
+    parts = text.lower().replace(",", "x").split("x")
+    if not all(p.strip().isascii() and p.strip().isdigit() and 0 < int(p) <= 1 << 20 for p in parts):
+        raise UsageError(f"--input-shape expects sizes such as 3x224x224, got '{text}'")
+    return tuple(int(p) for p in parts)
 
 
 def positive(option: str, value: float | None) -> float | None:

@@ -47,7 +47,7 @@
   };
 
   // ---- charts ------------------------------------------------------------------------------------------------------
-  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
+  const config = { displaylogo: false, displayModeBar: /only=front/.test(location.search) ? false : undefined, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
     toImageButtonOptions: { format: "svg", filename: "cofront" } };
   const small = { ...config, displayModeBar: false };
   const layout = (extra) => {
@@ -322,6 +322,7 @@
     document.documentElement.dataset.theme = name;
   }
 
+  if (/only=front/.test(location.search)) document.body.classList.add("only-front"); // for pictures of the front
   theme(/theme=dark/.test(location.search) || (!/theme=light/.test(location.search) && matchMedia("(prefers-color-scheme: dark)").matches) ? "dark" : "light");
   showSummary();
   if (!designs.length) { byId("design").hidden = byId("designs").hidden = true; byId("front").hidden = true; return; }
