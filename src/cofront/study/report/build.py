@@ -184,10 +184,10 @@ def scientific(value: int) -> str:
 
 
 def front_note(search: SearchDocument) -> str:
-    """Where the accuracies come from and how to use the chart."""
+    """Where the accuracies come from, and what the shading means."""
     source = f"Accuracy: {search.accuracy_note}. " if search.accuracy_note else ""
-    proven = " The shaded region is proven to be empty." if search.gap is not None and search.third is None else ""
-    return f"{source}Click a point, or use the arrow keys, to see a design.{proven}"
+    proven = "The shaded region is proven to be empty." if search.gap is not None and search.third is None else ""
+    return source + proven
 
 
 def _others(study: Study, runs: list[RunRecord], main: RunRecord, search: SearchDocument) -> list[dict[str, Any]]:
