@@ -10,14 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cofront.errors import UsageError
-from cofront.problem import INFEASIBLE, CodesignProblem
+from cofront.front import Design, Front
+from cofront.problem import INFEASIBLE, CodesignProblem, Engine, KernelTable
 from cofront.search.exact.enumerate import solve as enumerate_
 from cofront.search.exact.facade import BACKENDS
 from cofront.search.exact.fit import fit
+from cofront.search.exact.infeasible import explain_request
 from cofront.search.exact.program import solver
 from cofront.search.exact.rows import UNLIMITED, FitTask, Outcome, fit_task, path_counts
 from cofront.search.exact.views import undominated
-from cofront.testing.fits import brute_force, path_rows, single_path
+from cofront.testing.fits import brute_force, path_rows, path_trellis, single_path
 
 ANY = INFEASIBLE - 1
 
@@ -277,3 +279,53 @@ def test_silence_ends_with_the_solver(capfd: pytest.CaptureFixture[str]) -> None
         os.write(1, b"a note past every switch\n")
     os.write(1, b"after\n")
     assert capfd.readouterr().out == "after\n"
+
+
+def _golden_toy(per_dsp: int) -> CodesignProblem:
+    """One 56 x 56 subgraph, 1x1 32 -> 192, depthwise 3x3, 1x1 192 -> 32: any integer unroll, DSPs and compute only."""
+
+    def table(name: str, ins: int, outs: int, taps: int) -> KernelTable:
+        pi, po = (a.ravel() for a in np.meshgrid(np.arange(1, ins + 1), np.arange(1, outs + 1), indexing="ij"))
+        dsp = -(-pi * po * taps // per_dsp)
+        keep = dsp <= 360
+        cycles = (56 * 56 * -(-ins // pi) * -(-outs // po))[keep, None]
+        none = np.zeros_like(cycles)
+        resources = np.stack([dsp, 0 * dsp, 0 * dsp, 0 * dsp], axis=1)[keep]
+        never = np.full_like(cycles, INFEASIBLE)
+        return KernelTable(name, ("pi", "po"), np.stack([pi, po], axis=1)[keep], resources, cycles, none, none, never)
+
+    kernels = (table("expand", 32, 192, 1), table("dw", 1, 192, 9), table("project", 192, 32, 1))
+    zero = np.zeros(1, dtype=np.int64)
+    trellis = path_trellis([[0]], 1)
+    engine = Engine("toy", kernels, zero, zero, np.zeros(4, dtype=np.int64))
+    return CodesignProblem(
+        trellis, np.zeros(trellis.n_edges, dtype=np.int64), (engine,), np.array([360, 0, 0, 0]), clock_hz=2.5e8
+    )
+
+
+@pytest.mark.parametrize(("per_dsp", "cycles"), [(1, 125_440), (2, 62_720), (4, 31_360)])
+def test_golden_toy(per_dsp: int, cycles: int) -> None:
+    """The optimum of hand analysis: twice the products per DSP halve the cycles, 357 DSPs do."""
+    problem = _golden_toy(per_dsp)
+    assert fit(problem).cycles == cycles
+    least = fit(problem, objective="resource:dsp", max_latency_cycles=cycles)
+    assert (least.status, least.value, least.cycles) == ("optimal", 357, cycles)
+
+
+def _front(*points: tuple[float, float]) -> Front:
+    return Front(tuple(Design(a, x, int(x * 1e6), {}, {}) for x, a in points), 0.0, 1, 0.0)
+
+
+def test_requests_that_no_design_meets_are_explained() -> None:
+    front = _front((0.001, 0.70), (0.002, 0.75), (0.004, 0.80))
+    assert explain_request(front, min_accuracy=0.75, max_latency_s=0.002) == ()
+    (late,) = explain_request(front, max_latency_s=0.0005)
+    assert (late.limit, late.needed, late.available) == ("latency", 0.001, 0.0005)
+    assert "the fastest design reaches 1000 fps" in late.remedy
+    (weak,) = explain_request(front, min_accuracy=0.9)
+    assert (weak.limit, weak.needed, weak.available) == ("accuracy", 0.9, 0.8)
+    assert "the most accurate design reaches 0.8000" in weak.remedy
+    (both,) = explain_request(front, min_accuracy=0.78, max_latency_s=0.002)
+    assert both.needed == 0.004
+    assert both.remedy == "accuracy 0.78 is reached at 250 fps; within 0.002 s the best accuracy is 0.7500"
+    assert len(explain_request(front, min_accuracy=0.9, max_latency_s=0.0005)) == 2
