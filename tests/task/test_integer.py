@@ -114,12 +114,17 @@ def test_kernels_compute_the_same(net: Supernet, tiny: Dataset) -> None:
     fast = best_kernel()
     if not isinstance(fast, Int8Kernel):
         pytest.skip("no 8-bit kernels here")
-    images = torch.randint(0, 256, (32, 3, 28, 28)).float()
-    a, b = (calibrate(net, subnet.decode(MIXED), images, k) for k in (fast, FloatKernel()))
-    for x, y in zip(sum(a.blocks, ()), sum(b.blocks, ()), strict=True):
+    images = torch.randint(0, 256, (32, 3, 28, 28), generator=torch.Generator().manual_seed(0)).float()
+    # 8 bits throughout: a value that rounds the other way moves little. At 4 bits in an untrained network it moves the
+    # tensors behind it by up to a quarter, so there only the outputs of one calibration are compared, on average.
+    wide, mixed = (
+        [calibrate(net, subnet.decode(p), images, k) for k in (fast, FloatKernel())] for p in (subnet.middle(0), MIXED)
+    )
+    for x, y in zip(sum(wide[0].blocks, ()), sum(wide[1].blocks, ()), strict=True):
         assert torch.equal(x.layer.weight, y.layer.weight)
-        assert x.out.scale == pytest.approx(y.out.scale, rel=0.1)
-    np.testing.assert_allclose(Runner(b, fast)(images), Runner(b)(images), atol=0.1)
+        assert x.out.scale == pytest.approx(y.out.scale, rel=0.05)
+    assert float((Runner(wide[1], fast)(images) - Runner(wide[1])(images)).abs().max()) < 0.06
+    assert float((Runner(mixed[1], fast)(images) - Runner(mixed[1])(images)).abs().mean()) < 0.06
 
 
 def test_save_and_load(integers: QuantizedNetwork, tiny: Dataset, tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def test_grids_are_as_large_as_stated() -> None:
     net = zoo.load("mobilenet_v2").uniform_bits(4, 4)
     assert network_problem(net, ZU3EG, "coarse").n_accelerators() >= 10**7
     assert network_problem(net, ZU3EG, "fine").n_accelerators() >= 10**10
-    assert set(GRIDS) == {"coarse", "fine"}
+    assert {"coarse", "fine"} <= set(GRIDS)  # other tests may register grids of their own
 
 
 def test_resources_add_up() -> None:
