@@ -84,13 +84,17 @@ class Front:
         return self.knee()
 
     def knee(self) -> Design | None:
-        """The design farthest above the chord between the ends, in (log latency, accuracy)."""
+        """The design farthest above the chord between the ends, in (latency, accuracy).
+
+        Not in logarithmic latency: there a front over a wide range of networks can be convex, and its farthest point
+        would lie beside its least accurate design.
+        """
         if not self.designs:
             return None
         x, y = self.arrays()
         if len(x) < 3:
             return self.designs[-1]
-        u = np.log(x / x[0]) / max(np.log(x[-1] / x[0]), 1e-12)
+        u = (x - x[0]) / max(x[-1] - x[0], 1e-12)
         v = (y - y[0]) / max(y[-1] - y[0], 1e-12)
         return self.designs[int(np.argmax(v - u))]
 
