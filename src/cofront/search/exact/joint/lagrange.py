@@ -129,7 +129,7 @@ def _evaluate(tables, classes, g, entries, alive, level, coarse, fine, n_blocks,
 
     `alive` (n,) uint64 says which windows to look at, `level` (n,) which row of the thresholds applies. A window stays
     alive if its own bound reaches its threshold, and one of its fine windows does (unless `fine` has none).
-    The coarse bounds themselves go to `values` (n, c) if it has n rows; then all windows are looked at.
+    The coarse bounds themselves go to `values` (n, c) if it has n rows.
     """
     n = entries.shape[0]
     count = coarse.alpha.shape[0]
@@ -155,13 +155,12 @@ def _evaluate(tables, classes, g, entries, alive, level, coarse, fine, n_blocks,
                 continue
             mask = np.uint64(0)
             for w in range(count):
-                looked_at = (alive[i] >> np.uint64(w)) & np.uint64(1)
-                if not (looked_at or keep_values):
+                if not (alive[i] >> np.uint64(w)) & np.uint64(1):
                     continue
                 v = bound(s, n_arcs, coarse.alpha[w], coarse.lam[w])
                 if keep_values:
                     values[i, w] = v
-                if not looked_at or v < coarse.threshold[level[i], w]:
+                if v < coarse.threshold[level[i], w]:
                     continue
                 stays = lanes == 0
                 for j in range(lanes):

@@ -130,10 +130,10 @@ class Search:
         if len(self.front.cost) == 0:
             return
         windows = self._fit_windows()
-        found = tangents(self.engines, windows.coarse(*self.steps()), self.should_stop)
+        found = tangents(self.engines, windows.coarse(*self.steps()), self.score_range, self.should_stop)
         self.counters.tangent_boxes = found.boxes
         start = self._lap("tangents", start)
-        best = [x for x in found.best if x is not None]
+        best = found.best()
         for i, entry in best:
             self._add(supported_designs(self.engines[i], entry[None, :], windows.alpha, windows.lam))
         for i, entry in best:
