@@ -5,15 +5,23 @@ Every figure is the optimum of a relaxed problem, solved by the same enumeration
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cofront.front import Front, Infeasible
-from cofront.problem import INFEASIBLE
+from cofront.problem import INFEASIBLE, CodesignProblem, IntArray
 from cofront.search.exact.rows import LATENCY, UNLIMITED, FitTask, Outcome
 
+if TYPE_CHECKING:
+    from cofront.search.exact.joint import JointProgress
+
 Solve = Callable[[FitTask], Outcome]
+#: Whether a joint problem has any design.
+Probe = Callable[[CodesignProblem], bool]
 
 
 def explain_fit(task: FitTask, names: tuple[str, ...], clock_hz: float, solve: Solve) -> tuple[Infeasible, ...]:
@@ -43,7 +51,67 @@ def explain_fit(task: FitTask, names: tuple[str, ...], clock_hz: float, solve: S
         if alone.value > task.budget[i]:
             remedy = f"every configuration that meets the other limits needs {alone.value} {name} or more"
             entries.append(Infeasible(name, float(alone.value), float(task.budget[i]), name, remedy))
-    return tuple(entries) or (_jointly(task, names),)
+    return tuple(entries) or (_conflict(names),)
+
+
+def explain_joint(problem: CodesignProblem, found: Probe | None = None) -> tuple[Infeasible, ...]:
+    """Entries for a joint problem in which no network runs on any accelerator: the least budget that would change it.
+
+    The tables should not be cut to the budget, or larger budgets cannot be judged. `found` says whether a problem has
+    any design; by default the exact joint search decides, stopping at its first one.
+    """
+    found = found or has_design  # monotone in the budget: bisection is exact
+    names, budget = problem.resource_names, problem.budget
+    most = [
+        max(
+            (int(e.base[i] + sum(k.resources[:, i].max(initial=0) for k in e.kernels)) for e in problem.engines),
+            default=0,
+        )
+        for i in range(len(names))
+    ]
+
+    def enough(i: int, amount: int, others: IntArray) -> bool:
+        trial = others.copy()
+        trial[i] = amount
+        return found(replace(problem, budget=trial))
+
+    def least(i: int, others: IntArray) -> int:
+        """The smallest amount of resource i, above its budget, that lets a design be; `others` budget the rest."""
+        low = max(0, int(budget[i])) + 1
+        step = 1
+        while low + step < most[i] and not enough(i, low + step, others):  # small problems are quick to judge
+            low, step = low + step + 1, 2 * step
+        high = min(low + step, most[i])
+        return bisect_left(range(high), True, lo=low, key=lambda n: enough(i, n, others))
+
+    def entry(i: int, others: IntArray, remedy: str) -> Infeasible:
+        amount = least(i, others)
+        return Infeasible(names[i], float(amount), float(budget[i]), names[i], remedy.format(f"{amount} {names[i]}"))
+
+    single = "a budget of {} is enough with the other budgets as they are"
+    entries = [entry(i, budget, single) for i in range(len(names)) if enough(i, most[i], budget)]
+    if entries:  # then no other resource is too small by itself
+        return tuple(entries)
+    everything = np.array(most, dtype=np.int64)
+    if not found(replace(problem, budget=everything)):
+        remedy = "another precision or a wider grid of configurations is needed"
+        return (Infeasible("support", 1.0, 0.0, "networks that some accelerator can run", remedy),)
+    single = "whatever the other budgets, {} or more are needed"
+    few = [i for i in range(len(names)) if not enough(i, int(budget[i]), everything)]
+    return tuple(entry(i, everything, single) for i in few) or (_conflict(names),)
+
+
+def has_design(problem: CodesignProblem) -> bool:
+    """Whether any network runs on any accelerator within the budget: the joint search up to its first design."""
+    from cofront.search.exact.joint import joint_front
+
+    points = 0
+
+    def heard(p: JointProgress) -> None:
+        nonlocal points
+        points = max(points, p.points)
+
+    return bool(joint_front(problem, on_progress=heard, should_stop=lambda: points > 0).points)
 
 
 def explain_request(
@@ -95,6 +163,6 @@ def _unsupported(task: FitTask) -> Infeasible:
     return Infeasible("support", float(max(1, fewest or 1)), 0.0, f"calls that engine {where} cannot run", remedy)
 
 
-def _jointly(task: FitTask, names: tuple[str, ...]) -> Infeasible:
+def _conflict(names: tuple[str, ...]) -> Infeasible:
     """Each resource alone would do and no single raise helps: the limits conflict with each other."""
     return Infeasible("budget", 1.0, 0.0, "conflict", f"raise at least two of {', '.join(names)} together")
