@@ -209,6 +209,8 @@ def test_unsupported_rows_are_named() -> None:
     result = fit(replace(problem, engines=tuple(engines)))
     assert [e.limit for e in result.infeasible] == ["support"]
     assert "another precision" in result.infeasible[0].remedy
+    (none,) = fit(replace(problem, engines=())).infeasible
+    assert (none.limit, none.unit) == ("support", "engines with a configuration of every kernel")
 
 
 def test_progress_reports_a_bound_that_never_exceeds_the_best() -> None:

@@ -160,6 +160,8 @@ def _unsupported(task: FitTask) -> Infeasible:
         if fewest is None or len(rows) < fewest:
             fewest, where = len(rows), engine.name
     remedy = "another precision, engine or wider grid of configurations is needed"
+    if not task.engines:
+        return Infeasible("support", 1.0, 0.0, "engines with a configuration of every kernel", remedy)
     return Infeasible("support", float(max(1, fewest or 1)), 0.0, f"calls that engine {where} cannot run", remedy)
 
 
