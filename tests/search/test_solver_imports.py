@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import cofront
@@ -11,6 +12,7 @@ SOURCE = Path(cofront.__file__).parent
 FACADE = {"search/exact/cpsat.py", "search/exact/milp.py"}
 
 
+@cache
 def _imports(path: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
