@@ -21,6 +21,7 @@ from cofront.task.train import Recipe, Trainer
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=84.0, help="time box of the training")
+    parser.add_argument("--threads", type=int, default=2, help="of the training")
     parser.add_argument("--points", type=int, default=2400, help="pairs in the table")
     parser.add_argument("--table-minutes", type=float, default=1e6, help="time box of the table")
     parser.add_argument("--workers", type=int, default=2, help="processes that measure, one thread each")
@@ -30,7 +31,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     command = shlex.join(["python", "-m", "cofront.task.pipeline", *sys.argv[1:]])
-    recipe = Recipe(minutes=args.minutes, seed=args.seed)
+    recipe = Recipe(minutes=args.minutes, seed=args.seed, threads=args.threads)
     trainer = Trainer(load_dataset(args.data), recipe, args.folder)
     if trainer.checkpoint.exists():
         trainer.load()

@@ -158,7 +158,7 @@ def _cheapest(resource: np.ndarray, cycles: np.ndarray, target: int) -> int:
 def test_golden_toy(products: int, optimum: int) -> None:
     """The toy of the HAO reconstruction: compute only, DSP only, 360 DSP, any integer unroll; 357 DSP, 97.3 %."""
     part = ZU3EG.with_budget(lut=10**9, ff=10**9, bram36=10**9)
-    co = coefficients.load().compute_only().with_products("DSP48E2", **{"88": products})
+    co = coefficients.load().compute_only().with_products("DSP48E2", shared_88=products)
     every = Grid(
         "every",
         pi=tuple(range(1, 65)),

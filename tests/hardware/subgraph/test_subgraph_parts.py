@@ -24,7 +24,7 @@ from cofront.hardware.subgraph.config import ABSENT
 from cofront.hardware.subgraph.engines import engine
 from cofront.hardware.subgraph.formulas import n_log_n_milli
 from cofront.hardware.subgraph.grid import GRIDS, grid
-from cofront.hardware.subgraph.packing import PACKINGS, PORTS
+from cofront.hardware.subgraph.packing import PAIRS, PORTS, SHARED
 from cofront.hardware.subgraph.recurrence import PixelKernel, fused_cycles
 from cofront.hardware.subgraph.roofline import breakdown, roofline
 from cofront.hardware.subgraph.scalar import kernel_resources
@@ -91,25 +91,72 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         Config.from_json(text)
 
 
-@pytest.mark.parametrize(("kind", "key"), sorted(PACKINGS))
-def test_packing_is_exact_and_fits_the_ports(kind: str, key: str) -> None:
+def operands(bits: int, low: int = 0) -> np.ndarray:
+    """All values of an operand from `low` on; of 8 bits the extremes and some others."""
+    if bits < 8:
+        return np.arange(low, low + (1 << bits))
+    return np.array([0, 1, 2, 3, 85, 127, 128, 170, 254, 255]) + low
+
+
+def every(*axes: np.ndarray) -> list[np.ndarray]:
+    return [a.reshape(-1) for a in np.meshgrid(*axes, indexing="ij")]
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("kind", "key"), sorted(SHARED))
+def test_shared_packing_is_exact_and_fits_the_ports(kind: str, key: str, signed: bool) -> None:
     """All weights against all activations (8 x 8: all weight pairs, the extreme and some other activations)."""
-    p = PACKINGS[kind, key]
+    p = SHARED[kind, key]
     assert all(need <= port for need, port in zip(p.operand_bits, PORTS[kind], strict=True))
-    assert coefficients.load().products(kind, key) == p.products
-    half = 1 << (p.weight_bits - 1)
-    one = np.arange(-half, half)
-    acts = np.arange(1 << p.act_bits)
-    if p.act_bits == 8:
-        acts = np.array([0, 1, 2, 3, 85, 127, 128, 170, 254, 255])
-    axes = [one] * len(p.weight_shifts) + [acts] * len(p.act_shifts)
-    table = np.stack([a.reshape(-1) for a in np.meshgrid(*axes, indexing="ij")], axis=1)
-    w, x = table[:, : len(p.weight_shifts)], table[:, len(p.weight_shifts) :]
-    assert np.array_equal(p.multiply(w, x), w[:, :, None] * x[:, None, :])
+    assert coefficients.load().products(kind, key) == p.count
+    weights = np.arange(p.least_weight, 1 << (p.weight_bits - 1))
+    acts = operands(p.act_bits, -(1 << (p.act_bits - 1)) if signed else 0)
+    *w, x = every(*[weights] * p.count, acts)
+    rows = np.stack(w, axis=1)
+    assert np.array_equal(p.multiply(rows, x), rows * x[:, None])
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("kind", "key"), sorted(PAIRS))
+def test_own_packing_is_exact_and_fits_the_ports(kind: str, key: str, signed: bool) -> None:
+    p = PAIRS[kind, key]
+    ports = PORTS[kind] if p.operand_bits[0] > p.operand_bits[1] else PORTS[kind][::-1]
+    if p.operand_bits[0] == p.operand_bits[1]:
+        assert max(p.operand_bits) <= min(PORTS[kind])
+    assert all(need <= port for need, port in zip(p.operand_bits, ports, strict=True))
+    assert coefficients.load().products(kind, key, own=True) == 2
+    weights = np.arange(-(1 << (p.weight_bits - 1)), 1 << (p.weight_bits - 1))
+    acts = operands(p.act_bits, -(1 << (p.act_bits - 1)) if signed else 0)
+    w0, w1, x0, x1 = every(weights, weights, acts, acts)
+    w, x = np.stack([w0, w1], axis=1), np.stack([x0, x1], axis=1)
+    assert np.array_equal(p.multiply(w, x), w * x)
+
+
+def test_what_has_no_pair_counts_one_product() -> None:
+    for kind in PORTS:
+        for key in ("88", "48", "44"):
+            assert coefficients.load().products(kind, key, own=True) == (2 if (kind, key) in PAIRS else 1)
 
 
 def test_8_bit_weights_18_bits_apart_do_not_fit_25_bits() -> None:
-    assert PACKINGS["DSP48E2", "88"].operand_bits[0] == 27 > PORTS["DSP48E1"][0]
+    assert SHARED["DSP48E2", "88"].operand_bits[0] == 27 > PORTS["DSP48E1"][0]
+
+
+@pytest.mark.parametrize(
+    ("engine", "kernel", "size", "dsp"),
+    [
+        ("E88", "pw", (4, 4, 1), 4 * 2 + 4),
+        ("E88", "pw", (4, 5, 1), 4 * 3 + 5),  # the fifth channel shares with no one
+        ("E44", "pw", (4, 5, 1), 4 * 2 + 5),
+        ("E44", "conv", (2, 8, 3), 2 * 3 * 2 + 8),
+        ("E88", "dw", (1, 4, 9), 36 + 4),  # depthwise 8 x 8 products share nothing
+        ("E44", "dw", (1, 5, 9), 23 + 5),
+        ("DUAL", "dw", (1, 4, 9), 36 + 8),
+    ],
+)
+def test_dsp_by_hand(engine: str, kernel: str, size: tuple[int, int, int], dsp: int) -> None:
+    k = KernelConfig(*size, 1, 512, 1, 0, 64, 32)
+    assert kernel_resources(kernel, k, replace(PLAIN, engine=engine), ZU3EG, coefficients.load())["dsp"] == dsp
 
 
 def test_every_constant_has_a_source_and_a_confidence() -> None:
@@ -129,7 +176,7 @@ def test_resources_against_synthesised_pointwise_kernels(pi: int, po: int, dsp: 
     DSP exact, LUT within 20 %: the trial kernels kept the requantisation constants in logic, which counts there.
     """
     co = replace(coefficients.load(), lut_kernel_milli=0, lut_ram_bit_milli=0)
-    co = co.with_products("DSP48E2", **{"88": 1})
+    co = co.with_products("DSP48E2", shared_88=1)
     used = kernel_resources("pw", KernelConfig(pi, po, 1, 1, 512, 1, 0, 64, 32), PLAIN, ZU3EG, co)
     assert used["dsp"] == dsp
     assert used["lut"] == math.ceil(28.6 + 39.9 * po + 6.91 * po * pi * math.log2(pi))
@@ -138,7 +185,7 @@ def test_resources_against_synthesised_pointwise_kernels(pi: int, po: int, dsp: 
 
 def test_resources_against_a_synthesised_depthwise_kernel() -> None:
     """8 channels x 9 taps: 80 DSP, 1972 LUT, 2488 FF from synth_xilinx, unpacked."""
-    co = coefficients.load().with_products("DSP48E2", **{"88": 1})
+    co = coefficients.load().with_products("DSP48E2", shared_88=1)
     k = KernelConfig(1, 8, 9, 1, 512, 3, 1024, 0, 320)
     used = kernel_resources("dw", k, PLAIN, ZU3EG, co)
     assert used["dsp"] == 80

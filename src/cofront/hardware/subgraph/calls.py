@@ -9,7 +9,7 @@ from typing import Literal
 KernelName = Literal["conv", "dw", "pw"]
 KERNELS: tuple[KernelName, ...] = ("conv", "dw", "pw")
 
-#: Requantisation constants of one output channel in memory: multiplier 16, bias 24, shift 8 bits (our choice).
+#: Requantisation constants of one output channel in memory: multiplier 16, bias 32 bits; the shift is a layer's.
 PARAM_BITS = 48
 
 

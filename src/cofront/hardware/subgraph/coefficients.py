@@ -38,14 +38,23 @@ class Coefficients:
     ff_product_milli: int
     ff_dw_product_milli: int
     requant_dsp_per_lane: int
-    products_per_dsp: tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
+    packing: tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
     mac_fj: tuple[tuple[str, int], ...]
     dram_fj_per_byte: int
     fill: bool = True
+    ideal_packing: bool = False  # products are spread over the DSPs whatever operands they share
 
-    def products(self, dsp_kind: str, key: str) -> int:
-        """Products of operand widths `key` ("88", "48", "44") per DSP of one kind."""
-        return dict(dict(self.products_per_dsp)[dsp_kind])[key]
+    def products(self, dsp_kind: str, key: str, own: bool = False) -> int:
+        """Products of operand widths `key` ("88", "48", "44") of one multiplier: sharing an activation, or each its own.
+
+        With `ideal_packing` always as many as can share one.
+        """
+        row = dict(dict(self.packing)[dsp_kind])
+        return row[f"own_{key}" if own and not self.ideal_packing else f"shared_{key}"]
+
+    def multipliers(self, dsp_kind: str) -> int:
+        """Multipliers in one DSP block."""
+        return dict(dict(self.packing)[dsp_kind])["multipliers"]
 
     def lut_of_multiplier(self, key: str) -> int:
         return dict(self.lut_multiplier)[key]
@@ -63,14 +72,15 @@ class Coefficients:
             base=(0, 0, 0, 0),
             requant_dsp_per_lane=0,
             fill=False,
+            ideal_packing=True,
             memory_efficiency_milli=10**12,
         )
 
     def with_products(self, dsp_kind: str, **products: int) -> Coefficients:
-        """A copy with other packing, e.g. `with_products("DSP48E2", **{"88": 1})`."""
-        table = {kind: dict(row) for kind, row in self.products_per_dsp}
+        """A copy with other packing, e.g. `with_products("DSP48E2", shared_88=1)`."""
+        table = {kind: dict(row) for kind, row in self.packing}
         table[dsp_kind].update(products)
-        return replace(self, products_per_dsp=tuple((k, tuple(v.items())) for k, v in table.items()))
+        return replace(self, packing=tuple((k, tuple(v.items())) for k, v in table.items()))
 
 
 def _milli(entry: dict[str, Any]) -> int:
@@ -83,9 +93,7 @@ def load() -> Coefficients:
     data = tomllib.loads(FILE.read_text(encoding="utf-8"))
     timing, lut, ff = data["timing"], data["lut"], data["ff"]
     base = tuple(int(data["base"][r]["value"]) for r in ("dsp", "lut", "ff", "bram36"))
-    packing = {
-        kind: {k: v for k, v in row.items() if isinstance(v, int)} for kind, row in data["products_per_dsp"].items()
-    }
+    packing = {kind: {k: v for k, v in row.items() if isinstance(v, int)} for kind, row in data["packing"].items()}
     energy = data["energy"]
     return Coefficients(
         pipeline_cycles=int(timing["pipeline_cycles"]["value"]),
@@ -106,7 +114,7 @@ def load() -> Coefficients:
         ff_product_milli=_milli(ff["product"]),
         ff_dw_product_milli=_milli(ff["dw_product"]),
         requant_dsp_per_lane=int(data["dsp"]["requant_per_lane"]["value"]),
-        products_per_dsp=tuple((kind, tuple(row.items())) for kind, row in packing.items()),
+        packing=tuple((kind, tuple(row.items())) for kind, row in packing.items()),
         mac_fj=tuple((k, _milli(energy[f"mac_pj_{k}"])) for k in ("88", "48", "44")),
         dram_fj_per_byte=_milli(energy["dram_pj_per_byte"]),
     )

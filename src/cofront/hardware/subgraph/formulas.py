@@ -73,10 +73,14 @@ def kernel_resources(
     on_dsp = params["dsp"] == 1
     n = pi * po * taps
     lanes = po * kind.w4a4_factor
-    packed = co.products(dsp_kind, kind.product)
     depthwise = kernel == "dw"
+    packed = co.products(dsp_kind, kind.product, own=depthwise)
 
-    dsp = np.where(on_dsp, ceil_div(n, packed), 0) + lanes * co.requant_dsp_per_lane
+    if depthwise or co.ideal_packing:
+        multipliers = ceil_div(n, packed)
+    else:  # the output channels of one input channel and tap share its activation
+        multipliers = pi * taps * ceil_div(po, packed)
+    dsp = np.where(on_dsp, ceil_div(multipliers, co.multipliers(dsp_kind)), 0) + lanes * co.requant_dsp_per_lane
 
     bram_param, ram_bits = param_memory(lanes, params["out_elements"])
     bram = weight_bram(pi, po, taps, params["weight_depth"], kind.weight_bits) + bram_param

@@ -200,13 +200,15 @@ def kernel_resources(name: str, k: KernelConfig, config: Config, device: Device,
     kind = ENGINES[config.engine]
     multipliers = k.pi * k.po * k.taps
     lanes = k.po * kind.w4a4_factor
-    per_dsp = co.products(device.dsp_kind, kind.product)
+    per_dsp = co.products(device.dsp_kind, kind.product, own=name == "dw")
     buffered = k.po if name == "dw" else k.pi
 
     dsp = lanes * co.requant_dsp_per_lane
     lut_milli = co.lut_kernel_milli + co.lut_const_milli + co.lut_lane_milli * lanes
     if k.dsp:
-        dsp += _up(multipliers, per_dsp)
+        spread = name == "dw" or co.ideal_packing
+        columns = _up(multipliers, per_dsp) if spread else k.pi * k.taps * _up(k.po, per_dsp)
+        dsp += _up(columns, co.multipliers(device.dsp_kind))
         if per_dsp > 1:
             lut_milli += co.lut_packed_milli * multipliers
         if kind.w4a4_factor > 1:
