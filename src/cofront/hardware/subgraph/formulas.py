@@ -76,10 +76,9 @@ def kernel_resources(
     depthwise = kernel == "dw"
     packed = co.products(dsp_kind, kind.product, own=depthwise)
 
-    if depthwise or co.ideal_packing:
-        multipliers = ceil_div(n, packed)
-    else:  # the output channels of one input channel and tap share its activation
-        multipliers = pi * taps * ceil_div(po, packed)
+    # The output channels of one input channel and tap share its activation.
+    spread = depthwise or co.ideal_packing
+    multipliers = ceil_div(n, packed) if spread else pi * taps * ceil_div(po, packed)
     dsp = np.where(on_dsp, ceil_div(multipliers, co.multipliers(dsp_kind)), 0) + lanes * co.requant_dsp_per_lane
 
     bram_param, ram_bits = param_memory(lanes, params["out_elements"])
