@@ -45,7 +45,7 @@ class Coefficients:
     ideal_packing: bool = False  # products are spread over the DSPs whatever operands they share
 
     def products(self, dsp_kind: str, key: str, own: bool = False) -> int:
-        """Products of operand widths `key` ("88", "48", "44") of one multiplier, sharing an activation or each its `own`.
+        """Products of one multiplier by operand widths ("88", "48", "44"), sharing an activation or each its `own`.
 
         With `ideal_packing` always as many as can share one.
         """
