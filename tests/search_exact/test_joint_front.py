@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cofront.errors import CofrontError
 from cofront.search.exact.joint import joint_front
 from cofront.testing.problems import random_problem
 
@@ -29,6 +30,93 @@ def test_thirty_random_instances_equal_brute_force():
         assert found.gap_micro == 0
         feasible += bool(expected)
     assert feasible >= 20
+
+
+def test_all_budgets_of_a_third_resource_at_once_equal_brute_force():
+    """For every budget of the ladder the designs that need no more of it are the front of that budget."""
+    levels = 0
+    for seed in range(40):
+        rng = np.random.default_rng(300 + seed)
+        problem = random_problem(rng, "tiny")
+        k = int(rng.integers(len(problem.budget)))
+        every = list(brute.designs(problem))
+        needed = sorted({d[2][k] for d in every} | {0, int(problem.budget[k])})
+        ladder = sorted(rng.choice(needed, size=min(len(needed), 4), replace=False).tolist())
+        found = joint_front(problem, third=problem.resource_names[k], third_budgets=ladder)
+        assert found.complete
+        assert found.levels == tuple(ladder)
+        for p in found.points:
+            assert p.level == min(b for b in ladder if b >= p.resources[k])
+        for b in ladder:
+            expected = brute.pareto((d[0], d[1]) for d in every if d[2][k] <= b)
+            assert brute.pareto((p.cycles, p.score) for p in found.points if p.level <= b) == expected, (seed, b)
+            levels += bool(expected)
+        for p in found.points:
+            assert not any(
+                q is not p and q.cycles <= p.cycles and q.score >= p.score and q.level <= p.level for q in found.points
+            )
+    assert levels >= 60
+
+
+@pytest.mark.parametrize("after", [1, 20, 40, 60, 80, 120])
+def test_an_interrupted_ladder_is_exact_for_the_budgets_it_calls_done(after):
+    problem = random_problem(np.random.default_rng(13), "small")
+    calls = 0
+
+    def stop():
+        nonlocal calls
+        calls += 1
+        return calls > after
+
+    top = int(problem.budget[0])
+    ladder = [top * 2 // 3, top * 5 // 6, top]
+    part = joint_front(problem, third="dsp", third_budgets=ladder, should_stop=stop)
+    whole = joint_front(problem, third="dsp", third_budgets=ladder)
+    assert part.levels == tuple(ladder[: len(part.levels)])
+    assert part.complete == (part.levels == tuple(ladder))
+    for b in part.levels:
+        assert brute.pareto((p.cycles, p.score) for p in part.points if p.level <= b) == brute.pareto(
+            (p.cycles, p.score) for p in whole.points if p.level <= b
+        )
+    best = {p.cycles: p.score for p in whole.points}
+    for cycles, score in best.items():
+        found = [p.score for p in part.points if p.cycles <= cycles]
+        if found:
+            assert score <= max(found) + part.gap_micro
+
+
+def test_a_third_resource_that_does_not_exist_or_budgets_beyond_the_device_are_named():
+    problem = random_problem(np.random.default_rng(5), "tiny")
+    with pytest.raises(CofrontError, match=r"'dps'.*dsp"):
+        joint_front(problem, third="dps")
+    with pytest.raises(CofrontError, match=r"third resource 'dsp': expected budgets from 0 to \d+, got \[-1\]"):
+        joint_front(problem, third="dsp", third_budgets=[-1, 0])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_energy_front_equals_brute_force(seed):
+    problem = random_problem(np.random.default_rng(500 + seed), "tiny")
+    static = round(problem.static_power_w * 1e12 / problem.clock_hz)
+    expected = brute.pareto((d[3] + static * d[0], d[1]) for d in brute.designs(problem))
+    found = joint_front(problem, objective="energy")
+    assert found.complete
+    assert [(p.energy_pj, p.score) for p in found.points] == expected
+    limit = expected[len(expected) // 2][0] if expected else 1
+    part = joint_front(problem, objective="energy", max_energy_pj=limit)
+    assert [p.score for p in part.points] == [s for c, s in expected if c <= limit]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_limits_cut_the_front(seed):
+    problem = random_problem(np.random.default_rng(600 + seed), "tiny")
+    expected = brute.pareto((d[0], d[1]) for d in brute.designs(problem))
+    if not expected:
+        return
+    cycles, score = expected[len(expected) // 2]
+    part = joint_front(problem, max_cycles=cycles)
+    assert [(p.cycles, p.score) for p in part.points] == [x for x in expected if x[0] <= cycles]
+    part = joint_front(problem, min_score=score)
+    assert [(p.cycles, p.score) for p in part.points] == [x for x in expected if x[1] >= score]
 
 
 @pytest.mark.parametrize("seed", range(6))

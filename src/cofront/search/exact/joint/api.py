@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from cofront.errors import InputError, UsageError
+from cofront.errors import InputError, UsageError, unknown_name
 from cofront.problem import CodesignProblem, Engine
 from cofront.search.exact.joint.compact import Cost
 from cofront.search.exact.joint.incumbent import Candidate
@@ -15,6 +15,8 @@ from cofront.search.exact.joint.solve import Limits, Search
 from cofront.search.exact.joint.windows import ENDLESS
 
 Objective = Literal["cycles", "energy"]
+#: Budgets of a third resource unless they are given.
+_LEVELS = 24
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class JointPoint:
     edges: tuple[int, ...]
     resources: tuple[int, ...]
     energy_pj: int | None = None
+    level: int | None = None  # with a third objective: the least budget of the ladder that it fits
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,9 @@ class JointFront:
     """The front by rising cost, and what is proven about it.
 
     `gap_micro`: no design of at most the cost of any front point (or more) has a score more than this above the
-    front's; 0 when the search ran to its end. `bound` lists (cost, score): designs up to that cost have at most that
+    front's; 0 when the search ran to its end. With a third resource the points are all that are non-dominated in (cost,
+    score, `level`); gap and bound then hold for the widest budget, and `levels` are the budgets that are done, each of
+    them exact. `bound` lists (cost, score): designs up to that cost have at most that
     score. No design costs less than `least_cost`. `counts` and `seconds` tell how the search went.
     """
 
@@ -52,6 +57,8 @@ class JointFront:
     n_paths: int
     objective: Objective = "cycles"
     pj_per_cycle: int | None = None
+    third: str | None = None
+    levels: tuple[int, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -80,6 +87,8 @@ def joint_front(
     max_cycles: int | None = None,
     min_score: int | None = None,
     max_energy_pj: int | None = None,
+    third: str | None = None,
+    third_budgets: Sequence[int] | None = None,
     on_progress: Callable[[JointProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     time_limit_s: float | None = None,
@@ -90,8 +99,11 @@ def joint_front(
 
     `objective` "energy" minimises picojoules instead of cycles: the rows' dynamic energy plus the static power, rounded
     to whole pJ per cycle. `max_cycles` and `max_energy_pj` limit the objective of that name, `min_score` the path's
-    score (without `score_offset`). `should_stop` is asked often; when it says True or the time is up, what is known so
-    far comes back with a proven gap. `dominance` and `bounding` switch pruning off, for tests. Same input, same output.
+    score (without `score_offset`). With `third`, a resource, the result holds the exact front for each of
+    `third_budgets` (24 equal shares of the problem's budget unless given) at once.
+
+    `should_stop` is asked often; when it says True or the time is up, what is known so far comes back with a proven
+    gap. `dominance` and `bounding` switch pruning off, for tests. Same input, same output.
     """
     start = time.monotonic()
     check(problem)
@@ -117,11 +129,23 @@ def joint_front(
         should_stop=stop,
         on_progress=None if on_progress is None else report,
     )
-    search.run()
+    found: list[tuple[int | None, Candidate]]
+    done: tuple[int, ...] = ()
+    if third is None:
+        search.run()
+        found = [(None, d) for d in search.designs()]
+    else:
+        budgets = ladder(problem, third, third_budgets)
+        search.prepare()
+        found = []
+        for level, new in search.climb(problem.resource_names.index(third), budgets):
+            found += [(level, d) for d in new]
+            done = (*done, level) if search.complete else done
+        found.sort(key=lambda x: (x[1].cost, x[1].score))
     certificate = search.certificate()
     c = search.counters
     return JointFront(
-        tuple(point(problem, d, cost) for d in search.designs()),
+        tuple(replace(point(problem, d, cost), level=level) for level, d in found),
         certificate.gap,
         search.complete,
         certificate.least_cost,
@@ -131,6 +155,8 @@ def joint_front(
         problem.trellis.n_paths(),
         objective,
         cost.pj_per_cycle,
+        third,
+        done,
         {
             "configs": sum(map(sum, c.configs_raw)),
             "configs_kept": sum(map(sum, c.configs_kept)),
@@ -143,6 +169,19 @@ def joint_front(
         },
         {**c.seconds, "total": time.monotonic() - start},
     )
+
+
+def ladder(problem: CodesignProblem, third: str, budgets: Sequence[int] | None) -> list[int]:
+    """The budgets of the third resource, rising, none above the problem's own."""
+    if third not in problem.resource_names:
+        raise unknown_name("resource", third, problem.resource_names)
+    top = int(problem.budget[problem.resource_names.index(third)])
+    if budgets is None:
+        return sorted({-(-top * k // _LEVELS) for k in range(1, _LEVELS + 1)})
+    wrong = [b for b in budgets if not 0 <= b <= top]
+    if wrong or not len(budgets):
+        raise UsageError(f"third resource '{third}': expected budgets from 0 to {top}, got {wrong or 'none'}")
+    return sorted({int(b) for b in budgets})
 
 
 def static_pj(problem: CodesignProblem) -> int:

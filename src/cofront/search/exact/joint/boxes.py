@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cofront.search.exact.joint.clusters import Forest, build
+from cofront.search.exact.joint.clusters import Forest, build, surrogates
 from cofront.search.exact.joint.compact import CompactEngine
 from cofront.search.exact.joint.lagrange import Coarse, Fine, evaluate, margins
 from cofront.search.exact.joint.vectors import Tables
@@ -82,10 +82,18 @@ class BoxEngine:
         self.compact = compact
         self.forest: Forest
         self.tables: Tables
-        self.forest, self.tables = build(compact)
+        self.weights = surrogates(compact.room)
+        self.forest, self.tables = build(compact, self.weights)
+        self.room = compact.room @ self.weights
+
+    def limit(self, resource: int, budget: int) -> None:
+        """Narrow the budget of one resource, the engine's base included; never beyond the problem's own."""
+        room = self.compact.room.copy()
+        room[resource] = min(budget - self.compact.base[resource], room[resource])
+        self.room = room @ self.weights
 
     def root(self) -> Boxes:
-        fits = (self.forest.resources[self.forest.roots].sum(axis=0) <= self.compact.room).all()
+        fits = (self.forest.resources[self.forest.roots].sum(axis=0) <= self.room).all()
         n = 1 if fits else 0
         return Boxes.whole(self.forest.roots[None, :][:n].copy())
 
@@ -94,29 +102,20 @@ class BoxEngine:
         return np.asarray((self.forest.left[boxes.entries] < 0).all(axis=1))
 
     def children(self, boxes: Boxes) -> Boxes:
-        entries, alive = _children(self.forest, self.compact.room, boxes.entries, boxes.alive)
+        entries, alive = _children(self.forest, self.room, boxes.entries, boxes.alive)
         return Boxes(entries, alive)
 
-    def bound(
-        self, boxes: Boxes, coarse: Coarse, fine: Fine, *, level: I64 | None = None, values: bool = False
-    ) -> tuple[Boxes, I64, I64]:
+    def bound(self, boxes: Boxes, coarse: Coarse, fine: Fine, *, values: bool = False) -> tuple[Boxes, I64, I64]:
         """Boxes with updated masks (0: drop), the greatest bound of an open window (c,), all bounds (n, c) if asked."""
-        n = len(boxes)
-        out = np.empty((n if values else 0, len(coarse.alpha)), np.int64)
-        if level is None:
-            level = np.zeros(n, np.int64)
+        out = np.empty((len(boxes) if values else 0, len(coarse.alpha)), np.int64)
         c = self.compact
-        alive, greatest = evaluate(
-            self.tables, c.classes, c.graph, boxes.entries, boxes.alive, level, coarse, fine, out
-        )
+        alive, greatest = evaluate(self.tables, c.classes, c.graph, boxes.entries, boxes.alive, coarse, fine, out)
         return Boxes(boxes.entries, alive), greatest.max(axis=0), out
 
-    def margins(self, boxes: Boxes, fine: Fine, level: I64 | None = None) -> tuple[NDArray[np.float64], I64]:
+    def margins(self, boxes: Boxes, fine: Fine) -> tuple[NDArray[np.float64], I64]:
         """By how much each single accelerator may improve, (n,), and the greatest open bound of each fine window."""
-        if level is None:
-            level = np.zeros(len(boxes), np.int64)
         c = self.compact
-        best, greatest = margins(self.tables, c.classes, c.graph, boxes.entries, boxes.alive, level, fine)
+        best, greatest = margins(self.tables, c.classes, c.graph, boxes.entries, boxes.alive, fine)
         return best, greatest
 
     def configs(self, entry: I64) -> tuple[int, ...]:

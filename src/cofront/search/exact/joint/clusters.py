@@ -26,7 +26,7 @@ class Forest(NamedTuple):
     right: I64  # (m,)
     config: I64  # (m,) position among the kernel's kept configurations, -1 for a cluster
     loose: NDArray[np.float64]  # (m,) how far the minima are from the members; 0 for a single one
-    resources: I64  # (m, R) minima
+    resources: I64  # (m, R + s) minima
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -64,8 +64,30 @@ def _split(features, order, left, right, low, high):  # type: ignore[no-untyped-
         node += 1
 
 
-def build(engine: CompactEngine) -> tuple[Forest, Tables]:
-    """Cluster trees of an engine's kernels, and one table with an entry (minima) for every cluster."""
+def surrogates(room: I64) -> I64:
+    """Weights (R, R + s): every resource by itself, then sums of resources in shares of their room.
+
+    A cluster of multipliers on DSP and on LUT has minima of nearly nothing of either; of a weighted sum it has a
+    sensible minimum. What fits the budgets fits their weighted sums too.
+    """
+    share = (1 << 20) // np.maximum(room, 1) + 1
+    n = len(room)
+    columns = [np.eye(n, dtype=np.int64)]
+    for a in range(n):
+        for b in range(a + 1, n):
+            for x, y in ((1, 1), (1, 3), (3, 1)):
+                column = np.zeros((n, 1), np.int64)
+                column[a], column[b] = x * share[a], y * share[b]
+                columns.append(column)
+    columns.append(share[:, None].astype(np.int64))
+    return np.concatenate(columns, axis=1)
+
+
+def build(engine: CompactEngine, weights: I64) -> tuple[Forest, Tables]:
+    """Cluster trees of an engine's kernels, and one table with an entry (minima) for every cluster.
+
+    Resources are taken in the combinations `weights` (R, R + s).
+    """
     left, right, config, loose, resources, roots = [], [], [], [], [], []
     stacks: list[list[NDArray[np.integer]]] = [[], [], [], []]
     base = 0
@@ -80,8 +102,8 @@ def build(engine: CompactEngine) -> tuple[Forest, Tables]:
         leaf = lc < 0
         cfg = np.where(leaf, order[lo], -1)
         entries = [_minima(a, lc, rc, cfg) for a in table[:4]]
-        least = _minima(used, lc, rc, cfg)
-        loose.append(_looseness(table, used, room, lo, hi, order, entries[0], least))
+        least = _minima(used @ weights, lc, rc, cfg)
+        loose.append(_looseness(table, used, room, lo, hi, order, entries[0], least[:, : used.shape[1]]))
         for stack, e in zip(stacks, entries, strict=True):
             stack.append(e)
         resources.append(least)

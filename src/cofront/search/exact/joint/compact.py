@@ -36,7 +36,8 @@ class CompactEngine:
     configs: tuple[IntArray, ...]  # per kernel, the original indices of the kept configurations
     tables: tuple[Tables, ...]  # per kernel, entries of the kept configurations; memory and overhead in each
     resources: tuple[IntArray, ...]  # per kernel (j, R)
-    room: IntArray  # (R,) budget less the engine's base
+    base: IntArray  # (R,) what the engine needs besides its kernels
+    room: IntArray  # (R,) budget less the base
     classes: Classes
     graph: Graph
     cost_limit: int  # no feasible path costs more
@@ -107,6 +108,7 @@ def compact_engine(problem: CodesignProblem, index: int, cost: Cost, *, dominanc
         tuple(kept),
         tables,
         tuple(kernel.resources[f] for kernel, f in zip(engine.kernels, kept, strict=True)),
+        engine.base,
         problem.budget - engine.base,
         classes,
         graph,

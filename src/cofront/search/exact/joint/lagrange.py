@@ -45,11 +45,11 @@ class Scratch(NamedTuple):
 
 
 class Coarse(NamedTuple):
-    """One multiplier for each of c windows, and its threshold at each level of the third objective (usually one)."""
+    """One multiplier for each of c windows, and its threshold."""
 
     alpha: I64  # (c,)
     lam: I64  # (c,)
-    threshold: I64  # (levels, c)
+    threshold: I64  # (c,)
 
 
 class Fine(NamedTuple):
@@ -57,7 +57,7 @@ class Fine(NamedTuple):
 
     alpha: I64  # (c, f)
     lam: I64  # (c, f)
-    threshold: I64  # (levels, c, f)
+    threshold: I64  # (c, f)
 
 
 @njit(cache=True, nogil=True)
@@ -124,11 +124,11 @@ def bound(s, n_arcs, alpha, lam):  # type: ignore[no-untyped-def]
     return value[value.shape[0] - 1]
 
 
-def _evaluate(tables, classes, g, entries, alive, level, coarse, fine, n_blocks, values):  # type: ignore[no-untyped-def]
+def _evaluate(tables, classes, g, entries, alive, coarse, fine, n_blocks, values):  # type: ignore[no-untyped-def]
     """Bounds of n entry tuples (n, K): which windows stay alive, (n,) bit masks, and the greatest bound per window.
 
-    `alive` (n,) uint64 says which windows to look at, `level` (n,) which row of the thresholds applies. A window stays
-    alive if its own bound reaches its threshold, and one of its fine windows does (unless `fine` has none).
+    `alive` (n,) uint64 says which windows to look at. A window stays alive if its own bound reaches its threshold, and
+    one of its fine windows does (unless `fine` has none).
     The coarse bounds themselves go to `values` (n, c) if it has n rows.
     """
     n = entries.shape[0]
@@ -160,11 +160,11 @@ def _evaluate(tables, classes, g, entries, alive, level, coarse, fine, n_blocks,
                 v = bound(s, n_arcs, coarse.alpha[w], coarse.lam[w])
                 if keep_values:
                     values[i, w] = v
-                if v < coarse.threshold[level[i], w]:
+                if v < coarse.threshold[w]:
                     continue
                 stays = lanes == 0
                 for j in range(lanes):
-                    need = fine.threshold[level[i], w, j]
+                    need = fine.threshold[w, j]
                     if need < CLOSED and bound(s, n_arcs, fine.alpha[w, j], fine.lam[w, j]) >= need:
                         stays = True
                         break
@@ -187,7 +187,6 @@ def evaluate(
     g: Graph,
     entries: I64,
     alive: NDArray[np.uint64],
-    level: I64,
     coarse: Coarse,
     fine: Fine,
     values: I64,
@@ -195,12 +194,12 @@ def evaluate(
     """`_evaluate` on one thread or on all, by size; the result is the same."""
     n = len(entries)
     run, blocks = (_parallel, 64) if n >= _WORTH_THREADS else (_serial, 1)
-    out: tuple[NDArray[np.uint64], I64] = run(tables, classes, g, entries, alive, level, coarse, fine, blocks, values)
+    out: tuple[NDArray[np.uint64], I64] = run(tables, classes, g, entries, alive, coarse, fine, blocks, values)
     return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def margins(tables, classes, g, entries, alive, level, fine):  # type: ignore[no-untyped-def]
+def margins(tables, classes, g, entries, alive, fine):  # type: ignore[no-untyped-def]
     """For single accelerators (n, K): by how much in score each may at most improve, (n,), negative: not at all.
 
     And the greatest bound that reaches its threshold in every fine window, (c, f).
@@ -226,7 +225,7 @@ def margins(tables, classes, g, entries, alive, level, fine):  # type: ignore[no
             if not (alive[i] >> np.uint64(w)) & np.uint64(1):
                 continue
             for j in range(lanes):
-                need = fine.threshold[level[i], w, j]
+                need = fine.threshold[w, j]
                 if need == CLOSED:
                     continue
                 v = bound(s, n_arcs, fine.alpha[w, j], fine.lam[w, j])

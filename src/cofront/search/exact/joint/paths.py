@@ -8,11 +8,11 @@ is the exact Lagrangian of the remaining path, so the test is as sharp as the mu
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
-from cofront.search.exact.joint.lagrange import CLOSED, NEG, Fine, Graph, filter_edges, make_scratch
-from cofront.search.exact.joint.vectors import NEVER, Classes, Tables, class_costs, n_classes, row_latencies
+from cofront.search.exact.joint.lagrange import NEG, filter_edges, make_scratch
+from cofront.search.exact.joint.vectors import NEVER, class_costs, n_classes, row_latencies
 
 I64 = NDArray[np.int64]
 
@@ -193,59 +193,6 @@ def improving_paths(g, cost, alpha, lam, threshold, max_cost, capacity):  # type
         end[v] = used
         peak = max(peak, n_now)
     return st_cost, st_score, st_parent, st_edge, start[nodes - 1], end[nodes - 1], peak
-
-
-def _probe(tables, classes, g, entries, alive, need, fine, cost, score, max_cost, capacity, n_blocks):  # type: ignore[no-untyped-def]
-    """By how much a path on each entry tuple (n, K) exceeds the front (cost, score) at most, (n,); 0: nowhere.
-
-    -1 when `capacity` states were not enough to tell. Only windows of the mask `alive` are looked at.
-    """
-    n = entries.shape[0]
-    count, lanes = fine.alpha.shape
-    out = np.zeros(n, np.int64)
-    alpha, lam = fine.alpha.ravel(), fine.lam.ravel()
-    for b in prange(n_blocks):
-        for i in range(b * n // n_blocks, (b + 1) * n // n_blocks):
-            class_cost = accelerator_costs(tables, classes, entries[i])
-            threshold = need.copy()
-            for w in range(count):
-                if not (alive[i] >> np.uint64(w)) & np.uint64(1):
-                    threshold[w * lanes : (w + 1) * lanes] = CLOSED
-            c, s, _, _, first, last, peak = improving_paths(g, class_cost, alpha, lam, threshold, max_cost, capacity)
-            if peak < 0:
-                out[i] = -1
-                continue
-            j = -1
-            best = 0
-            for k in range(first, last):
-                while j + 1 < cost.shape[0] and cost[j + 1] <= c[k]:
-                    j += 1
-                best = max(best, s[k] - score[j] if j >= 0 else CLOSED)
-            out[i] = best
-    return out
-
-
-_probe_parallel = njit(cache=True, parallel=True, nogil=True, error_model="numpy")(_probe)
-_probe_serial = njit(cache=True, nogil=True, error_model="numpy")(_probe)
-
-
-def probe(
-    tables: Tables,
-    classes: Classes,
-    g: Graph,
-    entries: I64,
-    alive: NDArray[np.uint64],
-    fine: Fine,
-    cost: I64,
-    score: I64,
-    max_cost: int,
-) -> I64:
-    """`_probe` on one thread or on all, by size."""
-    n = len(entries)
-    run, blocks = (_probe_parallel, min(n, 64)) if n >= 32 else (_probe_serial, 1)
-    need = fine.threshold[0].ravel().copy()
-    out: I64 = run(tables, classes, g, entries, alive, need, fine, cost, score, max_cost, 1 << 12, blocks)
-    return out
 
 
 @njit(cache=True, nogil=True)

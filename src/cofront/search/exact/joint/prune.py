@@ -11,6 +11,8 @@ configurations that are never better.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
@@ -84,14 +86,22 @@ def _undominated(columns, order):  # type: ignore[no-untyped-def]
     return keep
 
 
-def distinct_columns(a: NDArray[np.int64]) -> tuple[IntArray, IntArray]:
+@njit(cache=True, nogil=True)
+def _column_hashes(a):  # type: ignore[no-untyped-def]
+    """One 64-bit hash per column of `a` (n, c), in one pass over the rows."""
+    out = np.full(a.shape[1], 1469598103934665603, np.uint64)
+    for i in range(a.shape[0]):
+        for c in range(a.shape[1]):
+            out[c] = (out[c] ^ np.uint64(a[i, c])) * np.uint64(1099511628211)
+    return out
+
+
+def distinct_columns(a: NDArray[np.integer]) -> tuple[IntArray, IntArray]:
     """Of `a` (n, c): indices of one column per group of equal columns, rising, and (c,) each column's group."""
     groups: dict[int, list[int]] = {}
-    weights = np.random.default_rng(1).integers(-(1 << 62), 1 << 62, size=len(a))
-    keys = (a * weights[:, None]).sum(axis=0)  # wraps around: only a hash, equality is checked below
     first: list[int] = []
     of = np.empty(a.shape[1], dtype=np.int64)
-    for c, key in enumerate(keys.tolist()):
+    for c, key in enumerate(_column_hashes(a).tolist()):  # only a hash: equality is checked
         for g in groups.setdefault(key, []):
             if np.array_equal(a[:, c], a[:, first[g]]):
                 of[c] = g
@@ -103,18 +113,21 @@ def distinct_columns(a: NDArray[np.int64]) -> tuple[IntArray, IntArray]:
     return np.array(first, dtype=np.int64), of
 
 
-def undominated(columns: list[IntArray]) -> IntArray:
+def undominated(columns: Sequence[NDArray[np.integer]]) -> IntArray:
     """Indices (rising) of the configurations that none makes superfluous; `columns` are (j, *), smaller is better."""
-    a = np.concatenate(columns, axis=1)
-    a = np.minimum(a, INFEASIBLE)
+    top = (1 << 31) - 1
+    small = all(_finite_top(a) < top and a.min(initial=0) >= 0 for a in columns)
+    limit, dtype = (top, np.int32) if small else (INFEASIBLE, np.int64)
+    a = np.concatenate([np.where(c >= limit, limit, c).astype(dtype) for c in columns], axis=1)
     a = a[:, (a != a[:1]).any(axis=0)]
     if a.shape[1] == 0:
         return np.zeros(1, dtype=np.int64)
-    a = a[:, distinct_columns(a)[0]]
-    order = np.argsort(a.sum(axis=1), kind="stable")
-    if a.max() < 1 << 31 and a.min() >= -(1 << 31):
-        a = a.astype(np.int32)
-    elif np.where(a < INFEASIBLE, a, 0).max() < (1 << 31) - 1:
-        a = np.minimum(a, (1 << 31) - 1).astype(np.int32)
-    keep = _undominated(np.ascontiguousarray(a), order)
-    return np.flatnonzero(keep).astype(np.int64)
+    a = np.ascontiguousarray(a[:, distinct_columns(a)[0]])
+    order = np.argsort(a.sum(axis=1, dtype=np.int64), kind="stable")
+    return np.flatnonzero(_undominated(a, order)).astype(np.int64)
+
+
+def _finite_top(a: NDArray[np.integer]) -> int:
+    """The greatest entry below INFEASIBLE."""
+    most = int(a.max(initial=0))
+    return most if most < INFEASIBLE else int(np.where(a < INFEASIBLE, a, 0).max(initial=0))

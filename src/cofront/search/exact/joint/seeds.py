@@ -36,16 +36,15 @@ def beam(engine: BoxEngine, coarse: Coarse, width: int, start: Boxes | None = No
 
 def no_fine(coarse: Coarse) -> Fine:
     """No fine windows beside the given coarse ones."""
-    count, levels = len(coarse.alpha), len(coarse.threshold)
-    empty = np.empty((count, 0), np.int64)
-    return Fine(empty, empty, np.empty((levels, count, 0), np.int64))
+    empty = np.empty((len(coarse.alpha), 0), np.int64)
+    return Fine(empty, empty, empty)
 
 
 def _leanest(engine: BoxEngine, pool: Boxes, width: int) -> I64:
     """Positions of boxes that leave most of the scarcest resource: with them something feasible is found."""
     rows = np.flatnonzero(pool.alive != 0)
     used = engine.forest.resources[pool.entries[rows]].sum(axis=1)
-    share = (used / np.maximum(engine.compact.room, 1)).max(axis=1)
+    share = (used / np.maximum(engine.room, 1)).max(axis=1)
     return np.asarray(rows[np.argsort(share, kind="stable")[:width]])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -76,6 +76,7 @@ class Search:
     windows: Windows | None = None
     open: list[Block] = field(default_factory=list)
     singles: list[Block] = field(default_factory=list)
+    known: dict[int, I64] = field(default_factory=dict)  # good accelerators per engine
     complete: bool = False
     max_score: int = field(init=False)
 
@@ -122,18 +123,20 @@ class Search:
     def seed(self) -> None:
         """A first front from a beam, then the fronts of the accelerators that are best at one multiplier each."""
         start = time.perf_counter()
-        windows = self._first_windows()
-        coarse = windows.coarse(*self.steps())
-        for e in self.engines:
-            self._add(supported_designs(e, beam(e, coarse, 4), windows.alpha, windows.lam))
+        if len(self.front.cost) == 0:
+            windows = self._first_windows()
+            coarse = windows.coarse(*self.steps())
+            for e in self.engines:
+                self._add(supported_designs(e, beam(e, coarse, 4), windows.alpha, windows.lam))
         start = self._lap("beam", start)
         if len(self.front.cost) == 0:
             return
         windows = self._fit_windows()
-        found = tangents(self.engines, windows.coarse(*self.steps()), self.score_range, self.should_stop)
-        self.counters.tangent_boxes = found.boxes
+        found = tangents(self.engines, windows.coarse(*self.steps()), self.score_range, self.should_stop, self.known)
+        self.counters.tangent_boxes += found.boxes
         start = self._lap("tangents", start)
         best = found.best()
+        self.known = {i: np.array([x for j, x in best if j == i]) for i in sorted({j for j, _ in best})}
         for i, entry in best:
             self._add(supported_designs(self.engines[i], entry[None, :], windows.alpha, windows.lam))
         for i, entry in best:
@@ -218,8 +221,8 @@ class Search:
                 self.counters.boxes += len(children)
                 children, greatest, _ = block.engine.bound(children, coarse, fine)
                 self._file(block.engine, children[children.alive != 0], greatest)
-            self.open = _merged(self.open)
-        self.counters.singles = sum(len(b.boxes) for b in self.singles)
+            self.open = _pieces(self.open)
+        self.counters.singles += sum(len(b.boxes) for b in self.singles)
         self._lap("branch", start)
 
     def _open_windows(self) -> None:
@@ -264,7 +267,7 @@ class Search:
                 if p >= 0:
                     queue.append((p, block.engine, entry))
         queue.sort(key=lambda x: -x[0])
-        self.counters.accelerators = len(queue)
+        self.counters.accelerators += len(queue)
         start = self._lap("fine", start)
         for i, (_, engine, entry) in enumerate(queue):
             if self.should_stop():
@@ -323,24 +326,55 @@ class Search:
             self.on_progress(stage, len(self.front.cost), n_open, self.certificate().gap)
 
     def run(self) -> None:
-        for step in (self.prepare, self.seed, self.branch, self.finish):
+        if not self.should_stop():
+            self.prepare()
+        self.search()
+
+    def search(self) -> None:
+        """Everything that the engines, within their present room, add to the front."""
+        self.complete, self.windows, self.open, self.singles = False, None, [], []
+        for step in (self.seed, self.branch, self.finish):
             if self.should_stop():
                 return
             step()
 
+    def climb(self, resource: int, budgets: Sequence[int]) -> Iterator[tuple[int, list[Candidate]]]:
+        """For one budget of a resource after the other, rising: the designs that it adds to the front.
 
-def _merged(blocks: list[Block]) -> list[Block]:
-    """Blocks of one engine joined and cut to pieces that are worth a thread but still let a stop through."""
-    out: list[Block] = []
+        The front of what needs less is known by then and prunes like any other; so all of them together are exact. An
+        interrupted search ends the list early and leaves everything of the widest budget open.
+        """
+        for budget in budgets:
+            for e in self.engines:
+                e.limit(resource, budget)
+            before = {id(d) for d in self.front.designs}
+            self.search()
+            yield budget, [d for d in self.designs() if id(d) not in before]
+            if not self.complete:
+                for e in self.engines:
+                    e.limit(resource, budgets[-1])
+                self.windows, self.open, self.singles = None, [], []
+                return
+
+
+def _joined(blocks: list[Block]) -> list[Block]:
+    """One block per engine."""
     by_engine: dict[int, list[Block]] = {}
     for b in blocks:
         by_engine.setdefault(b.engine.compact.index, []).append(b)
-    for parts in by_engine.values():
-        boxes = Boxes.join([p.boxes for p in parts])
-        greatest = np.max([p.greatest for p in parts], axis=0)
-        for i in range(0, len(boxes), _PIECE):
-            out.append(Block(parts[0].engine, boxes[slice(i, i + _PIECE)], greatest))
-    return out
+    return [
+        Block(parts[0].engine, Boxes.join([p.boxes for p in parts]), np.max([p.greatest for p in parts], axis=0))
+        for parts in by_engine.values()
+    ]
+
+
+def _pieces(blocks: list[Block]) -> list[Block]:
+    """Blocks of one engine joined and cut to pieces that are worth a thread but still let a stop through."""
+    return [
+        Block(b.engine, b.boxes[slice(i, i + _PIECE)], b.greatest)
+        for b in _joined(blocks)
+        for i in range(0, len(b.boxes), _PIECE)
+    ]
 
 
 def score_range(problem: CodesignProblem) -> tuple[int, int]:

@@ -11,7 +11,7 @@ by branch and bound where it is not hopelessly behind the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ class Tangents:
         self.score_range = score_range
         self.should_stop = should_stop
         self.alpha, self.lam = coarse.alpha, coarse.lam
-        self.need = np.where(coarse.threshold == CLOSED, CLOSED, NEG + 1)  # (1, c) what the next one must reach
+        self.need = np.where(coarse.threshold == CLOSED, CLOSED, NEG + 1)  # (c,) what the next one must reach
         count = len(coarse.alpha)
         self.value = np.full((len(engines), count), NEG)  # (engines, c)
         self.entry: list[list[I64 | None]] = [[None] * count for _ in engines]
@@ -57,13 +57,13 @@ class Tangents:
             if values[j, w] > self.value[i, w]:
                 self.value[i, w] = values[j, w]
                 self.entry[i][w] = entries[j]
-            if values[j, w] >= self.need[0, w]:
-                self.need[0, w] = values[j, w] + 1
+            if values[j, w] >= self.need[w]:
+                self.need[w] = values[j, w] + 1
 
     def best(self) -> list[tuple[int, I64]]:
         """The best accelerator of every open multiplier as (engine, entry), without repeats."""
         found: dict[tuple[int, ...], tuple[int, I64]] = {}
-        for w in np.flatnonzero(self.need[0] != CLOSED):
+        for w in np.flatnonzero(self.need != CLOSED):
             i = int(self.value[:, w].argmax())
             entry = self.entry[i][w]
             if entry is not None:
@@ -74,7 +74,7 @@ class Tangents:
         """What engine i must reach to beat itself; at least what is `behind` (in score) the best of all."""
         need = self.value[i] + 1
         if behind is not None:
-            need = np.maximum(need, self.need[0] - self.alpha * behind)
+            need = np.maximum(need, self.need - self.alpha * behind)
         return Coarse(self.alpha, self.lam, np.where(self.need == CLOSED, CLOSED, need))
 
     def descend(self, i: int, boxes: Boxes, target: Callable[[], Coarse]) -> Boxes:
@@ -114,7 +114,7 @@ class Tangents:
         """For engine i's best accelerators, boxes in which one kernel is fixed and the others are free; new ones."""
         engine = self.engines[i]
         masks: dict[tuple[int, ...], int] = {}
-        for w in np.flatnonzero(self.need[0] != CLOSED).tolist():
+        for w in np.flatnonzero(self.need != CLOSED).tolist():
             entry = self.entry[i][w]
             for k in range(0 if entry is None else len(entry)):
                 assert entry is not None
@@ -135,10 +135,19 @@ class Tangents:
 
 
 def tangents(
-    engines: Sequence[BoxEngine], coarse: Coarse, score_range: int, should_stop: Callable[[], bool]
+    engines: Sequence[BoxEngine],
+    coarse: Coarse,
+    score_range: int,
+    should_stop: Callable[[], bool],
+    known: Mapping[int, I64],
 ) -> Tangents:
-    """The best accelerators for the multipliers of `coarse` whose window is not closed; as far as time allows."""
+    """The best accelerators for the multipliers of `coarse` whose window is not closed; as far as time allows.
+
+    `known` holds accelerators (m, K) per engine to start from, besides those of a beam.
+    """
     state = Tangents(engines, coarse, score_range, should_stop)
+    for i, entries in known.items():
+        state.offer(i, entries)
     for i, engine in enumerate(engines):
         state.offer(i, beam(engine, state.own(i), _FIRST))
     state.climb(thorough=False)

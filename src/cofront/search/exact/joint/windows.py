@@ -52,13 +52,13 @@ class Windows:
     def coarse(self, cost: I64, score: I64) -> Coarse:
         """The chunk multipliers with their thresholds for the front (cost, score)."""
         need = thresholds(cost, score, self.alpha, self.lam, self.low, self.high)
-        return Coarse(self.alpha, self.lam, need.reshape(1, -1))
+        return Coarse(self.alpha, self.lam, need)
 
     def fine(self, cost: I64, score: I64) -> Fine:
         """The fine multipliers with their thresholds for the front (cost, score)."""
         a, m, lo, hi = self.fine_alpha, self.fine_lam, self.fine_low, self.fine_high
         need = thresholds(cost, score, a.ravel(), m.ravel(), lo.ravel(), hi.ravel())
-        return Fine(a, m, need.reshape(1, *a.shape))
+        return Fine(a, m, need.reshape(a.shape))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
