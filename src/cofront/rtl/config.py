@@ -1,0 +1,177 @@
+"""What a kernel is (`KernelDesign`, fixed in the netlist), what a run tells it (`KERNEL_RUN`), and how it counts.
+
+The ports of every kernel (`pointwise.Pointwise`, `conv.Conv`, `depthwise.Depthwise`; `lanes` as properties below):
+
+    run         In(KERNEL_RUN)                            stable from `start` until `done`
+    start       In(1)                                     one cycle
+    done        Out(1)                                    one cycle: the last output beat has been taken
+    half        In(1)                                     which half of both memories this run computes with
+    input       In(beats(act_bits, in_lanes))
+    residual    In(beats(8, out_lanes))                   conv and pw: same order as the output
+    output      Out(beats(8, out_lanes))
+    weights     In(LoadPort(bus_bits)), params the same   fill the half that `half` of the load port names
+
+Engines of doubled outputs (DUAL): every stream of outputs has 2 po lanes and the parameter image is in words of 2 po
+lanes in every run; a single run computes po lanes a beat (out_beats counts those) and puts every second beat into the
+upper half. dw takes beats of 2 po lanes in every run, in_beats = out_beats.
+
+Tap order. Window positions are counted **column by column** (t = kx * size + ky), because the line buffer has a
+memory per row: the positions of one turn then lie in different rows. `tap_table` is the definition; where a kernel has
+more taps than the window has rows, a turn takes whole columns.
+
+Logits (`logits`): every output beat is followed by three more; the four are the byte planes of 32-bit words, lowest
+byte first. So logits of a beat of L lanes are 4 L bytes in which byte p * L + l is byte p of lane l.
+
+A 1 x 1 convolution at stride 1 may be given any in_width x in_height of the right product (the same for the output);
+width 1 needs least of conv's line buffer: one pixel per row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from cofront.hardware.subgraph.calls import PARAM_BITS
+from cofront.hardware.subgraph.config import KernelConfig
+from cofront.hardware.subgraph.engines import EngineKind
+
+#: Accumulators: 27 bits is the wide operand of a DSP48E2, so that one multiplies in the requantisation.
+ACC_BITS = 27
+#: Depth of a block RAM at its widest: memories are rounded up to it, which costs nothing.
+BLOCK_WORDS = 512
+
+#: Run-time dimensions of one kernel; names and widths as in the descriptor.
+KERNEL_RUN: Any = data.StructLayout(
+    {
+        "in_width": unsigned(16),
+        "in_height": unsigned(16),
+        "out_width": unsigned(16),
+        "out_height": unsigned(16),
+        "in_beats": unsigned(16),  # beats of one input pixel: ceil(channels / lanes)
+        "out_beats": unsigned(16),
+        "turns": unsigned(16),
+        "size": unsigned(8),
+        "stride": unsigned(8),
+        "pad_top": unsigned(8),
+        "pad_left": unsigned(8),
+        "zero_in": unsigned(8),  # what padding reads as
+        "zero_out": unsigned(8),
+        "top": unsigned(8),  # 255 or 15
+        "shift": unsigned(8),
+        "residual": unsigned(1),
+        "residual_zero": unsigned(8),
+        "residual_multiplier": signed(32),  # of which the low 27 bits are used
+        "double": unsigned(1),  # DUAL only: a 4 x 4 run, twice the output lanes
+        "logits": unsigned(1),
+    }
+)
+
+
+def beats(bits: int, lanes: int) -> stream.Signature:
+    """The stream of a tensor: pixels in raster order, channels ascending, `lanes` of them a beat."""
+    return stream.Signature(data.ArrayLayout(unsigned(bits), lanes))
+
+
+class LoadPort(wiring.Signature):
+    """Fills one half of a memory: `go` starts a load of `words` memory words, `busy` lasts until they are written.
+
+    `expand`: words of 4-bit weights for a memory of 8 bits (conv, pw and dw of E88 and DUAL; never parameters).
+    Bus words as in `layout.WordFormat`: a memory word takes whole bus words, or several share one.
+    """
+
+    def __init__(self, bus_bits: int) -> None:
+        super().__init__(
+            {
+                "go": Out(1),
+                "half": Out(1),
+                "words": Out(16),
+                "expand": Out(1),
+                "busy": In(1),
+                "data": Out(stream.Signature(unsigned(bus_bits))),
+            }
+        )
+
+
+def up(a: int, b: int) -> int:
+    """a / b rounded up."""
+    return -(-a // b)
+
+
+@dataclass(frozen=True)
+class KernelDesign:
+    """One kernel of an accelerator. `name` is conv, dw or pw; `bus_bits` the width of its load ports."""
+
+    name: str
+    kernel: KernelConfig
+    kind: EngineKind
+    bus_bits: int = 64
+
+    @property
+    def depthwise(self) -> bool:
+        return self.name == "dw"
+
+    @property
+    def out_lanes(self) -> int:
+        """Lanes of the output and residual streams. DUAL gathers two beats of po into one where it is not `double`."""
+        return self.kernel.po * self.kind.w4a4_factor
+
+    @property
+    def in_lanes(self) -> int:
+        """Lanes of the input stream; DUAL's depthwise kernel takes beats of twice its channels in every run."""
+        return self.out_lanes if self.depthwise else self.kernel.pi
+
+    @property
+    def act_bits(self) -> int:
+        return self.kind.act_bits
+
+    @property
+    def weight_word_bits(self) -> int:
+        k = self.kernel
+        return k.pi * k.po * k.taps * self.kind.weight_bits
+
+    @property
+    def param_word_bits(self) -> int:
+        return self.out_lanes * PARAM_BITS
+
+    @property
+    def weight_half(self) -> int:
+        """Words of each half of the weight memory."""
+        return self.kernel.weight_depth // 2
+
+    @property
+    def param_half(self) -> int:
+        """Words of each half of the parameter memory."""
+        return up(self.kernel.out_elements, self.out_lanes)
+
+    @property
+    def line_words(self) -> int:
+        """Words of one row of the line buffer: in_width * in_beats must not exceed it."""
+        lanes = self.kernel.po if self.depthwise else self.kernel.pi
+        return BLOCK_WORDS * up(max(up(self.kernel.line_elements, lanes), 1), BLOCK_WORDS)
+
+    @property
+    def pixel_words(self) -> int:
+        """pw: words of one pixel, of which the buffer holds two."""
+        return up(self.kernel.in_elements, self.kernel.pi)
+
+
+def tap_table(size: int, taps: int, rows: int) -> list[list[tuple[int, int] | None]]:
+    """Turn by turn, the window position (ky, kx) of each of `taps` multipliers; None: weight 0.
+
+    taps <= rows: counted in columns of max(size, taps) positions. taps > rows: size * size positions in a sequence.
+    """
+    pitch = max(size, taps) if taps <= rows else size
+    flat: list[tuple[int, int] | None] = []
+    for kx in range(size):
+        flat += [(ky, kx) if ky < size else None for ky in range(pitch)]
+    flat += [None] * (-len(flat) % taps)
+    return [flat[i : i + taps] for i in range(0, len(flat), taps)]
+
+
+def turns(size: int, taps: int, rows: int) -> int:
+    """Turns of one window: ceil(size^2 / taps), or one per column where a column has no more positions than taps."""
+    return len(tap_table(size, taps, rows))
