@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Status = Literal["optimal", "feasible", "infeasible"]
+#: "feasible": found, with a certified gap; "heuristic": found by a method that certifies nothing.
+Status = Literal["optimal", "feasible", "infeasible", "heuristic"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Design:
 
     @property
     def fps(self) -> float:
-        return 1.0 / self.latency_s
+        return 1.0 / self.latency_s if self.latency_s > 0 else math.inf
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Front:
 
     `gap` is a certified bound, in accuracy (fraction): no design can exceed the front's accuracy at any latency by
     more than it. 0 means the front is exact. `bound` holds (latency_s, accuracy upper bound) steps when gap > 0.
+    A heuristic's gap is 1, accuracy being a fraction. `notes` are remarks on how the designs were found.
     """
 
     designs: tuple[Design, ...]
@@ -65,6 +68,7 @@ class Front:
     infeasible: tuple[Infeasible, ...] = ()
     stats: dict[str, float] = field(default_factory=dict)
     method: str = "exact"
+    notes: tuple[str, ...] = ()
 
     def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(latency_s, accuracy), each (n,)."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
 
 from cofront.errors import MissingDependencyError, unknown_name
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
 
 #: kind -> entry-point group
 GROUPS = {
@@ -20,11 +21,61 @@ GROUPS = {
 }
 
 
-@cache
-def _table(kind: str) -> dict[str, EntryPoint]:
-    from importlib.metadata import entry_points  # slow to import, and most commands name nothing
+class Entry(Protocol):
+    """What is needed of an `importlib.metadata.EntryPoint`."""
 
-    return {e.name: e for e in entry_points(group=GROUPS[kind])}
+    def load(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """One line of an entry_points.txt: "module:attribute"."""
+
+    value: str
+
+    def load(self) -> Any:
+        module, _, attribute = self.value.partition(":")
+        found: Any = import_module(module.strip())
+        for part in filter(None, attribute.split("[")[0].strip().split(".")):
+            found = getattr(found, part)
+        return found
+
+
+@cache
+def _declared() -> dict[str, dict[str, Entry]]:
+    """Group -> name -> entry, of the distributions in the folders of sys.path.
+
+    Their entry_points.txt are read as they are: `importlib.metadata` takes longer to import than `estimate` may take
+    in all. It is asked only when cofront itself was not found that way (installed as an archive).
+    """
+    from configparser import ConfigParser, Error
+
+    out: dict[str, dict[str, Entry]] = {group: {} for group in GROUPS.values()}
+    for folder in dict.fromkeys(sys.path):
+        for pattern in ("*.dist-info", "*.egg-info"):
+            for file in sorted(Path(folder or ".").glob(f"{pattern}/entry_points.txt")):
+                text = file.read_text(encoding="utf-8", errors="replace")
+                if "cofront." not in text:
+                    continue
+                parser = ConfigParser(delimiters=("=",), interpolation=None)
+                parser.optionxform = str  # type: ignore[assignment,method-assign]
+                try:
+                    parser.read_string(text)
+                except Error:  # another package's broken file is not ours to report
+                    continue
+                for group in out.keys() & set(parser.sections()):
+                    for name, value in parser.items(group):
+                        out[group].setdefault(name, _Declared(value))
+    if not out[GROUPS["accelerator"]]:
+        from importlib.metadata import entry_points
+
+        for group, found in out.items():
+            found.update({e.name: e for e in entry_points(group=group)})
+    return out
+
+
+def _table(kind: str) -> dict[str, Entry]:
+    return _declared()[GROUPS[kind]]
 
 
 def names(kind: str) -> tuple[str, ...]:
@@ -32,11 +83,11 @@ def names(kind: str) -> tuple[str, ...]:
     return tuple(sorted(_table(kind)))
 
 
-def load(kind: str, name: str) -> Any:
-    """The registered object. Raises UsageError with the nearest names when there is none."""
+def load(kind: str, name: str, what: str | None = None) -> Any:
+    """The registered object. Raises UsageError with the nearest names when there is none, calling the kind `what`."""
     entry = _table(kind).get(name)
     if entry is None:
-        raise unknown_name(kind, name, _table(kind))
+        raise unknown_name(what or kind, name, _table(kind))
     try:
         return entry.load()
     except ModuleNotFoundError as error:

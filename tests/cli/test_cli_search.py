@@ -102,8 +102,47 @@ def test_heuristics_say_that_nothing_is_proven(as_json, cofront, table):
     assert found["gap"] is None and found["front"] == again["front"]
     assert as_json(*search(path))["gap"] == 0.0  # the same study holds both; the report shows them together
     assert "random (run 1)" in Path("out/report.html").read_text()
-    code, out, _ = cofront(*search(path, "--method", "nsga2", "--evaluations", "400"))
-    assert code == 0 and "nothing is proven about the others" in out
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("nsga2", ("--evaluations", "400")),
+        ("nsga2-fit", ("--evaluations", "60")),
+        ("nsga2-fit", ("--evaluations", "60", "--predictor", "svr")),
+        ("sequential", ()),
+        ("sequential", ("--evaluations", "2")),
+        ("hao", ("--evaluations", "12")),
+        ("hao", ("--evaluations", "12", "--predictor", "svr")),
+    ],
+)
+def test_every_heuristic_can_be_named_and_claims_nothing(as_json, table, method, more):
+    path = table()
+    exact = as_json(*search(path))
+    found = as_json(*search(path, "--method", method, *more))
+    again = as_json(*search(path, "--method", method, *more, "--study", "again"))
+    assert (found["status"], found["gap"], found["bound"], found["method"]) == ("heuristic", None, [], method)
+    assert found["front"] == again["front"] and found["front"] and 0 < found["designs"] < exact["designs"]
+    for d in found["front"]:
+        assert all(d["resources"][r] <= limit for r, limit in found["budget"].items())
+        if "svr" not in more:  # on the same accuracies no heuristic is above the proven front
+            assert any(e["latency_s"] <= d["latency_s"] and e["accuracy"] >= d["accuracy"] for e in exact["front"])
+    if method == "hao":
+        assert "own loss, not a Hessian: space 'tiny' comes without trained weights" in found["notes"][0]
+
+
+def test_heuristics_print_that_nothing_is_proven(cofront, table):
+    code, out, _ = cofront(*search(table(), "--method", "sequential"))
+    assert code == 0 and "nothing is proven about the others" in out and "networks non-dominated in accuracy" in out
+
+
+def test_accuracies_that_do_not_add_up_need_a_method_for_them(refused, table):
+    code, line = refused(*search(table(), "--predictor", "svr"))
+    assert code == 2 and "--method exact searches accuracies that add up, which predictor 'svr' does not give" in line
+    code, line = refused(*search("table.csv", "--predictor", "svm"))
+    assert code == 2 and "no predictor named 'svm'; did you mean svr" in line
+    code, line = refused(*search("table.csv", "--accelerator", "subgraf"))
+    assert code == 2 and "no accelerator named 'subgraf'; did you mean subgraph" in line
 
 
 @pytest.mark.parametrize(
@@ -128,7 +167,7 @@ def test_heuristics_say_that_nothing_is_proven(as_json, cofront, table):
         (("--grid", "huge"), 2, "no grid named 'huge'"),
         (("--accuracy-column", "top1"), 2, "no accuracy column 'top1'"),
         (("--time-limit", "0"), 2, "--time-limit must be a positive number, got 0"),
-        (("--evaluations", "100"), 2, "--evaluations limits nsga2 and random"),
+        (("--evaluations", "100"), 2, "--evaluations limits heuristics; --method exact takes --time-limit"),
         (("--cover", "-1"), 2, "--cover is in accuracy points, 0 to 100, got -1"),
         (("--seed", "x"), 2, "Invalid value for '--seed'"),
         (("--frames", "3"), 2, "No such option: --frames"),

@@ -8,13 +8,25 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cofront import registry
 from cofront.errors import InputError, UsageError, unknown_name
 from cofront.study.provenance import file_hash
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from cofront.device import Device
-    from cofront.problem import CodesignProblem
-    from cofront.space import Space
+    from cofront.hardware.base import Accelerator
+    from cofront.predict.additive import AdditiveModel
+    from cofront.predict.base import Predictor
+    from cofront.problem import CodesignProblem, IntArray
+    from cofront.search.method import Accuracy
+    from cofront.space import Layered, Points, Space
+
+
+#: The accuracy predictor of the exact search.
+ADDITIVE = "additive"
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,8 @@ class Measured:
     source: str
     note: str
     table_hash: str
+    accuracy: Accuracy  # of points (n, d): the problem's, or another predictor's
+    edge_operations: Callable[[], IntArray]  # (e,) bit operations of each edge of the problem's trellis
 
 
 def shipped_table(space: Space) -> Path:
@@ -51,23 +65,29 @@ def build_problem(
     precisions: tuple[str, ...] | None = None,
     grid: str = "coarse",
     clock_hz: float | None = None,
+    predictor: str = ADDITIVE,
+    accelerator: str = "subgraph",
 ) -> Measured:
     """The co-design problem of a space on a device under the accuracies measured in `table`.
 
     Precisions that the table does not measure stay out, unless `penalty` states what they cost; `precisions` narrows
-    the choice further.
+    the choice further. The problem's own scores come from a predictor that adds up: `predictor` if it does, otherwise
+    the additive one, beside which `accuracy` is then that of `predictor`.
     """
-    from cofront.hardware.subgraph import codesign_problem
-    from cofront.predict.additive import Additive
     from cofront.predict.codesign import on_trellis
     from cofront.predict.penalty import PrecisionPenalty
     from cofront.predict.tables import read_table
 
+    chosen: type[Predictor] = registry.load("predictor", predictor)
+    family: Accelerator = registry.load("accelerator", accelerator)
     path = table or shipped_table(space)
     found = read_table(path, space, column)
     space, points, accuracy = found.space, found.points, found.accuracy
-    model = Additive.for_space(space).fit(space.features(points), accuracy).model
+    adding: type[Predictor] = chosen if chosen.adds_up else registry.load("predictor", ADDITIVE)
+    model: AdditiveModel = adding.for_space(space).fit(adding.encode(space, points), accuracy).model  # type: ignore[attr-defined]
     stated = PrecisionPenalty.parse(penalty) if penalty else None
+    if stated and not chosen.adds_up:
+        raise UsageError(f"--penalty states losses that add up, which predictor '{predictor}' does not; leave one out")
     known = space.precisions_of(points)
     offered = stated.precisions(known, space) if stated else known
     if precisions is not None:
@@ -77,18 +97,53 @@ def build_problem(
     scores = on_trellis(model, layered.trellis, extra)
 
     def lay(on: Device) -> CodesignProblem:
-        bare = codesign_problem(layered, on, scores.edge_score, grid=grid, clock_hz=clock_hz)
-        return replace(bare, **scores.fields(), meta={**bare.meta, "space": space.name})
+        bare = family.codesign_problem(layered, on, scores.edge_score, grid=grid, clock_hz=clock_hz)
+        return replace(bare, **scores.fields(), meta={**bare.meta, "space": space.name, "device": on.name})
 
+    problem = lay(device)
     note = (
         f"additive model of {len(accuracy):,} measured networks, leave-one-out error {100 * model.loo_rmse:.2f} points"
     )
+    predict = additive_accuracy(problem)
+    if not chosen.adds_up:
+        fitted = chosen.for_space(space).fit(chosen.encode(space, points), accuracy)
+        note = f"predictor '{predictor}' fitted to {len(accuracy):,} measured networks"
+
+        def predict(at: Points) -> NDArray[np.float64]:
+            return fitted.predict(chosen.encode(space, at)).mean.clip(0.0, 1.0)
+
     if stated:
         note += f"; precisions not measured there at a stated penalty ({penalty})"
     if unmeasured := found.unmeasured():
         note += f"; never measured, so out of the model's reach: {', '.join(unmeasured[:5])}"
     used = tuple(sorted({p for ps in offered.values() for p in ps}, reverse=True))
-    return Measured(lay(device), lay, space, used, str(path), note, file_hash(path))
+    return Measured(
+        problem, lay, space, used, str(path), note, file_hash(path), predict, lambda: bit_operations(layered)
+    )
+
+
+def additive_accuracy(problem: CodesignProblem) -> Accuracy:
+    """Accuracy of points (n, d) by the problem's own scores."""
+    import numpy as np
+
+    from cofront.search.walk import Paths
+
+    paths = Paths(problem.trellis)
+
+    def accuracy(points: Points) -> NDArray[np.float64]:
+        return problem.accuracy(np.array([problem.edge_score[paths(p)].sum() for p in points], dtype=np.int64))
+
+    return accuracy
+
+
+def bit_operations(layered: Layered) -> IntArray:
+    """(e,) MACs x weight bits x activation bits of every edge's layers."""
+    import numpy as np
+
+    per_fragment = [
+        sum(f.node_macs(n) * (n.weight_bits or 8) * (n.in_bits or 8) for n in f.layers) for f in layered.fragments
+    ]
+    return np.array([*per_fragment, 0], dtype=np.int64)[layered.edge_fragment]
 
 
 def _narrow(offered: dict[str, tuple[str, ...]], wanted: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

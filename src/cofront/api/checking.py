@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cofront.api.accuracy import Measured
-from cofront.api.costing import cost_part
+from cofront.api.costing import cost_part, family
 from cofront.api.networks import block_precisions
 from cofront.api.solving import as_point
 from cofront.errors import CofrontError, StudyError
@@ -33,8 +33,7 @@ def record(
 
     The document comes back with the networks' sizes.
     """
-    from cofront.hardware.subgraph import Config
-
+    kind = family(document.accelerator)
     costs: list[Cost] = []
     front = list(document.front)
     pending: list[tuple[dict[str, Any], dict[str, Any]]] = []
@@ -42,7 +41,7 @@ def record(
         if should_stop():
             break
         network = measured.space.network(as_point(d.point))
-        cost, exceeded = cost_part(network, device, Config.from_dict(d.config))
+        cost, exceeded = cost_part(network, device, kind.config(d.config), document.accelerator)
         if cost.cycles != d.cycles or exceeded or cost.resources != d.resources:
             raise CofrontError(
                 f"internal check failed: design {i + 1} has {d.cycles} cycles in the search and {cost.cycles} "
@@ -50,7 +49,12 @@ def record(
             )
         costs.append(cost)
         front[i] = msgspec.structs.replace(
-            d, macs=network.macs, params=network.params, precisions=block_precisions(network)
+            d,
+            macs=network.macs,
+            params=network.params,
+            precisions=block_precisions(network),
+            weight_bytes=network.weight_bytes,
+            activation_bytes=network.activation_bytes,
         )
         pending.append(({"point": d.point, "config": d.config}, clean(msgspec.to_builtins(cost))))
         if run is not None and (len(pending) == batch or i + 1 == len(document.front)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 
@@ -29,7 +29,7 @@ def front_of(document: SearchDocument) -> front.Front:
         for d in document.front
     )  # fmt: skip
     gap = 1.0 if document.gap is None else document.gap
-    status = document.status if document.status in ("optimal", "feasible", "infeasible") else "feasible"
+    status = document.status if document.status in get_args(front.Status) else "feasible"
     return front.Front(designs, gap, document.designs, document.solve_s, status)  # type: ignore[arg-type]
 
 

@@ -9,21 +9,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from cofront import registry
 from cofront.api.files import read_text
 from cofront.api.limits import unlimited
 from cofront.api.networks import Resolved, resolve
 from cofront.errors import InputError, unknown_name
-from cofront.study.documents import Call, Cost, EstimateDocument, FitDocument, Limit, Roof
+from cofront.study.documents import Call, Cost, EstimateDocument, FitDocument, Kernel, Limit, Roof
 
 if TYPE_CHECKING:
     from cofront.device import Device
     from cofront.front import Infeasible
-    from cofront.hardware.subgraph import Config
+    from cofront.hardware.base import Accelerator, Configuration, KernelRow
     from cofront.network import Network
 
 RESOURCES = ("dsp", "lut", "ff", "bram36")
 #: The device when neither the user nor a design file names one.
 DEVICE = "zu3eg"
+#: The accelerator family when neither the user nor a design file names one.
+FAMILY = "subgraph"
 OBJECTIVES = ("latency", "energy", *RESOURCES)
 
 
@@ -50,52 +53,91 @@ def limits_of(entries: tuple[Infeasible, ...]) -> list[Limit]:
     ]  # fmt: skip
 
 
-def cost_part(network: Network, device: Device, config: Config | None) -> tuple[Cost, list[Limit]]:
+def family(name: str) -> Accelerator:
+    """The accelerator family of that name."""
+    found: Accelerator = registry.load("accelerator", name)
+    return found
+
+
+def cost_part(
+    network: Network, device: Device, config: Configuration | None, accelerator: str = FAMILY
+) -> tuple[Cost, list[Limit]]:
     """The cost of a network on a configuration (a stated default without one), with the roofline; and what it
     exceeds."""
-    from cofront.hardware.subgraph import SUBGRAPH, Config
-    from cofront.hardware.subgraph.roofline import roofline
-
-    cost = SUBGRAPH.estimate(network, device, config)
+    kind = family(accelerator)
+    cost = kind.estimate(network, device, config)
     bits = {n.name: f"W{n.weight_bits}A{n.in_bits}" for n in network.layers}
+    rows: dict[str, list[KernelRow]] = {}
+    for row in kind.breakdown(cost):
+        rows.setdefault(row.call, []).append(row)
+    roofs = {r.call: r for r in kind.roofline(cost, device)}
     calls = [
         Call(
             name=c.name, layers=list(c.layers), precision="+".join(sorted({bits[n] for n in c.layers if n in bits})),
             cycles=c.cycles, mode=c.mode, bound_by=c.bound, macs=c.macs, dram_bytes=c.bytes_moved,
             kernels=dict(c.kernels), memory_cycles=c.memory_cycles, overhead_cycles=c.overhead_cycles,
+            utilisation={r.kernel: r.utilisation for r in rows.get(c.name, ()) if r.peak_macs},
+            ceiling_macs_per_s=roofs[c.name].ceiling_macs_per_s if c.name in roofs else None,
         )
         for c in cost.calls
     ]  # fmt: skip
-    roofs = roofline(cost, device)
     roof = None
     if roofs:
-        peak = max(r.peak_macs_per_s for r in roofs)
-        roof = Roof(peak_macs_per_s=peak, bandwidth_bytes_per_s=roofs[0].bandwidth_bytes_per_s)
-    settings = Config.from_dict(cost.config).to_dict()
+        peak = max(r.peak_macs_per_s for r in roofs.values())
+        bandwidth = next(iter(roofs.values())).bandwidth_bytes_per_s
+        roof = Roof(peak_macs_per_s=peak, bandwidth_bytes_per_s=bandwidth)
     part = Cost(
         latency_s=cost.latency_s, cycles=cost.cycles, clock_hz=cost.clock_hz, resources=dict(cost.resources),
-        budget=dict(cost.budget), config=settings, macs=cost.macs, energy_j=cost.energy_j, calls=calls,
-        roof=roof, notes=list(cost.notes),
+        budget=dict(cost.budget), config=kind.config(cost.config, cost.clock_hz).to_dict(), macs=cost.macs,
+        energy_j=cost.energy_j, calls=calls, roof=roof, notes=list(cost.notes),
+        kernels=_kernels([r for rs in rows.values() for r in rs], calls, cost.clock_hz),
     )  # fmt: skip
     return part, limits_of(cost.infeasible)
 
 
-def read_config(path: Path) -> Config:
-    """The accelerator in a JSON file: our own `fit`, `design` or `accelerator` document, or a bare configuration."""
-    from cofront.hardware.subgraph import Config
+def _kernels(rows: list[KernelRow], calls: list[Call], clock_hz: float) -> list[Kernel]:
+    """The kernels over all calls, in pipeline order, and external memory: the roofline of each."""
+    total = sum(c.cycles for c in calls)
+    if not total:
+        return []
 
+    def limits(name: str) -> float:
+        return sum(c.cycles for c in calls if c.bound_by == name) / total
+
+    out = []
+    for name in dict.fromkeys(r.kernel for r in rows if r.peak_macs):
+        own = [r for r in rows if r.kernel == name]
+        macs, busy = sum(r.macs for r in own), sum(r.busy_cycles for r in own)
+        per_cycle = max(r.peak_macs // max(r.call_cycles, 1) for r in own)
+        out.append(
+            Kernel(
+                name=name, macs=macs, busy=busy / total, limits=limits(name), peak_macs_per_s=per_cycle * clock_hz,
+                attained_macs_per_s=macs * clock_hz / busy if busy else None, utilisation=macs / (per_cycle * total),
+            )
+        )  # fmt: skip
+    moved, memory = sum(c.dram_bytes for c in calls), sum(c.memory_cycles for c in calls)
+    out.append(
+        Kernel(
+            name="memory", macs=0, busy=memory / total, limits=limits("memory"), bytes=moved,
+            bytes_per_s=moved * clock_hz / total,
+        )
+    )  # fmt: skip
+    return out
+
+
+def read_config(path: Path, accelerator: str = FAMILY) -> Configuration:
+    """The accelerator in a JSON file: our own `fit`, `design` or `accelerator` document, or a bare configuration."""
     try:
         raw: Any = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise InputError(f"'{path}' is not JSON ({str(error).splitlines()[0]})") from None
+    clock = None
     if isinstance(raw, dict):
         clock = raw.get("clock_hz")
         for key in ("design", "config"):
             raw = raw.get(key, raw) if isinstance(raw, dict) else raw
-        if isinstance(raw, dict) and "clock_hz" not in raw and clock is not None:
-            raw = {**raw, "clock_hz": clock}
     try:
-        return Config.from_dict(raw)
+        return family(accelerator).config(raw, clock)
     except InputError as error:
         raise InputError(f"'{path}': {error}") from None
 
@@ -105,28 +147,29 @@ def estimate(
     *,
     device: str | Device | None = None,
     precision: str | None = None,
-    config: Path | Config | None = None,
+    config: Path | Configuration | None = None,
     clock_hz: float | None = None,
     input_shape: tuple[int, ...] | None = None,
+    accelerator: str | None = None,
 ) -> EstimateDocument:
     """The cost of a network on one accelerator: the design's own, the one in `config`, or a stated default."""
     found = resolve(network, precision, input_shape)
+    kind = _own_family(found, accelerator)
     part = load_device(device or _own_device(found))
-    chosen = read_config(config) if isinstance(config, Path) else config
-    if chosen is None and found.design is not None:
-        from cofront.hardware.subgraph import Config
-
-        chosen = Config.from_dict(found.design.design.config)
+    chosen = read_config(config, kind) if isinstance(config, Path) else config
+    if chosen is None and found.design is not None and found.design.accelerator == kind:
+        chosen = family(kind).config(found.design.design.config, found.design.clock_hz)
     if clock_hz is not None:
         part = replace(part, clock_hz=part.clock(clock_hz))
-        chosen = None if chosen is None else replace(chosen, clock_hz=part.clock_hz)
-    cost, exceeded = cost_part(found.network, part, chosen)
+        chosen = chosen and family(kind).config({**chosen.to_dict(), "clock_hz": part.clock_hz})
+    cost, exceeded = cost_part(found.network, part, chosen, kind)
     return EstimateDocument(
-        network=found.label, device=part.name, precision=found.precision, clock_hz=cost.clock_hz,
+        accelerator=kind, network=found.label, device=part.name, precision=found.precision, clock_hz=cost.clock_hz,
         macs=found.network.macs, params=found.network.params, weight_bytes=found.network.weight_bytes,
-        latency_s=cost.latency_s, fps=_fps(cost.latency_s), cycles=cost.cycles, resources=cost.resources,
-        budget=cost.budget, fits=not exceeded, config=cost.config, energy_j=cost.energy_j, calls=cost.calls,
-        roof=cost.roof, infeasible=exceeded, notes=[*found.notes, *cost.notes],
+        activation_bytes=found.network.activation_bytes, latency_s=cost.latency_s, fps=_fps(cost.latency_s),
+        cycles=cost.cycles, resources=cost.resources, budget=cost.budget, fits=not exceeded, config=cost.config,
+        energy_j=cost.energy_j, calls=cost.calls, kernels=cost.kernels, roof=cost.roof, infeasible=exceeded,
+        notes=[*found.notes, *cost.notes],
     )  # fmt: skip
 
 
@@ -144,6 +187,7 @@ def fit(
     grid: str = "coarse",
     time_limit_s: float | None = None,
     seed: int = 0,
+    accelerator: str | None = None,
     on_progress: Callable[[float, float], None] | None = None,
 ) -> FitDocument:
     """The provably best accelerator for a network: least latency, energy or one resource, at `fps` or more.
@@ -157,9 +201,10 @@ def fit(
         raise unknown_name("method", method, ("enumerate", "cpsat", "milp"))
     found = resolve(network, precision, input_shape)
     part = load_device(device or _own_device(found), budget)
-    from cofront.hardware.subgraph import config_of, network_problem
     from cofront.search.exact.fit import fit as solve
 
+    kind = _own_family(found, accelerator)
+    network_problem = family(kind).network_problem
     problem = network_problem(found.network, part, grid, clock_hz=clock_hz)
     result = solve(
         problem, objective=objective if objective in ("latency", "energy") else f"resource:{objective}", min_fps=fps,
@@ -167,15 +212,16 @@ def fit(
         wider=lambda: network_problem(found.network, unlimited(part), grid, clock_hz=clock_hz),
     )  # fmt: skip
     common: dict[str, Any] = {
-        "status": result.status, "network": found.label, "device": part.name, "precision": found.precision,
-        "clock_hz": problem.clock_hz, "objective": objective, "method": method, "grid": grid, "budget": part.budget,
-        "solve_s": result.solve_s, "designs": result.n_configs, "required_fps": fps,
-        "bound": _finite(result.bound), "macs": found.network.macs, "params": found.network.params,
+        "accelerator": kind, "status": result.status, "network": found.label, "device": part.name,
+        "precision": found.precision, "clock_hz": problem.clock_hz, "objective": objective, "method": method,
+        "grid": grid, "budget": part.budget, "solve_s": result.solve_s, "designs": result.n_configs,
+        "required_fps": fps, "bound": _finite(result.bound), "macs": found.network.macs, "params": found.network.params,
     }  # fmt: skip
     if result.status == "infeasible":
         return FitDocument(infeasible=limits_of(result.infeasible), **common)
     engine = next(e for e in problem.engines if e.name == result.engine)
-    cost, exceeded = cost_part(found.network, part, config_of(problem, engine, result.chosen))
+    chosen = family(kind).config_of(problem, engine, result.chosen)
+    cost, exceeded = cost_part(found.network, part, chosen, kind)
     if cost.cycles != result.cycles or exceeded:
         raise InputError(
             f"internal check failed: the solver says {result.cycles} cycles, the cost model {cost.cycles}; "
@@ -184,8 +230,12 @@ def fit(
     return FitDocument(
         latency_s=result.latency_s, bound_s=_finite(result.bound_s), fps=result.fps, value=_finite(result.value),
         cycles=result.cycles, resources=result.resources, config=cost.config, energy_j=result.energy_j,
-        calls=cost.calls, roof=cost.roof, **common,
+        calls=cost.calls, kernels=cost.kernels, roof=cost.roof, notes=[*found.notes, *cost.notes], **common,
     )  # fmt: skip
+
+
+def _own_family(found: Resolved, asked: str | None) -> str:
+    return asked or (FAMILY if found.design is None else found.design.accelerator)
 
 
 def _own_device(found: Resolved) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cofront.api.costing import cost_part, load_device
+from cofront.api.costing import cost_part, family, load_device
 from cofront.api.networks import block_precisions, design_network, read_design
 from cofront.api.weights import Trained, trained_weights
 from cofront.errors import CofrontError, StudyError, UsageError, unknown_name
@@ -52,7 +52,8 @@ def design_document(search: SearchDocument, index: int, network: Network, proven
     d = search.front[index]
     design = msgspec.structs.replace(d, macs=network.macs, params=network.params, precisions=block_precisions(network))
     return DesignDocument(
-        device=search.device, clock_hz=search.clock_hz, design=design, space=search.space,
+        accelerator=search.accelerator, device=search.device, clock_hz=search.clock_hz, design=design,
+        space=search.space,
         provenance={"gap": search.gap, "designs": search.designs, "accuracy": search.accuracy_note, **provenance},
     )  # fmt: skip
 
@@ -77,7 +78,12 @@ def save_fit(found: FitDocument, source: str, path: Path) -> DesignDocument:
     )  # fmt: skip
     proof = {"status": found.status, "objective": found.objective, "bound": found.bound, "designs": found.designs}
     document = msgspec.structs.replace(
-        base, device=found.device, clock_hz=found.clock_hz, design=design, provenance=proof
+        base,
+        accelerator=found.accelerator,
+        device=found.device,
+        clock_hz=found.clock_hz,
+        design=design,
+        provenance=proof,
     )
     write_atomic(path, to_json(document) + "\n")
     return document
@@ -85,11 +91,10 @@ def save_fit(found: FitDocument, source: str, path: Path) -> DesignDocument:
 
 def export(design: Path, folder: Path, formats: Sequence[str] | None = None, seed: int = 0) -> ExportDocument:
     """Writes a design file's network and accelerator to `folder`."""
-    from cofront.hardware.subgraph import Config
-
     document = read_design(design)
     network = design_network(document)
-    cost, _ = cost_part(network, load_device(document.device), Config.from_dict(document.design.config))
+    config = family(document.accelerator).config(document.design.config, document.clock_hz)
+    cost, _ = cost_part(network, load_device(document.device), config, document.accelerator)
     done = export_design(document, network, cost, folder, formats or [f for f in FORMATS if f != "design"], seed)
     return ExportDocument(design=str(design), files=done.files, left_out=done.left_out)
 
@@ -177,6 +182,6 @@ def _readable(path: Path, save: Callable[[Path], None]) -> None:
 def accelerator_document(design: DesignDocument, cost: Cost) -> AcceleratorDocument:
     """The accelerator and its schedule: what a hardware flow needs."""
     return AcceleratorDocument(
-        family="subgraph", device=design.device, clock_hz=cost.clock_hz, config=cost.config, resources=cost.resources,
-        budget=cost.budget, calls=cost.calls, provenance=design.provenance,
+        family=design.accelerator, device=design.device, clock_hz=cost.clock_hz, config=cost.config,
+        resources=cost.resources, budget=cost.budget, calls=cost.calls, provenance=design.provenance,
     )  # fmt: skip

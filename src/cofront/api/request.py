@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from cofront import registry
 from cofront.errors import UsageError, unknown_name
 from cofront.study.documents import Cost, SearchDocument
 
-METHODS = ("exact", "nsga2", "random")
+if TYPE_CHECKING:
+    from cofront.search.method import Method
+
 THIRD = ("energy", "dsp", "lut", "ff", "bram36")
 
 
@@ -31,21 +35,34 @@ class SearchRequest:
     third: str | None = None
     cover: float | None = None
     method: str = "exact"
+    predictor: str = "additive"
+    accelerator: str = "subgraph"
     time_limit_s: float | None = None
     evaluations: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise unknown_name("method", self.method, METHODS)
+        method = self.chosen_method()
+        registry.load("accelerator", self.accelerator)
+        adds_up = registry.load("predictor", self.predictor).adds_up
+        if method.additive and not adds_up:
+            raise UsageError(
+                f"--method {self.method} searches accuracies that add up, which predictor '{self.predictor}' does not "
+                "give; use --method nsga2-fit or hao, or --predictor additive"
+            )
         if self.third is not None and self.third not in THIRD:
             raise unknown_name("third objective", self.third, THIRD)
         if self.third is not None and self.method != "exact":
             raise UsageError(f"--third needs --method exact, got {self.method}")
         if self.third is not None and self.cover is not None:
             raise UsageError("--cover is about latency and accuracy; it does not go with --third")
-        if self.evaluations is not None and self.method == "exact":
-            raise UsageError("--evaluations limits nsga2 and random; the exact search takes --time-limit")
+        if self.evaluations is not None and not method.counts:
+            raise UsageError(f"--evaluations limits heuristics; --method {self.method} takes --time-limit")
+
+    def chosen_method(self) -> Method:
+        """The registered method. Raises a UsageError with the nearest names when there is none."""
+        found: Method = registry.load("search", self.method, "method")
+        return found
 
 
 @dataclass(frozen=True)

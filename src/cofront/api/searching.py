@@ -111,9 +111,10 @@ def _search(
     measured = build_problem(
         space, device, table=request.accuracy_table, column=request.accuracy_column, penalty=request.penalty,
         precisions=request.precisions, grid=request.grid, clock_hz=request.clock_hz,
+        predictor=request.predictor, accelerator=request.accelerator,
     )  # fmt: skip
     report("searching")
-    checkpoint = None if run is None else run.study.path.with_suffix(".nsga2.npz")
+    checkpoint = None if run is None else run.study.path.with_suffix(f".{request.method}.npz")
     result, levels = solve(request, measured, checkpoint, report, should_stop)
     document = make_document(request, device, measured, result, levels)
     if run is not None:
@@ -121,8 +122,8 @@ def _search(
     costs, document = record(document, measured, device, run, report, should_stop)
     stopped = (
         len(costs) < len(document.front)
-        or (result.status == "feasible" and request.method == "exact")
-        or (request.method != "exact" and should_stop())
+        or result.status == "feasible"
+        or (result.status == "heuristic" and should_stop())
     )
     if request.cover is not None and result.designs and not stopped:
         document = msgspec.structs.replace(document, cover=covers(measured, result, request.cover))

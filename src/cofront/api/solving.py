@@ -28,44 +28,37 @@ def solve(
     report: Callable[..., None],
     should_stop: Callable[[], bool],
 ) -> tuple[front.Front, list[float]]:
-    """The search itself, and the budgets of a third objective.
+    """The search itself, by whatever is registered under its name, and the budgets of a third objective.
 
-    NSGA-II keeps its population in `checkpoint` and goes on from there.
+    Methods that keep their state on disk do it in `checkpoint` and go on from there.
     """
-    problem = measured.problem
-    if request.method == "exact":
-        from cofront.api.joint import exact_front
+    if request.third is not None:
         from cofront.api.thirds import third_front
 
-        def hear(stage: str, designs: int, gap: float) -> None:
-            report("searching", designs, gap, stage)
-
-        how: dict[str, Any] = {
-            "on_progress": hear, "should_stop": should_stop, "time_limit_s": request.time_limit_s,
-        }  # fmt: skip
-        if request.third is not None:
-            return third_front(problem, request.third, **how)
-        return exact_front(problem, **how), []
+        return third_front(
+            measured.problem, request.third, should_stop=should_stop, time_limit_s=request.time_limit_s,
+            on_progress=lambda stage, designs, gap: report("searching", designs, gap, stage),
+        )  # fmt: skip
     from cofront.search.budget import Budget
+    from cofront.search.method import Job
 
-    budget = Budget(evaluations=request.evaluations, time_s=request.time_limit_s, should_stop=should_stop)
-
-    def heard(evaluations: int, seconds: float, kept: int) -> None:
-        report("searching", kept, None, f"{evaluations:,} designs tried")
-
-    if request.method == "nsga2":
-        from cofront.search.evolution import nsga2
-
-        return nsga2(problem, budget=budget, seed=request.seed, checkpoint=checkpoint, on_progress=heard), []
-    from cofront.search.random import random_search
-
-    return random_search(problem, budget=budget, seed=request.seed, on_progress=heard), []
+    method = request.chosen_method()
+    unlimited = request.evaluations is None and request.time_limit_s is None
+    evaluations = method.evaluations if unlimited else request.evaluations
+    job = Job(
+        problem=measured.problem, space=measured.space, accuracy=measured.accuracy,
+        edge_operations=measured.edge_operations,
+        budget=Budget(evaluations=evaluations, time_s=request.time_limit_s, should_stop=should_stop),
+        seed=request.seed, checkpoint=checkpoint,
+        on_progress=lambda designs, gap, words: report("searching", designs, gap, words),
+    )  # fmt: skip
+    return method.run(job), []
 
 
 def make_document(
     request: SearchRequest, device: Device, measured: Measured, found: front.Front, levels: list[float]
 ) -> SearchDocument:
-    exact = request.method == "exact"
+    certified = request.chosen_method().certifies and math.isfinite(found.gap)
     designs = []
     for d in found.designs:
         choices = measured.space.describe(as_point(d.point))
@@ -81,9 +74,10 @@ def make_document(
     if found.status == "infeasible" and not why:
         why = budget_limits(device, measured.lay)
     return SearchDocument(
+        accelerator=request.accelerator, predictor=request.predictor, notes=list(found.notes),
         status=found.status, space=measured.space.name, device=device.name, precisions=list(measured.precisions),
         clock_hz=measured.problem.clock_hz, method=request.method, grid=request.grid, budget=device.budget,
-        front=designs, gap=found.gap if exact and math.isfinite(found.gap) else None, designs=found.n_designs,
+        front=designs, gap=found.gap if certified else None, designs=found.n_designs,
         solve_s=found.solve_s,
         bound=[Step(latency_s=t if math.isfinite(t) else None, accuracy=a) for t, a in found.bound],
         knee=None if knee is None else found.designs.index(knee), third=request.third,

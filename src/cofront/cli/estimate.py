@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from cofront.cli import output
-from cofront.cli.options import Clock, InputShape, Json, Network, OwnDevice, Precision, Seed, parse_clock, parse_shape
+from cofront.cli.options import (
+    Accelerator,
+    Clock,
+    InputShape,
+    Json,
+    Network,
+    OwnDevice,
+    Precision,
+    Seed,
+    parse_clock,
+    parse_shape,
+)
 
 HELP = """Cost a network on one accelerator, layer by layer, without any search.
 
@@ -26,6 +37,7 @@ def run(
     precision: Precision = None,
     input_shape: InputShape = None,
     clock: Clock = None,
+    accelerator: Accelerator = None,
     config: Annotated[Path | None, typer.Option("--config", help="JSON with the accelerator to use.")] = None,
     calls: Annotated[bool, typer.Option("--calls", help="Print every call and where its time goes.")] = False,
     json: Json = False,
@@ -36,7 +48,7 @@ def run(
 
     found = api.estimate(
         network, device=device, precision=precision, config=config, clock_hz=parse_clock(clock),
-        input_shape=parse_shape(input_shape),
+        input_shape=parse_shape(input_shape), accelerator=accelerator,
     )  # fmt: skip
     if json:
         output.emit_json(found)

@@ -9,6 +9,7 @@ import typer
 
 from cofront.cli import output
 from cofront.cli.options import (
+    Accelerator,
     Budget,
     Clock,
     InputShape,
@@ -40,6 +41,7 @@ def run(
     precision: Precision = None,
     input_shape: InputShape = None,
     clock: Clock = None,
+    accelerator: Accelerator = None,
     budget: Budget = None,
     objective: Annotated[
         str, typer.Option("--objective", help="What to minimise: latency, energy, dsp, lut, ff or bram36.")
@@ -63,7 +65,7 @@ def run(
             network, device=device, precision=precision, objective=objective, fps=positive("--fps", fps),
             budget=parse_budget(budget), clock_hz=parse_clock(clock), input_shape=parse_shape(input_shape),
             method=method, grid=grid, time_limit_s=positive("--time-limit", time_limit), seed=seed,
-            on_progress=lambda value, bound: best.append((value, bound)),
+            accelerator=accelerator, on_progress=lambda value, bound: best.append((value, bound)),
         )  # fmt: skip
     except KeyboardInterrupt:
         if best and best[-1][0] < float("inf"):

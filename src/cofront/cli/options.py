@@ -26,6 +26,9 @@ Precision = Annotated[
     str | None,
     typer.Option("--precision", "-p", help="W8A8, W4A8 or W4A4; W8A8 when neither this nor the file says."),
 ]
+Accelerator = Annotated[
+    str | None, typer.Option("--accelerator", help="Accelerator family; subgraph, or the design file's, if not given.")
+]
 Clock = Annotated[
     str | None, typer.Option("--clock", help="Clock, e.g. 250MHz or 2.5e8; the device's own when not given.")
 ]

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from cofront.cli.options import Budget, Clock, Device, Json, Seed, fraction, parse_budget, parse_clock, positive
+from cofront.cli.options import (
+    Accelerator,
+    Budget,
+    Clock,
+    Device,
+    Json,
+    Seed,
+    fraction,
+    parse_budget,
+    parse_clock,
+    positive,
+)
 
 HELP = """Find the exact front of networks, precisions and accelerators, and export a design.
 
@@ -18,6 +29,7 @@ found, with its certified gap (exit code 130)."""
 EXAMPLE = """
 Examples:
   $ cofront search --device zu3eg --fps 2000
+  $ cofront search --method nsga2 --time-limit 60
   $ cofront search --space ofa_mobilenetv3 --accuracy-table top1.parquet --penalty W4A8=1.0,W4A4=4.0
 """
 
@@ -46,7 +58,13 @@ def run(
     grid: Annotated[
         str, typer.Option("--grid", help="Accelerator configurations to consider: coarse or fine.")
     ] = "coarse",
-    method: Annotated[str, typer.Option("--method", help="exact, nsga2 or random.")] = "exact",
+    method: Annotated[
+        str, typer.Option("--method", help="exact; or nsga2, nsga2-fit, random, sequential, hao: nothing is proven.")
+    ] = "exact",
+    predictor: Annotated[
+        str, typer.Option("--predictor", help="Accuracy model: additive; svr (methods nsga2-fit and hao only).")
+    ] = "additive",
+    accelerator: Accelerator = None,
     third: Annotated[
         str | None, typer.Option("--third", help="A third objective: energy, dsp, lut, ff or bram36.")
     ] = None,
@@ -56,7 +74,8 @@ def run(
     ] = None,
     time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds; the gap stays certified.")] = None,
     evaluations: Annotated[
-        int | None, typer.Option("--evaluations", min=1, help="Designs to try (nsga2 and random).")
+        int | None,
+        typer.Option("--evaluations", min=1, help="What a heuristic may try: designs, networks or proposals."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for everything written.")] = None,
     study: Annotated[Path | None, typer.Option("--study", help="Study file; OUT/study.sqlite if not given.")] = None,
@@ -70,6 +89,7 @@ def run(
         precisions=tuple(p.strip().upper() for p in precisions.split(",")) if precisions else None, grid=grid,
         clock_hz=parse_clock(clock), budget=parse_budget(budget), fps=positive("--fps", fps),
         accuracy=fraction("--accuracy", accuracy), third=third, cover=_points(cover), method=method,
+        predictor=predictor, accelerator=accelerator or "subgraph",
         time_limit_s=positive("--time-limit", time_limit), evaluations=evaluations, seed=seed,
     )  # fmt: skip
     from cofront.cli.searching import run_search

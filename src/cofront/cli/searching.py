@@ -75,6 +75,8 @@ def _print(document: SearchDocument, request: SearchRequest) -> None:
         output.line(_proof(document))
         if document.accuracy_note:
             output.line(f"accuracy: {document.accuracy_note}")
+        for text in document.notes:
+            output.line(f"note: {text}")
     if document.chosen is not None:
         output.line(_chosen(document))
     for entry in document.cover:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 from cofront.device import Device
 from cofront.front import Infeasible
 from cofront.network import Network
-from cofront.problem import CodesignProblem
+from cofront.problem import CodesignProblem, Engine
 from cofront.space.base import Layered
 
 Mode = Literal["fused", "split", "memory", "infeasible"]
@@ -74,18 +75,78 @@ class Cost:
         return {**asdict(self), "fps": self.fps, "feasible": self.feasible}
 
 
+@dataclass(frozen=True)
+class KernelRow:
+    """One kernel in one call. `utilisation`: share of its multiplier-cycles during the call that do work."""
+
+    call: str
+    mode: str
+    bound: str
+    kernel: str
+    busy_cycles: int
+    call_cycles: int
+    macs: int
+    peak_macs: int  # of the kernel in the call's cycles
+    share: float
+
+    @property
+    def utilisation(self) -> float:
+        return self.macs / self.peak_macs if self.peak_macs else 0.0
+
+
+@dataclass(frozen=True)
+class RooflinePoint:
+    """One call. `intensity` in multiply-accumulates per byte; rates per second. attained <= ceiling."""
+
+    call: str
+    intensity: float
+    attained_macs_per_s: float
+    ceiling_macs_per_s: float
+    peak_macs_per_s: float
+    bandwidth_bytes_per_s: float
+    bound: str
+
+
+class Configuration(Protocol):
+    """One accelerator of a family."""
+
+    @property
+    def clock_hz(self) -> float: ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, and what `Accelerator.config` reads; with its clock as "clock_hz"."""
+
+
 class Accelerator(Protocol):
-    """An accelerator family: costs one network at once, and turns spaces into co-design problems."""
+    """An accelerator family: costs one network at once, and turns spaces into co-design problems.
+
+    `cofront.testing.accelerators` holds the conformance suite. A family registers an object like this under
+    `cofront.accelerators`.
+    """
 
     name: str
 
-    def estimate(self, network: Network, device: Device, config: Any = None) -> Cost:
+    def config(self, data: Any, clock_hz: float | None = None) -> Configuration:
+        """The configuration in an object of JSON, or an InputError; `clock_hz` where it names no clock."""
+
+    def estimate(self, network: Network, device: Device, config: Any = None, *, clock_hz: float | None = None) -> Cost:
         """The cost of one network on one configuration (a stated default when None)."""
 
-    def network_problem(self, network: Network, device: Device, grid: Any = "coarse") -> CodesignProblem:
+    def network_problem(
+        self, network: Network, device: Device, grid: Any = "coarse", *, clock_hz: float | None = None
+    ) -> CodesignProblem:
         """The best configuration for one network, as a problem."""
 
     def codesign_problem(
-        self, layered: Layered, device: Device, edge_score: Any, *, grid: Any = "coarse"
+        self, layered: Layered, device: Device, edge_score: Any, *, grid: Any = "coarse", clock_hz: float | None = None
     ) -> CodesignProblem:
         """The best network and configuration together, as a problem."""
+
+    def config_of(self, problem: CodesignProblem, engine: Engine, chosen: Sequence[int]) -> Configuration:
+        """The accelerator of configuration `chosen[k]` of each kernel k of an engine of a problem of this family."""
+
+    def breakdown(self, cost: Cost) -> tuple[KernelRow, ...]:
+        """One row per kernel of every call."""
+
+    def roofline(self, cost: Cost, device: Device) -> tuple[RooflinePoint, ...]:
+        """The calls that multiply, against what multipliers and memory could do."""

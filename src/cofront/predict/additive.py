@@ -90,6 +90,7 @@ class Additive(Predictor):
     """
 
     name = "additive"
+    adds_up = True
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ class Predictor(ABC):
     """Shapes: n rows, f columns. `fit` returns a fitted copy or self; predicting before fitting is an InputError."""
 
     name: str
+    #: Whether a fitted one has an additive `model` (`AdditiveModel`), which the exact search needs.
+    adds_up: ClassVar[bool] = False
 
     @classmethod
     def for_space(cls, space: Space) -> Self:

@@ -63,7 +63,7 @@ class Archive:
             gap=1.0,
             n_designs=self.evaluations,
             solve_s=solve_s,
-            status="feasible",
+            status="heuristic",
             stats={"evaluations": float(self.evaluations), **(stats or {})},
             method=method,
         )

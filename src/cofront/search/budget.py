@@ -37,18 +37,20 @@ class Budget:
 
 
 class Stopwatch:
-    """Seconds since it was made; `before` adds what an earlier part of a resumed run used."""
+    """Seconds since it was made; `before` and `cpu_before` add what an earlier part of a resumed run used."""
 
-    def __init__(self, before: float = 0.0) -> None:
-        self._before, self._wall, self._cpu = before, time.perf_counter(), time.process_time()
+    def __init__(self, before: float = 0.0, cpu_before: float = 0.0) -> None:
+        self._wall, self._cpu = time.perf_counter() - before, time.process_time() - cpu_before
 
     @property
     def seconds(self) -> float:
-        return self._before + time.perf_counter() - self._wall
+        """Wall clock."""
+        return time.perf_counter() - self._wall
 
     @property
     def cpu_s(self) -> float:
-        return self._before + time.process_time() - self._cpu
+        """Processor time of this process."""
+        return time.process_time() - self._cpu
 
     def spent(self, budget: Budget, evaluations: int) -> bool:
         if evaluations >= budget.max_evaluations or (budget.should_stop is not None and budget.should_stop()):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cofront.errors import InputError, UsageError
 from cofront.problem import CodesignProblem, IntArray
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Population:
     archive: IntArray
     generation: int
     evaluations: int
-    seconds: float
+    seconds: float  # of wall clock
+    cpu_s: float
 
 
 def problem_key(problem: CodesignProblem) -> str:
@@ -82,5 +83,6 @@ def load_population(path: Path, key: str) -> Population | None:
         raise InputError(f"'{path}' is not a checkpoint of cofront: its arrays disagree on the population")
     for name in ("generation", "evaluations"):
         arrays[name] = int(arrays[name])  # type: ignore[assignment]
-    arrays["seconds"] = float(arrays["seconds"])  # type: ignore[assignment]
+    for name in ("seconds", "cpu_s"):
+        arrays[name] = float(arrays[name])  # type: ignore[assignment]
     return Population(**arrays)  # type: ignore[arg-type]

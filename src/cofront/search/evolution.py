@@ -21,6 +21,8 @@ from cofront.search.budget import Budget, Stopwatch
 from cofront.search.checkpoint import Population, load_population, problem_key, save_population
 from cofront.search.evaluator import Evaluator
 from cofront.search.genome import encode
+from cofront.search.method import Job, Method
+from cofront.search.random import fitting
 
 if TYPE_CHECKING:
     from pymoo.algorithms.moo.nsga2 import NSGA2
@@ -46,7 +48,8 @@ def nsga2(
 ) -> Front:
     """Joint search by NSGA-II: the non-dominated designs of everything evaluated.
 
-    With `checkpoint`, the state is written there after every few generations, and an existing file is resumed.
+    The first population has accelerators that fit the budget, as random search has: of accelerators drawn blindly,
+    few do. With `checkpoint`, the state is written there after every few generations, and an existing file is resumed.
     """
     genome, evaluator = encode(problem), Evaluator(problem)
     archive = Archive(evaluator)
@@ -56,7 +59,8 @@ def nsga2(
         archive.add(met)
         return np.stack([met.cycles, -met.score], axis=1).astype(np.float64), met.violation
 
-    run = Generations(genome.sizes, evaluate, population, seed, checkpoint, problem_key(problem))
+    first = fitting(genome, evaluator, np.random.default_rng((seed, 0)), population)
+    run = Generations(genome.sizes, evaluate, population, seed, checkpoint, problem_key(problem), first)
     if run.resumed is not None:
         archive.restore(run.resumed.archive, run.evaluations)
     seconds = run.loop(budget or Budget(), archive.rows, on_progress)
@@ -67,24 +71,33 @@ class Generations:
     """The generations: pymoo proposes and selects, we evaluate, count, seed and save.
 
     Every generation draws from a generator of its own, seeded by (seed, generation): a resumed run is the same run.
+    `first` (population, g) are the genomes to begin with, random ones when None.
     """
 
     def __init__(
-        self, sizes: IntArray, evaluate: Evaluate, population: int, seed: int, checkpoint: Path | None, key: str
+        self,
+        sizes: IntArray,
+        evaluate: Evaluate,
+        population: int,
+        seed: int,
+        checkpoint: Path | None,
+        key: str,
+        first: IntArray | None = None,
     ) -> None:
         if population < 4:
             raise UsageError(f"NSGA-II needs a population of at least 4, got {population}")
         self.sizes, self.evaluate, self.seed, self.checkpoint = sizes, evaluate, seed, checkpoint
         self.key = f"{key}:{population}:{seed}"
         self.generation = self.evaluations = 0
-        self.seconds = 0.0
+        self.seconds = self.cpu_s = 0.0
         self.resumed = load_population(checkpoint, self.key) if checkpoint is not None else None
-        self._algorithm, self._problem = _make(sizes, population)
+        self._algorithm, self._problem = _make(sizes, population, first)
         if self.resumed is not None:
             self._restore(self.resumed)
 
     def _restore(self, saved: Population) -> None:
-        self.generation, self.evaluations, self.seconds = saved.generation, saved.evaluations, saved.seconds
+        self.generation, self.evaluations = saved.generation, saved.evaluations
+        self.seconds, self.cpu_s = saved.seconds, saved.cpu_s
         algorithm = self._algorithm
         algorithm._initialize()
         pop = _population(saved.genomes.astype(np.float64))
@@ -102,10 +115,10 @@ class Generations:
 
     def loop(self, budget: Budget, archive: Callable[[], IntArray], on_progress: OnGeneration | None) -> float:
         """Runs until the budget is spent; the seconds used, earlier parts of a resumed run included."""
-        watch, saved = Stopwatch(self.seconds), self.seconds
+        watch, saved = Stopwatch(self.seconds, self.cpu_s), self.seconds
         try:
             while not watch.spent(budget, self.evaluations) and self._step():
-                self.seconds = watch.seconds
+                self.seconds, self.cpu_s = watch.seconds, watch.cpu_s
                 if on_progress is not None:
                     on_progress(self.evaluations, self.seconds, len(archive()))
                 if self.checkpoint is not None and self.seconds - saved > 1.0:
@@ -137,7 +150,7 @@ class Generations:
         rank, crowding = (np.array([p.get(name) for p in pop], dtype=np.float64) for name in ("rank", "crowding"))
         state = Population(
             np.rint(pop.get("X")).astype(np.int64), pop.get("F"), pop.get("G")[:, 0], rank, crowding, archive,
-            self.generation, self.evaluations, self.seconds,
+            self.generation, self.evaluations, self.seconds, self.cpu_s,
         )  # fmt: skip
         save_population(self.checkpoint, self.key, state)
 
@@ -148,7 +161,7 @@ def _population(x: NDArray[np.float64]) -> Any:
     return PymooPopulation.new("X", x)
 
 
-def _make(sizes: IntArray, population: int) -> tuple[NSGA2, object]:
+def _make(sizes: IntArray, population: int, first: IntArray | None) -> tuple[NSGA2, object]:
     """pymoo's NSGA-II for integer genes: rounded simulated binary crossover and polynomial mutation."""
     from pymoo.algorithms.moo.nsga2 import NSGA2
     from pymoo.core.problem import Problem
@@ -161,9 +174,19 @@ def _make(sizes: IntArray, population: int) -> tuple[NSGA2, object]:
     problem = Problem(n_var=len(sizes), n_obj=2, n_ieq_constr=1, xl=np.zeros(len(sizes)), xu=sizes - 1.0, vtype=int)
     algorithm = NSGA2(
         pop_size=population,
-        sampling=IntegerRandomSampling(),
+        sampling=IntegerRandomSampling() if first is None else first.astype(np.float64),
         crossover=SBX(prob=0.9, eta=3.0, vtype=float, repair=RoundingRepair()),
         mutation=PM(prob=0.9, eta=3.0, vtype=float, repair=RoundingRepair()),
     )
     algorithm.setup(problem, termination=NoTermination(), seed=0, verbose=False)
     return algorithm, problem
+
+
+def _run(job: Job) -> Front:
+    def heard(evaluations: int, seconds: float, kept: int) -> None:
+        job.heard(kept, None, f"{evaluations:,} designs tried")
+
+    return nsga2(job.problem, budget=job.budget, seed=job.seed, checkpoint=job.checkpoint, on_progress=heard)
+
+
+METHOD = Method("nsga2", _run, "NSGA-II over networks, precisions and accelerators together", counts="designs")

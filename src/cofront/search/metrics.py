@@ -60,7 +60,7 @@ def merged(fronts: Sequence[Front], method: str) -> Front:
         gap=min((f.gap for f in fronts), default=1.0),
         n_designs=sum(f.n_designs for f in fronts),
         solve_s=sum(f.solve_s for f in fronts),
-        status="feasible",
+        status="heuristic",
         method=method,
     )
 

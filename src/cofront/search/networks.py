@@ -6,8 +6,7 @@ provably its best, so the evolution only has to find networks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,27 +20,47 @@ from cofront.search.archive import non_dominated
 from cofront.search.budget import Budget
 from cofront.search.evaluator import Evaluator
 from cofront.search.evolution import Generations, OnGeneration
+from cofront.search.genome import encode
+from cofront.search.method import Accuracy, Job, Method
 from cofront.search.sequential import Accelerator, path_task, tuned
-from cofront.search.walk import path_of
-
-#: Points (n, d) -> predicted or measured accuracy (n,), a fraction.
-Accuracy = Callable[[IntArray], NDArray[np.float64]]
+from cofront.search.walk import Paths
 
 #: So many networks of a checkpoint are evaluated again before it is resumed.
 _CHECKED = 4
 
 
 class Points(Protocol):
-    """What is needed of a Space."""
+    """What is needed of a Space: genes and the points they stand for."""
 
     name: str
 
     @property
     def sizes(self) -> IntArray:
-        """Options per choice (d,)."""
+        """Options per gene (g,)."""
 
-    def canonical(self, points: IntArray) -> IntArray:
-        """(n, d) -> (n, d): coordinates without effect set to 0."""
+    def canonical(self, genomes: IntArray) -> IntArray:
+        """(n, g) -> points (n, d); in a Space, genes are coordinates and those without effect become 0."""
+
+
+class TrellisPoints:
+    """The points that a problem has paths for, with its decisions as genes: none is drawn that it leaves out."""
+
+    def __init__(self, problem: CodesignProblem) -> None:
+        self.name = problem.meta.get("space", "")
+        self._genome = encode(replace(problem, engines=()))
+        self._evaluator = Evaluator(problem)
+
+    @property
+    def sizes(self) -> IntArray:
+        return self._genome.sizes[1:]  # without the engine
+
+    def canonical(self, genomes: IntArray) -> IntArray:
+        paths = self._genome.paths(np.pad(genomes, ((0, 0), (1, 0))))
+        return np.array([self._evaluator.point(p[p >= 0]) for p in paths], dtype=np.int64)
+
+    def sample(self, rng: np.random.Generator, n: int) -> IntArray:
+        """(n, d) points; every decision on the way is uniform."""
+        return self.canonical(rng.integers(0, self.sizes, size=(n, len(self.sizes)), dtype=np.int64))
 
 
 class Fitter(Protocol):
@@ -58,13 +77,13 @@ class TrellisFitter:
     """Exact fits of the points of a problem's trellis. Each network is fitted once."""
 
     def __init__(self, problem: CodesignProblem) -> None:
-        self.problem, self._evaluator = problem, Evaluator(problem)
+        self.problem, self._evaluator, self._paths = problem, Evaluator(problem), Paths(problem.trellis)
         self._known: dict[tuple[int, ...], tuple[Accelerator | None, int]] = {}
 
     def _fit(self, point: IntArray) -> tuple[Accelerator | None, int]:
         key = tuple(int(p) for p in point)
         if key not in self._known:
-            path = path_of(self.problem.trellis, point)
+            path = self._paths(point)
             best = tuned(self.problem, path)
             cycles = INFEASIBLE if best is None else path_task(self.problem, path).cycles(*best)
             self._known[key] = (best, cycles)
@@ -78,7 +97,7 @@ class TrellisFitter:
         best, _ = self._fit(point)
         if best is None:
             raise InputError(f"no accelerator within the budget runs point {tuple(int(p) for p in point)}")
-        found = self._evaluator.design(*best, path_of(self.problem.trellis, point))
+        found = self._evaluator.design(*best, self._paths(point))
         values = {f: getattr(found, f) for f in found.__dataclass_fields__}
         return Design(**{**values, "accuracy": accuracy, "point": tuple(int(p) for p in point)})
 
@@ -115,7 +134,7 @@ def evolve_networks(
     Infeasible networks are kept out by their constraint violation. With `checkpoint` an interrupted run is resumed;
     a UsageError if the accuracy function and the fitter now say something else of its networks.
     """
-    d = len(space.sizes)
+    d = space.canonical(np.zeros((1, len(space.sizes)), np.int64)).shape[1]
     met = _Met(np.zeros((0, d), np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
     index: dict[tuple[int, ...], int] = {}
 
@@ -152,4 +171,20 @@ def evolve_networks(
     seconds = run.loop(budget or Budget(), lambda: met.points[met.front()], on_progress)
     designs = tuple(fitter.design(met.points[i], float(met.accuracy[i])) for i in met.front())
     stats = {"evaluations": float(run.evaluations), "networks": float(len(index)), "seed": float(seed)}
-    return Front(designs, 1.0, len(index), seconds, "feasible", stats=stats, method="nsga2+fit")
+    return Front(designs, 1.0, len(index), seconds, "heuristic", stats=stats, method="nsga2-fit")
+
+
+def _run(job: Job) -> Front:
+    def heard(evaluations: int, seconds: float, kept: int) -> None:
+        job.heard(kept, None, f"{evaluations:,} networks proposed")
+
+    space, fitter = TrellisPoints(job.problem), TrellisFitter(job.problem)
+    return evolve_networks(
+        space, job.accuracy, fitter, budget=job.budget, seed=job.seed, checkpoint=job.checkpoint, on_progress=heard
+    )
+
+
+METHOD = Method(
+    "nsga2-fit", _run, "NSGA-II over networks and precisions, an exact accelerator for each", counts="networks",
+    evaluations=1000, additive=False,
+)  # fmt: skip

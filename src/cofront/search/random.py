@@ -16,6 +16,7 @@ from cofront.search.archive import Archive
 from cofront.search.budget import Budget, Stopwatch
 from cofront.search.evaluator import Evaluator
 from cofront.search.genome import Genome, encode
+from cofront.search.method import Job, Method
 
 
 def random_search(
@@ -33,7 +34,7 @@ def random_search(
     while not watch.spent(budget, archive.evaluations):
         rng = np.random.default_rng((seed, number))
         n = int(min(batch, budget.max_evaluations - archive.evaluations))
-        genomes = _fitting(genome, evaluator, rng, n)
+        genomes = fitting(genome, evaluator, rng, n)
         archive.add(evaluator(*genome.accelerators(genomes), genome.paths(genomes)))
         number += 1
         if on_progress is not None:
@@ -41,7 +42,7 @@ def random_search(
     return archive.front("random", watch.seconds, {"seed": float(seed)})
 
 
-def _fitting(genome: Genome, evaluator: Evaluator, rng: np.random.Generator, n: int, tries: int = 20) -> IntArray:
+def fitting(genome: Genome, evaluator: Evaluator, rng: np.random.Generator, n: int, tries: int = 20) -> IntArray:
     """n genomes whose accelerators exist and fit the budget, where `tries` rounds find so many; the rest at random."""
     genomes = genome.sample(rng, n)
     bad = np.arange(n)
@@ -52,3 +53,13 @@ def _fitting(genome: Genome, evaluator: Evaluator, rng: np.random.Generator, n: 
             break
         genomes[bad] = genome.sample(rng, len(bad))
     return genomes
+
+
+def _run(job: Job) -> Front:
+    def heard(evaluations: int, seconds: float, kept: int) -> None:
+        job.heard(kept, None, f"{evaluations:,} designs tried")
+
+    return random_search(job.problem, budget=job.budget, seed=job.seed, on_progress=heard)
+
+
+METHOD = Method("random", _run, "uniform random designs whose accelerators fit", counts="designs")

@@ -6,16 +6,20 @@ Each step is exact, so what these fronts lose against the joint one is the price
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from cofront.front import Front
 from cofront.problem import INFEASIBLE, CodesignProblem, IntArray
 from cofront.search.archive import Archive
+from cofront.search.budget import Stopwatch
 from cofront.search.evaluator import Evaluator
 from cofront.search.exact.enumerate import solve
 from cofront.search.exact.rows import FitTask, Outcome, fit_task
+from cofront.search.method import Job, Method
+from cofront.search.metrics import merged
 from cofront.search.walk import PathFront, best_paths
 
 #: An engine's number and one configuration per kernel.
@@ -42,7 +46,7 @@ def own_front(evaluator: Evaluator, accelerator: Accelerator, limit: int = INFEA
     return best_paths(problem.trellis, evaluator.edge_latency(*accelerator), problem.edge_score, limit)
 
 
-def best_accelerators(problem: CodesignProblem, paths: Sequence[IntArray], method: str = "network first") -> Front:
+def best_accelerators(problem: CodesignProblem, paths: Iterable[IntArray], method: str = "network first") -> Front:
     """The front when only these networks (edges of each path) may be run, each on its exact fastest accelerator."""
     started = time.perf_counter()
     evaluator = Evaluator(problem)
@@ -110,3 +114,38 @@ def _padded(paths: list[IntArray]) -> IntArray:
     for row, path in zip(out, paths, strict=True):
         row[: len(path)] = path
     return out
+
+
+def _run(job: Job) -> Front:
+    """Both orders: networks chosen without hardware, each with its best accelerator; the accelerators of the cheapest,
+    the middle and the most accurate of these networks, each with its best networks."""
+    watch, problem = Stopwatch(), job.problem
+    counted = job.budget.evaluations
+    paths = proxy_networks(problem, job.edge_operations(), counted or METHOD.evaluations or 1)
+
+    def until(found: list[IntArray]) -> Iterator[IntArray]:
+        for i, path in enumerate(found):
+            if watch.spent(job.budget, i):
+                return
+            job.heard(0, None, f"network {i + 1} of {len(found)}")
+            yield path
+
+    fronts = [best_accelerators(problem, until(paths))]
+    middle = [paths[i] for i in sorted({0, len(paths) // 2, len(paths) - 1}) if paths]
+    tuned_to = dict.fromkeys(a for a in (tuned(problem, p) for p in middle) if a is not None)
+    for accelerator in tuned_to:
+        if watch.spent(job.budget, 0):
+            break
+        fronts.append(best_networks(problem, [accelerator]))
+    note = (
+        f"{len(paths)} networks non-dominated in accuracy and bit operations with their best accelerators, and "
+        f"{len(tuned_to)} accelerators tuned to the cheapest, the middle and the most accurate of them with their best "
+        "networks; each step is exact"
+    )
+    return replace(merged(fronts, "sequential"), notes=(note,), solve_s=watch.seconds)
+
+
+METHOD = Method(
+    "sequential", _run, "first the networks, then their accelerators; and the other way round", counts="networks",
+    evaluations=48,
+)  # fmt: skip

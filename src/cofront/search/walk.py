@@ -68,19 +68,48 @@ def best_paths(trellis: Trellis, edge_cost: IntArray, edge_score: IntArray, limi
     return PathFront(cost[-1], score[-1], tuple(edges), tuple(parents), trellis.edge_from)
 
 
+class Paths:
+    """Finds the path of a point: the edges whose choices all agree with it."""
+
+    def __init__(self, trellis: Trellis) -> None:
+        self.trellis = trellis
+        width = max((len(c) for c in trellis.choices), default=0)
+        pairs = np.full((trellis.n_edges, width, 2), -1, dtype=np.int64)
+        for i, c in enumerate(trellis.choices):
+            pairs[i, : len(c)] = np.array(c, dtype=np.int64).reshape(-1, 2)
+        self._variables, self._values = pairs[..., 0], pairs[..., 1]
+        self._backwards = np.argsort(-trellis.edge_from, kind="stable")
+        self._forwards = np.argsort(trellis.edge_from, kind="stable")
+        self._start = np.searchsorted(trellis.edge_from[self._forwards], np.arange(trellis.n_nodes + 1))
+
+    def find(self, point: IntArray) -> IntArray | None:
+        """Edges (s,) of a canonical point (d,), or None when no path agrees with it."""
+        trellis = self.trellis
+        agrees = np.all((self._variables < 0) | (np.asarray(point)[self._variables] == self._values), axis=1)
+        alive = np.zeros(trellis.n_nodes, dtype=bool)
+        alive[-1] = True
+        for i in self._backwards[agrees[self._backwards]]:
+            alive[trellis.edge_from[i]] |= alive[trellis.edge_to[i]]
+        if not alive[0]:
+            return None
+        node, path = 0, []
+        while node != trellis.n_nodes - 1:
+            here = self._forwards[self._start[node] : self._start[node + 1]]
+            edge = int(here[agrees[here] & alive[trellis.edge_to[here]]][0])
+            path.append(edge)
+            node = int(trellis.edge_to[edge])
+        return np.array(path, dtype=np.int64)
+
+    def __call__(self, point: IntArray) -> IntArray:
+        """The same; a point without a path is an InputError."""
+        path = self.find(point)
+        if path is None:
+            raise InputError(
+                f"no path of the trellis agrees with point {tuple(int(p) for p in point)}; is it canonical?"
+            )
+        return path
+
+
 def path_of(trellis: Trellis, point: IntArray) -> IntArray:
     """Edges (s,) of the path whose choices all agree with a canonical point (d,)."""
-    agrees = np.array([all(point[v] == x for v, x in c) for c in trellis.choices], dtype=bool)
-    alive = np.zeros(trellis.n_nodes, dtype=bool)
-    alive[-1] = True
-    for i in np.argsort(-trellis.edge_from, kind="stable"):
-        alive[trellis.edge_from[i]] |= bool(agrees[i] and alive[trellis.edge_to[i]])
-    if not alive[0]:
-        raise InputError(f"no path of the trellis agrees with point {tuple(int(p) for p in point)}; is it canonical?")
-    good = agrees & alive[trellis.edge_to]
-    node, path = 0, []
-    while node != trellis.n_nodes - 1:
-        edge = int(np.flatnonzero(good & (trellis.edge_from == node))[0])
-        path.append(edge)
-        node = int(trellis.edge_to[edge])
-    return np.array(path, dtype=np.int64)
+    return Paths(trellis)(point)

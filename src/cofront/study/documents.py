@@ -48,6 +48,25 @@ class Call(Part, frozen=True, kw_only=True):
     kernels: dict[str, int] = {}
     memory_cycles: int = 0
     overhead_cycles: int = 0
+    utilisation: dict[str, float] = {}  # of each kernel's multipliers during the call
+    ceiling_macs_per_s: float | None = None  # what multipliers and memory allow the call at best
+
+
+class Kernel(Part, frozen=True, kw_only=True):
+    """One kernel over all calls: what its multipliers could do and did. `limits`: share of the time it sets.
+
+    "memory" is a row too: `busy` is the share of the time it needs for the bytes moved.
+    """
+
+    name: str
+    macs: int
+    busy: float
+    limits: float
+    peak_macs_per_s: float | None = None
+    attained_macs_per_s: float | None = None  # while busy
+    utilisation: float | None = None  # of the whole time
+    bytes: int | None = None
+    bytes_per_s: float | None = None
 
 
 class Roof(Part, frozen=True, kw_only=True):
@@ -69,6 +88,7 @@ class Cost(Part, frozen=True, kw_only=True):
     macs: int
     energy_j: float | None = None
     calls: list[Call] = []
+    kernels: list[Kernel] = []
     roof: Roof | None = None
     notes: list[str] = []
 
@@ -88,6 +108,8 @@ class Design(Part, frozen=True, kw_only=True):
     energy_j: float | None = None
     macs: int | None = None
     params: int | None = None
+    weight_bytes: int | None = None
+    activation_bytes: int | None = None  # if every layer's inputs and output went through memory once
 
 
 class Step(Part, frozen=True, kw_only=True):
@@ -144,6 +166,7 @@ class SpaceDocument(Document, frozen=True, kw_only=True, tag="space"):
 class EstimateDocument(Document, frozen=True, kw_only=True, tag="estimate"):
     """`cofront estimate`: a network on one given configuration."""
 
+    accelerator: str = "subgraph"
     network: str
     device: str
     precision: str
@@ -151,6 +174,7 @@ class EstimateDocument(Document, frozen=True, kw_only=True, tag="estimate"):
     macs: int
     params: int
     weight_bytes: int
+    activation_bytes: int  # if every layer's inputs and output went through memory once
     latency_s: float
     fps: float
     cycles: int
@@ -160,6 +184,7 @@ class EstimateDocument(Document, frozen=True, kw_only=True, tag="estimate"):
     config: dict[str, Any]
     energy_j: float | None = None
     calls: list[Call] = []
+    kernels: list[Kernel] = []
     roof: Roof | None = None
     infeasible: list[Limit] = []
     notes: list[str] = []
@@ -168,6 +193,7 @@ class EstimateDocument(Document, frozen=True, kw_only=True, tag="estimate"):
 class FitDocument(Document, frozen=True, kw_only=True, tag="fit"):
     """`cofront fit`: the best configuration for one network. `bound_s` is the proven lower bound of the latency."""
 
+    accelerator: str = "subgraph"
     status: str
     network: str
     device: str
@@ -192,17 +218,22 @@ class FitDocument(Document, frozen=True, kw_only=True, tag="fit"):
     config: dict[str, Any] | None = None
     energy_j: float | None = None
     calls: list[Call] = []
+    kernels: list[Kernel] = []
     roof: Roof | None = None
     infeasible: list[Limit] = []
+    notes: list[str] = []
 
 
 class SearchDocument(Document, frozen=True, kw_only=True, tag="search"):
     """`cofront search`: the Pareto front, fastest design first.
 
     `gap` (a fraction) is certified: no design of the space exceeds the front's accuracy at any latency by more.
-    `designs` is how many (network, precision, accelerator) triples that statement covers.
+    `designs` is how many (network, precision, accelerator) triples that statement covers. A heuristic has status
+    "heuristic" and no gap: `designs` is how many it tried, and nothing is known of the others.
     """
 
+    accelerator: str = "subgraph"
+    predictor: str = "additive"
     status: str
     space: str
     device: str
@@ -230,12 +261,14 @@ class SearchDocument(Document, frozen=True, kw_only=True, tag="search"):
     study: str | None = None
     report: str | None = None
     left_out: list[str] = []
+    notes: list[str] = []
     stats: dict[str, float] = {}
 
 
 class DesignDocument(Document, frozen=True, kw_only=True, tag="design"):
     """One design in a file: what `export`, `train` and `evaluate` take."""
 
+    accelerator: str = "subgraph"
     device: str
     clock_hz: float
     design: Design

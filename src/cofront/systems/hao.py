@@ -11,9 +11,8 @@ penalty elsewhere.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +21,17 @@ from cofront.errors import UsageError
 from cofront.front import Design, Front
 from cofront.predict.svr import Svr
 from cofront.problem import INFEASIBLE, CodesignProblem, IntArray
+from cofront.search.budget import Budget, Stopwatch
+from cofront.search.evaluator import Evaluator
 from cofront.search.exact.fit import fit
 from cofront.search.knapsack import allocate
+from cofront.search.method import Accuracy, Job, Method
+from cofront.search.networks import TrellisPoints
 from cofront.search.tree import TreeSearch
+from cofront.search.walk import Paths
 from cofront.space.base import PRECISIONS, Points
 from cofront.space.declare import TrellisSpace
-
-Measure = Callable[[Points], NDArray[np.float64]]
+from cofront.systems.hao_bits import edge_numbers, sensitivity
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Hao:
         space: TrellisSpace,
         problem: CodesignProblem,
         sensitivity: NDArray[np.float64],
-        measure: Measure,
+        measure: Accuracy,
         settings: HaoSettings | None = None,
     ) -> None:
         if len(sensitivity) != problem.trellis.n_edges:
@@ -93,22 +96,27 @@ class Hao:
         self.rng = np.random.default_rng(self.settings.seed)
         names = [set(map(str, c.options)) for c in space.choices]
         self.bits = np.array([i for i, n in enumerate(names) if n <= set(PRECISIONS)], dtype=np.int64)
-        self.free = np.array([i for i in range(len(names)) if i not in set(self.bits.tolist())], dtype=np.int64)
+        self.free = _actions(space, set(self.bits.tolist()))
         self.state = HaoState()
         self.predictor = Svr(self.settings.seed)
         self._engines = {e.name: i for i, e in enumerate(problem.engines)}
-        self._edge = _edge_numbers(space, problem)
+        self._edge = edge_numbers(space, problem)
 
-    def run(self, on_progress: Callable[[int, int], None] | None = None) -> Front:
-        """Initial samples, then one tree search per latency cap; the front of what was measured at the end."""
-        start, s = time.perf_counter(), self.settings
-        self._learn(self._random_points(s.initial))
+    def run(self, on_progress: Callable[[int, int], None] | None = None, budget: Budget | None = None) -> Front:
+        """Initial samples, then one tree search per latency cap; the front of what was measured at the end.
+
+        `on_progress` hears (proposals so far, of how many); `budget` ends the search early.
+        """
+        watch, s = Stopwatch(), self.settings
+        self._learn(TrellisPoints(self.problem).sample(self.rng, s.initial))
         caps = self._caps()
         share = max(1, s.proposals // (s.batch * len(caps)))
         done = 0
         for cap in caps:
             tree = TreeSearch(self.space.sizes[self.free], self.rng, s.exploration)
             for _ in range(share):
+                if watch.spent(budget or Budget(evaluations=1 << 62), done):
+                    break
                 proposals = tree.propose(s.batch)
                 found = [list(self._design(p, caps)) for p in proposals]
                 tree.update(proposals, self._rewards(found, cap))
@@ -117,7 +125,7 @@ class Hao:
                 if on_progress:
                     on_progress(done, share * s.batch * len(caps))
         self._measure_front()
-        return self._front(time.perf_counter() - start)
+        return self._front(watch.seconds, done)
 
     # one proposal: integer program, then bits
 
@@ -209,54 +217,61 @@ class Hao:
                 best = predicted[i]
         self._learn(np.array(front, dtype=np.int64))
 
-    def _random_points(self, n: int) -> Points:
-        return self.space.sample(self.rng, n)
-
     def _caps(self) -> IntArray:
         """Latency caps: quantiles of what random proposals need, the middle ones of a geometric ladder."""
         cycles = []
-        for p in self._random_points(8):
+        for p in TrellisPoints(self.problem).sample(self.rng, 8):
             cycles += [c.cycles for c in self._design(p[self.free], np.array([INFEASIBLE]))]
         if not cycles:
             raise UsageError("none of 8 random networks fits the device at any configuration; choose a larger device")
         return np.geomspace(0.3 * min(cycles), 1.2 * max(cycles), self.settings.caps).astype(np.int64)
 
-    def _front(self, seconds: float) -> Front:
-        """Measured candidates that no other one dominates; no certificate: the gap is the whole range."""
+    def _front(self, seconds: float, proposals: int) -> Front:
+        """Measured candidates that no other one dominates; nothing is certified."""
         known = [(self.state.candidates[p], a) for p, a in self.state.measured.items() if p in self.state.candidates]
         known.sort(key=lambda item: (item[0].cycles, -item[1]))
+        evaluator, paths = Evaluator(self.problem), Paths(self.problem.trellis)
         designs: list[Design] = []
         for c, accuracy in known:
             if not designs or accuracy > designs[-1].accuracy:
-                engine = self.problem.engines[c.engine]
-                used = engine.resources(c.chosen)
-                designs.append(
-                    Design(
-                        accuracy=accuracy,
-                        latency_s=c.cycles / self.problem.clock_hz,
-                        cycles=c.cycles,
-                        resources={n: int(v) for n, v in zip(self.problem.resource_names, used, strict=True)},
-                        config=engine.config(c.chosen),
-                        point=c.point,
-                        space=self.space.name,
-                    )
-                )
-        stats = {"measured": float(len(self.state.measured)), "programs": float(self.state.programs)}
-        count = self.problem.n_designs()
-        return Front(tuple(designs), 1.0, count, seconds, "feasible", stats=stats, method="hao")
+                found = evaluator.design(c.engine, c.chosen, paths(np.array(c.point)))
+                designs.append(replace(found, accuracy=accuracy, point=c.point, space=self.space.name))
+        stats = {
+            "measured": float(len(self.state.measured)), "programs": float(self.state.programs),
+            "proposals": float(proposals), "candidates": float(len(self.state.candidates)),
+        }  # fmt: skip
+        return Front(tuple(designs), 1.0, len(self.state.candidates), seconds, "heuristic", stats=stats, method="hao")
 
 
-def _edge_numbers(space: TrellisSpace, problem: CodesignProblem) -> IntArray:
-    """Number in the problem of each edge that the space declares; -1 for those the problem leaves out.
+def _actions(space: TrellisSpace, bits: set[int]) -> IntArray:
+    """The variables that the tree decides, in the order in which a network is built; the resolution comes last.
 
-    The problem's nodes are numbered anew where states were left out, so they are followed from the first state.
+    Stage by stage is what is recalled of HAO's exploration; the exact order is ours.
     """
-    declared = space.declaration.edges
-    number = {(e.src, e.choices): i for i, e in enumerate(declared)}
-    trellis, out = problem.trellis, np.full(len(declared), -1, dtype=np.int64)
-    state: dict[int, Hashable] = {0: next(n for n, i in space.declaration.nodes.items() if i == 0)}
-    for i in np.argsort(trellis.edge_from, kind="stable"):
-        at = number[state[int(trellis.edge_from[i])], trellis.choices[i]]
-        state[int(trellis.edge_to[i])] = declared[at].dst
-        out[at] = i
-    return out
+    declared = space.declaration
+    first: dict[int, int] = {}
+    for e in declared.edges:
+        for v, _ in e.choices[: e.match]:
+            first[v] = min(first.get(v, 1 << 62), declared.nodes[e.src])
+    free = [v for v in range(len(space.sizes)) if v not in bits]
+    last = {v for v, c in enumerate(space.choices) if c.name == "resolution"}
+    return np.array(sorted(free, key=lambda v: (v in last, first.get(v, 0), v)), dtype=np.int64)
+
+
+def _run(job: Job) -> Front:
+    if not isinstance(job.space, TrellisSpace):
+        raise UsageError(f"method hao needs a space declared as a trellis, '{job.space.name}' is not")
+    known = sensitivity(job.space, job.problem)
+    settings = HaoSettings(proposals=job.budget.evaluations or HaoSettings.proposals, seed=job.seed)
+
+    def heard(done: int, of: int) -> None:
+        job.heard(0, None, f"{done} of {of} proposals")
+
+    front = Hao(job.space, job.problem, known.edges, job.accuracy, settings).run(heard, job.budget)
+    return replace(front, notes=(f"bits weighed by {known.source}",))
+
+
+METHOD = Method(
+    "hao", _run, "HAO's loop: tree search, an exact fit for each proposal, Hessian-weighted bits, SVR",
+    counts="proposals", evaluations=HaoSettings.proposals, additive=False,
+)  # fmt: skip

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from cofront.device import Device
-from cofront.hardware.base import Cost
+from cofront.hardware.base import Cost, KernelRow, RooflinePoint
 from cofront.hardware.subgraph.calls import Call, Stage
 from cofront.hardware.subgraph.config import Config, KernelConfig
 from cofront.hardware.subgraph.estimate import default_config, estimate
 from cofront.hardware.subgraph.grid import Grid
 from cofront.hardware.subgraph.lowering import lower
+from cofront.hardware.subgraph.roofline import breakdown, roofline
 from cofront.hardware.subgraph.scalar import cost, resources
 from cofront.hardware.subgraph.tables import codesign_problem, config_of, engines, network_problem
 from cofront.network import Network
-from cofront.problem import CodesignProblem
+from cofront.problem import CodesignProblem, Engine
 from cofront.space.base import Layered
 
 
@@ -23,16 +25,30 @@ class Subgraph:
 
     name = "subgraph"
 
-    def estimate(self, network: Network, device: Device, config: Any = None) -> Cost:
-        return estimate(network, device, config)
+    def config(self, data: Any, clock_hz: float | None = None) -> Config:
+        return Config.from_dict(data, clock_hz)
 
-    def network_problem(self, network: Network, device: Device, grid: Any = "coarse") -> CodesignProblem:
-        return network_problem(network, device, grid)
+    def estimate(self, network: Network, device: Device, config: Any = None, *, clock_hz: float | None = None) -> Cost:
+        return estimate(network, device, config, clock_hz=clock_hz)
+
+    def network_problem(
+        self, network: Network, device: Device, grid: Any = "coarse", *, clock_hz: float | None = None
+    ) -> CodesignProblem:
+        return network_problem(network, device, grid, clock_hz=clock_hz)
 
     def codesign_problem(
-        self, layered: Layered, device: Device, edge_score: Any, *, grid: Any = "coarse"
+        self, layered: Layered, device: Device, edge_score: Any, *, grid: Any = "coarse", clock_hz: float | None = None
     ) -> CodesignProblem:
-        return codesign_problem(layered, device, edge_score, grid=grid)
+        return codesign_problem(layered, device, edge_score, grid=grid, clock_hz=clock_hz)
+
+    def config_of(self, problem: CodesignProblem, engine: Engine, chosen: Sequence[int]) -> Config:
+        return config_of(problem, engine, chosen)
+
+    def breakdown(self, cost: Cost) -> tuple[KernelRow, ...]:
+        return breakdown(cost)
+
+    def roofline(self, cost: Cost, device: Device) -> tuple[RooflinePoint, ...]:
+        return roofline(cost, device)
 
 
 SUBGRAPH = Subgraph()

@@ -15,7 +15,7 @@ from cofront.hardware.subgraph.coefficients import Coefficients
 from cofront.hardware.subgraph.config import ABSENT, Config, KernelConfig
 from cofront.hardware.subgraph.engines import ENGINES
 from cofront.hardware.subgraph.grid import capacities
-from cofront.hardware.subgraph.lowering import lower
+from cofront.hardware.subgraph.lowering import lower, unfolded_by_host
 from cofront.hardware.subgraph.scalar import cost_of_calls, resources
 from cofront.network import Network
 from cofront.space.base import PRECISIONS
@@ -91,4 +91,6 @@ def estimate(
         chosen = config if isinstance(config, Config) else Config.from_dict(config, device.clock(clock_hz))
         if clock_hz is not None:
             chosen = replace(chosen, clock_hz=device.clock(clock_hz))
+    if unfolded := unfolded_by_host(network):
+        notes += (f"the host unfolds the image for {', '.join(unfolded)} (im2col): that work is not costed",)
     return replace(cost_of_calls(calls, chosen, device, name=network.name), notes=notes)

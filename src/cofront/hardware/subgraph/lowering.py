@@ -264,3 +264,9 @@ def lower(network: Network) -> tuple[Call, ...]:
             f"network '{network.name}': the subgraph accelerator cannot run {', '.join(work.bad[:8])}{more}"
         )
     return tuple(work.finish(c) for c in work.calls)
+
+
+def unfolded_by_host(network: Network) -> tuple[str, ...]:
+    """The layers that read the image unfolded (im2col): work of the host, which no cost here includes."""
+    work = _Lowering(network)
+    return tuple(n.name for n in network.layers if work.unfolds(n))

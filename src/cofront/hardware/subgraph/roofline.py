@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from cofront.device import Device
-from cofront.hardware.base import CallCost, Cost
+from cofront.hardware.base import CallCost, Cost, KernelRow, RooflinePoint
 from cofront.hardware.subgraph import coefficients
 from cofront.hardware.subgraph.coefficients import Coefficients
 from cofront.hardware.subgraph.config import Config
 from cofront.hardware.subgraph.engines import ENGINES
-
-
-@dataclass(frozen=True)
-class KernelRow:
-    """One kernel in one call. `utilisation`: share of its multiplier-cycles during the call that do work."""
-
-    call: str
-    mode: str
-    bound: str
-    kernel: str
-    busy_cycles: int
-    call_cycles: int
-    macs: int
-    utilisation: float
-    share: float
-
-
-@dataclass(frozen=True)
-class RooflinePoint:
-    """One call. `intensity` in multiply-accumulates per byte; rates per second. attained <= ceiling."""
-
-    call: str
-    intensity: float
-    attained_macs_per_s: float
-    ceiling_macs_per_s: float
-    peak_macs_per_s: float
-    bandwidth_bytes_per_s: float
-    bound: str
 
 
 def _multipliers(call: CallCost, kernel: str, config: Config) -> int:
@@ -55,11 +25,10 @@ def breakdown(cost: Cost) -> tuple[KernelRow, ...]:
         for kernel, busy in call.kernels.items():
             slots = _multipliers(call, kernel, config) * call.cycles
             macs = call.kernel_macs.get(kernel, 0)
-            use = macs / slots if slots else 0.0
-            rows.append(KernelRow(call.name, call.mode, call.bound, kernel, busy, call.cycles, macs, use, share))
+            rows.append(KernelRow(call.name, call.mode, call.bound, kernel, busy, call.cycles, macs, slots, share))
         if not call.kernels:
             rows.append(
-                KernelRow(call.name, call.mode, call.bound, "memory", call.memory_cycles, call.cycles, 0, 0.0, share)
+                KernelRow(call.name, call.mode, call.bound, "memory", call.memory_cycles, call.cycles, 0, 0, share)
             )
     return tuple(rows)
 
