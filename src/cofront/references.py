@@ -31,6 +31,23 @@ REFERENCES: dict[str, str] = {
     "Horowitz14": "Horowitz. Computing's energy problem (and what we can do about it). ISSCC 2014.",
     "Jacob18": "Jacob, Kligys, Chen, Zhu, Tang, et al. Quantization and Training of Neural Networks "
     "for Efficient Integer-Arithmetic-Only Inference. CVPR 2018, arXiv:1712.05877.",
+    "NB201": "Dong, Yang. NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search. ICLR 2020, "
+    "arXiv:2001.00326.",
+    "HWNAS21": "Li, Yu, Fu, Zhang, Zhao, You, et al. HW-NAS-Bench: Hardware-Aware Neural Architecture Search "
+    "Benchmark. ICLR 2021, arXiv:2103.10584.",
+    "MCTNAS21": "Su, Huang, Li, You, Wang, Qian, Zhang, Xu. Prioritized Architecture Sampling with Monto-Carlo Tree "
+    "Search. CVPR 2021, arXiv:2103.11922.",
+    "ANB24": "Ahmad, Balaprakash, et al. Accel-NASBench: Sustainable Benchmarking for Accelerator-Aware NAS. 2024, "
+    "arXiv:2404.08005.",
+    "HELP21": "Lee, Lee, Chong, Hwang. HELP: Hardware-Adaptive Efficient Latency Prediction for NAS via "
+    "Meta-Learning. NeurIPS 2021, arXiv:2106.08630.",
+    "OneProxy21": "Lu, Yang, Jiang, Shi, Ren. One Proxy Device Is Enough for Hardware-Aware Neural Architecture Search. "
+    "SIGMETRICS 2022, arXiv:2111.01203.",
+    "BRPNAS20": "Dudziak, Chau, Abdelfattah, Lee, Kim, Lane. BRP-NAS: Prediction-based NAS using GCNs. NeurIPS 2020, "
+    "arXiv:2007.08668.",
+    "nnMeter21": "Zhang, Han, Wei, Zheng, Cao, Yang, Liu. nn-Meter: Towards Accurate Latency Prediction of "
+    "Deep-Learning Model Inference on Diverse Edge Devices. MobiSys 2021.",
+    "MetaSGD17": "Li, Zhou, Chen, Li. Meta-SGD: Learning to Learn Quickly for Few-Shot Learning. arXiv:1707.09835.",
     "QONNX": "Pappalardo, Umuroglu, Blott, Mitrevski, Hawks, Tran, et al. QONNX: Representing Arbitrary-Precision "
     "Quantized Neural Networks. arXiv:2206.07527.",
 }

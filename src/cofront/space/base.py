@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,33 @@ class Choice:
     options: tuple[object, ...]
 
 
+class Fragments(Sequence[Network]):
+    """`n` Networks that are made when first asked for: `make(i)` gives the i-th."""
+
+    def __init__(self, n: int, make: Callable[[int], Network]) -> None:
+        self._made: list[Network | None] = [None] * n
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    @overload
+    def __getitem__(self, index: int) -> Network: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Network, ...]: ...
+    def __getitem__(self, index: int | slice) -> Network | tuple[Network, ...]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        i = range(len(self))[index]
+        found = self._made[i]
+        if found is None:
+            found = self._made[i] = self._make(i)
+        return found
+
+    def __iter__(self) -> Iterator[Network]:
+        return (self[i] for i in range(len(self)))
+
+
 @dataclass(frozen=True)
 class Layered:
     """A space as a Trellis plus what its rows stand for.
@@ -40,7 +68,7 @@ class Layered:
     """
 
     trellis: Trellis
-    fragments: tuple[Network, ...]
+    fragments: Sequence[Network]
     edge_fragment: NDArray[np.int64]  # (e,)
 
 

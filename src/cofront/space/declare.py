@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cofront.errors import InputError, UsageError, unknown_name
 from cofront.network import Network, stack
 from cofront.problem import IntArray, Trellis
-from cofront.space.base import PRECISIONS, Layered, Points, Precisions, Space
+from cofront.space.base import PRECISIONS, Fragments, Layered, Points, Precisions, Space
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class TrellisSpace(Space):
             n_rows=len(keys),
             n_features=len(features),
         )
-        return Layered(trellis, tuple(self._fragment(k) for k in keys), edge_fragment)
+        return Layered(trellis, Fragments(len(keys), lambda i: self._fragment(keys[i])), edge_fragment)
 
     def _connected(self, kept: list[Edge], without: list[str]) -> tuple[list[Edge], dict[Hashable, int]]:
         """The edges that lie on a path, and their states renumbered without gaps."""

@@ -1,0 +1,70 @@
+"""`nasbench_macro`: NAS-Bench-Macro [MCTNAS21]: eight layers, each the identity or one of two inverted residuals.
+
+All 6,561 networks were trained on CIFAR-10. The identity of a layer that changes the shape is a 1 x 1 convolution. The
+table's file names a network by its eight digits, which `from_table` reads from a column "arch".
+"""
+
+from __future__ import annotations
+
+from cofront.errors import InputError
+from cofront.network import Builder
+from cofront.space.base import Points, Space
+from cofront.space.chain import ChainSpace, Place, places
+from cofront.space.columns import Columns, points_from_columns
+
+#: (expansion, kernel) of operators 1 and 2.
+UNITS = ((3, 3), (6, 5))
+LAYERS = ((64, 2), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1), (256, 1))
+STEM_WIDTH, HEAD_WIDTH, CLASSES = 32, 1280, 10
+ARCH = "arch"
+
+
+class NasBenchMacro(ChainSpace):
+    name = "nasbench_macro"
+    task = "cifar10"
+    input_shape = (3, 32, 32)
+    ops = ("identity", "mb3_k3", "mb6_k5")
+    variable = "op"
+    first = 1
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return _PLACES
+
+    def table_columns(self) -> tuple[str, ...]:
+        return (*super().table_columns(), ARCH)
+
+    def from_table(self, columns: Columns) -> tuple[Space, Points]:
+        """Also reads the published strings of eight digits in a column "arch"."""
+        if ARCH in columns and f"{self.variable}{self.first}" not in columns:
+            for i, text in enumerate(columns[ARCH]):
+                if not (isinstance(text, str) and len(text) == len(LAYERS) and set(text) <= set("012")):
+                    raise InputError(f"column '{ARCH}', row {i}: expected eight digits 0 to 2, got {text!r:.40}")
+            digits = {f"{self.variable}{j + 1}": [int(str(t)[j]) for t in columns[ARCH]] for j in range(len(LAYERS))}
+            columns = {**{n: c for n, c in columns.items() if n != ARCH}, **digits}
+        return self, points_from_columns(self, columns)
+
+    def is_identity(self, place: Place, op: int) -> bool:
+        return op == 0 and place.same_shape
+
+    def build_ends(self, b: Builder, part: str) -> None:
+        if part == "stem":
+            b.conv(STEM_WIDTH, 3, act="relu6", name="stem")
+        else:
+            b.conv(HEAD_WIDTH, 1, act="relu6", name="head")
+            b.classifier(CLASSES)
+
+    def build_layer(self, b: Builder, label: str, place: Place, op: int) -> None:
+        if op == 0:
+            b.conv(place.cout, 1, place.stride, name=f"{label}.skip")
+            return
+        expand, kernel = UNITS[op - 1]
+        x = b.last
+        b.conv(expand * place.cin, 1, act="relu6", name=f"{label}.expand")
+        b.depthwise(kernel, place.stride, act="relu6", name=f"{label}.dw")
+        out = b.conv(place.cout, 1, name=f"{label}.project")
+        if place.same_shape:
+            b.sum(x, out, name=f"{label}.add")
+
+
+_PLACES = places(LAYERS, STEM_WIDTH, 32)
