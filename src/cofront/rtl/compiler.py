@@ -1,0 +1,343 @@
+"""Network + integers + configuration -> Program.
+
+The zero point of what a layer reads is folded into its bias (sum w (q - z) = sum w q - z sum w), padding is fed as
+q = z. Accumulators are proven to fit their width, layer by layer.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cofront.device import Device
+from cofront.errors import InputError, UnsupportedError
+from cofront.hardware.subgraph import lower
+from cofront.hardware.subgraph.coefficients import Coefficients
+from cofront.hardware.subgraph.config import Config
+from cofront.network import Conv2d, Flatten, Linear
+from cofront.rtl.descriptor import SIZE_BYTES, encode
+from cofront.rtl.jobs import Job, ModeChoice, Planner, Step, unfolded, unfolded_name
+from cofront.rtl.layout import TensorLayout, up
+from cofront.rtl.program import HostImage, JobInfo, Program
+from cofront.task.integer import QuantizedNetwork
+
+#: Width of the kernels' accumulators.
+ACC_BITS = 27
+
+#: Tensors start at multiples of this, so that bursts seldom meet a 4 KB boundary.
+ALIGN = 64
+
+
+def compile_program(
+    quantized: QuantizedNetwork,
+    config: Config,
+    device: Device,
+    *,
+    bus_bits: int = 128,
+    mode: ModeChoice = "auto",
+    acc_bits: int = ACC_BITS,
+    co: Coefficients | None = None,
+) -> Program:
+    """The program of a network. `mode` "auto" takes each call as the cost model does, else all are forced."""
+    if bus_bits not in (64, 128, 256, 512):
+        raise InputError(f"the memory port is 64, 128, 256 or 512 bits wide, not {bus_bits}")
+    planner = Planner(quantized, config, device, bus_bits // 8, mode, co)
+    jobs = list(planner.jobs(lower(quantized.network)))
+    return _Compiler(quantized, bus_bits // 8, acc_bits, jobs).program()
+
+
+class _Compiler:
+    def __init__(self, quantized: QuantizedNetwork, bus_bytes: int, acc_bits: int, jobs: list[Job]) -> None:
+        self.quantized, self.net, self.bus, self.acc_bits, self.jobs = (
+            quantized,
+            quantized.network,
+            bus_bytes,
+            acc_bits,
+            jobs,
+        )
+        self.constants = bytearray(up(len(jobs) * SIZE_BYTES, ALIGN) * ALIGN)
+        self.images: dict[tuple[str, str, int, int], tuple[int, int, int, int]] = {}
+        self.tensors: dict[str, TensorLayout] = {}
+        self.hosts: list[HostImage] = []
+        self.top = 0
+
+    def program(self) -> Program:
+        for job in self.jobs:
+            for step in job.steps:
+                self.image(step)
+        self.top = up(len(self.constants), ALIGN) * ALIGN
+        self.place_inputs()
+        encoded, infos = [], []
+        for job in self.jobs:
+            values = self.values(job)
+            encoded.append(encode(values))
+            infos.append(_info(job, values))
+        blob = b"".join(encoded)
+        self.constants[: len(blob)] = blob
+        output = self.net.output.name
+        while output not in self.tensors:
+            output = self.net.by_name[output].inputs[0]
+        if self.top >= 1 << 32:
+            raise InputError(f"the program needs {self.top} bytes of memory; addresses have 32 bits")
+        return Program(
+            self.bus,
+            bytes(self.constants),
+            self.top,
+            len(self.jobs),
+            tuple(self.hosts),
+            output,
+            self.tensors,
+            tuple(infos),
+        )
+
+    def append(self, data: bytes) -> int:
+        base = up(len(self.constants), ALIGN) * ALIGN
+        self.constants.extend(bytes(base - len(self.constants)))
+        self.constants.extend(data)
+        return base
+
+    def image(self, step: Step) -> tuple[int, int, int, int]:
+        """Weight address, bus words; parameter address, bus words. Written once however many runs use it."""
+        form = step.format
+        key = (step.node.name, form.name, step.first, step.last)
+        if key not in self.images:
+            layer, part = step.layer, slice(step.first, step.last)
+            weight = _kernel_weight(step, unfolded(self.net, step.node))
+            bias = layer.bias[part].astype(np.int64) - layer.zero_in * weight.reshape(len(weight), -1).sum(1)
+            self.prove(step, weight, bias)
+            weights, params = form.pack_weights(weight), form.pack_params(bias, layer.multiplier[part])
+            self.images[key] = (
+                self.append(weights),
+                len(weights) // self.bus,
+                self.append(params),
+                len(params) // self.bus,
+            )
+        return self.images[key]
+
+    def prove(self, step: Step, weight: np.ndarray, bias: np.ndarray) -> None:  # type: ignore[type-arg]
+        highest = 2 ** self.read_bits(step) - 1
+        reach = int((np.abs(weight).reshape(len(weight), -1).sum(1) * highest + np.abs(bias)).max())
+        if reach >= 1 << (self.acc_bits - 1):
+            raise InputError(
+                f"layer '{step.node.name}': sums may reach {reach}, accumulators of {self.acc_bits} bits end at "
+                f"{(1 << (self.acc_bits - 1)) - 1}; build the engine with wider ones"
+            )
+
+    def read_bits(self, step: Step) -> int:
+        """Bits of what the layer multiplies."""
+        if step.layer.read is not None:
+            return step.layer.read.bits
+        return self.stored_bits(step.node.inputs[0])
+
+    def stored_bits(self, tensor: str) -> int:
+        node = self.net.by_name[tensor]
+        if isinstance(node.op, Flatten):
+            return self.stored_bits(node.inputs[0])
+        if tensor in self.quantized.pools:
+            return self.quantized.pools[tensor].bits
+        return next((x.out_bits for x in self.quantized.layers.values() if x.output == tensor), 8)
+
+    # Tensors
+
+    def place(self, name: str, channels: int, height: int, width: int, element_bytes: int = 1) -> TensorLayout:
+        layout = TensorLayout(name, self.top, height, width, channels, self.bus, element_bytes)
+        self.tensors[name] = layout
+        self.top += up(layout.bytes, ALIGN) * ALIGN
+        return layout
+
+    def place_inputs(self) -> None:
+        source = self.net.input.name
+        c, h, w = self.net.shapes[source]
+        side = h if h == w else 0
+        plain = False
+        for node in self.net.consumers[source]:
+            if not unfolded(self.net, node):
+                plain = True
+                continue
+            op, layer = node.op, self.quantized.layers[node.name]
+            assert isinstance(op, Conv2d)
+            fill = layer.read.zero_in if layer.read else layer.zero_in
+            if op.kernel[0] != op.kernel[1] or op.stride[0] != op.stride[1]:
+                raise UnsupportedError(f"layer '{node.name}': the engine has square kernels and strides only")
+            name = unfolded_name(node)
+            self.place(name, c * op.kernel[0] ** 2, *self.net.shapes[node.name][1:])
+            self.hosts.append(HostImage(name, side, op.kernel[0], op.stride[0], op.padding, fill))
+        if plain:
+            self.place(source, c, h, w)
+            self.hosts.append(HostImage(source, side, 1, 1, (0, 0, 0, 0), 0))
+
+    def tensor(self, name: str) -> TensorLayout:
+        """The layout of a tensor, placed when it is first met. Flattening a map needs pixels without padding."""
+        if name in self.tensors:
+            return self.tensors[name]
+        node = self.net.by_name[name]
+        shape = self.net.shapes[name]
+        if isinstance(node.op, Flatten):
+            below = self.tensor(node.inputs[0])
+            if below.height * below.width > 1 and below.pixel_bytes != below.channels:
+                raise UnsupportedError(f"'{name}' flattens a map whose {below.channels} channels are padded in memory")
+            return TensorLayout(name, below.base, 1, 1, shape[0], self.bus)
+        channels, height, width = shape if len(shape) == 3 else (shape[0], 1, 1)
+        logits = any(x.output == name and not x.out_bits for x in self.quantized.layers.values())
+        return self.place(name, channels, height, width, 4 if logits else 1)
+
+    # Descriptors
+
+    def values(self, job: Job) -> dict[str, int]:
+        out: dict[str, int] = {"map_on": int(job.store)}
+        source = self.tensor(job.source)
+        rows = job.steps[0].geometry.in_height if job.steps else source.height
+        out |= self.pattern("in", source, job.channel, job.channels, job.column, job.columns, rows)
+        out |= {"in_channels": job.channels, "in_pixels": job.columns * rows}
+        first, count = job.channel, job.channels
+        out_pixels = job.columns * rows
+        if job.steps:
+            last = job.steps[-1]
+            first, count = last.first, last.out_channels
+            geometry = last.geometry
+            out_pixels = geometry.out_width * geometry.out_height
+            if job.store:
+                target = self.tensor(job.target)
+                part = (first, count, job.out_column, geometry.out_width, geometry.out_height)
+                out |= self.pattern("out", target, *part)
+                out["logits"] = int(target.element_bytes == 4)
+            out |= self.residual(job)
+            for i, step in enumerate(job.steps):
+                out |= self.step(step, i == 0, i == len(job.steps) - 1)
+        if job.pooled is not None:
+            out |= self.pool(job, first, out_pixels)
+        return out | {"out_channels": count, "out_pixels": out_pixels}
+
+    def pattern(
+        self, name: str, layout: TensorLayout, channel: int, channels: int, column: int, columns: int, rows: int
+    ) -> dict[str, int]:
+        """Fields of a stream of part of a tensor: contiguous pixels and rows are taken as one run."""
+        per_word = self.bus // layout.element_bytes
+        skip = channel % per_word
+        run = up(skip + channels, per_word)
+        base = layout.base + column * layout.pixel_bytes + (channel - skip) * layout.element_bytes
+        column_pitch, row_pitch = layout.pixel_bytes, layout.row_bytes
+        if run * self.bus == column_pitch:
+            run, columns = run * columns, 1
+            if run * self.bus == row_pitch:
+                run, rows = run * rows, 1
+        return {
+            f"{name}_skip": skip,
+            f"{name}_base": base,
+            f"{name}_run": run,
+            f"{name}_columns": columns,
+            f"{name}_rows": rows,
+            f"{name}_column_pitch": column_pitch,
+            f"{name}_row_pitch": row_pitch,
+        }
+
+    def residual(self, job: Job) -> dict[str, int]:
+        last = job.steps[-1]
+        inner = [s.node.name for s in job.steps[:-1] if s.layer.residual] + [
+            s.node.name for s in job.steps[1:] if s.layer.read
+        ]
+        if inner:
+            raise UnsupportedError(f"layer '{inner[0]}' adds or rescales inside a call, which the engine cannot")
+        if last.layer.residual is None:
+            return {}
+        if last.format.depthwise:
+            raise UnsupportedError(f"layer '{last.node.name}': the depthwise kernel adds no residual")
+        layout = self.tensor(last.layer.residual.tensor)
+        g = last.geometry
+        part = (last.first, last.out_channels, job.out_column, g.out_width, g.out_height)
+        return {"residual_on": 1, **self.pattern("residual", layout, *part)}
+
+    def pool(self, job: Job, first: int, pixels: int) -> dict[str, int]:
+        assert job.pooled is not None
+        scale = self.quantized.pools[job.pooled]
+        layout = self.tensor(job.pooled)
+        skip = first % self.bus
+        return {
+            "pool_on": 1,
+            "out_skip": skip,
+            "pool_base": layout.base + first - skip,
+            "pool_multiplier": scale.multiplier,
+            "pool_shift": scale.shift,
+            "pool_zero": scale.zero,
+            "pool_offset": pixels * scale.zero_in,
+            "pool_top": 2**scale.bits - 1,
+        }
+
+    def step(self, step: Step, first: bool, last: bool) -> dict[str, int]:
+        form, layer, g = step.format, step.layer, step.geometry
+        weight_base, weight_words, param_base, param_words = self.image(step)
+        fields = {
+            "in_channels": step.in_channels,
+            "out_channels": step.out_channels,
+            "in_width": g.in_width,
+            "in_height": g.in_height,
+            "out_width": g.out_width,
+            "out_height": g.out_height,
+            "in_beats": form.in_beats(step.in_channels),
+            "out_beats": form.out_beats(step.out_channels),
+            "size": g.size,
+            "stride": g.stride,
+            "pad_top": g.pad_top,
+            "pad_left": g.pad_left,
+            "turns": form.turns(g.size),
+            "shift": layer.shift,
+            "top": 2**layer.out_bits - 1 if layer.out_bits else 0,
+            "zero_in": layer.zero_in,
+            "zero_out": layer.zero_out,
+            "double": int(form.double),
+            "expand": int(form.expand),
+            "weight_base": weight_base,
+            "weight_words": weight_words if step.load else 0,
+            "param_base": param_base,
+            "param_words": param_words if step.load else 0,
+        }
+        if layer.residual is not None:
+            fields |= {
+                "residual": 1,
+                "residual_zero": layer.residual.zero,
+                "residual_multiplier": layer.residual.multiplier,
+            }
+        out = {f"{form.name}_{key}": value for key, value in fields.items()}
+        out[f"{form.name}_on"] = 1
+        if first and layer.read is not None:
+            read = layer.read
+            if read.shift > 31:
+                raise UnsupportedError(f"layer '{step.node.name}': a rescale with shift {read.shift} exceeds 32 bits")
+            out |= {
+                "table_on": 1,
+                "table_start": (1 << read.shift >> 1) - read.zero_in * read.multiplier,
+                "table_step": read.multiplier,
+                "table_shift": read.shift,
+                "table_zero": read.zero,
+                "table_top": 2**read.bits - 1,
+            }
+        return out
+
+
+def _kernel_weight(step: Step, unfold: bool) -> np.ndarray:  # type: ignore[type-arg]
+    """Weights (cout, cin / groups, k, k) as the kernel counts them."""
+    weight = step.layer.weight[step.first : step.last].astype(np.int64)
+    if isinstance(step.node.op, Linear):
+        return weight[:, :, None, None]
+    if unfold:
+        return weight.transpose(0, 2, 3, 1).reshape(len(weight), -1, 1, 1)
+    return weight
+
+
+def _info(job: Job, values: dict[str, int]) -> JobInfo:
+    words = [
+        values.get(f"{name}_run", 0) * values.get(f"{name}_columns", 0) * values.get(f"{name}_rows", 0)
+        for name in ("in", "residual", "out")
+    ]
+    loads = sum(v for k, v in values.items() if k.endswith(("_weight_words", "_param_words")))
+    last = job.steps[-1] if job.steps else None
+    return JobInfo(
+        job.call,
+        tuple(s.node.name for s in job.steps),
+        tuple(s.format.name for s in job.steps),
+        job.target if job.store or job.pooled is None else job.pooled,
+        (last.first, last.last) if last else (job.channel, job.channel + job.channels),
+        (job.out_column, job.out_column + (last.geometry.out_width if last else job.columns)),
+        words[0] + words[1],
+        words[2] if job.store else 0,
+        loads,
+    )

@@ -1,0 +1,192 @@
+"""The compiler against the integer model: what memory holds after a run in NumPy is what `tensors` computes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from nets import accelerator, random_integers
+
+from cofront import device
+from cofront.errors import InputError, UnsupportedError
+from cofront.network import Builder, Network
+from cofront.rtl.compiler import compile_program
+from cofront.rtl.descriptor import FIELDS, SIZE_BYTES, decode, encode
+from cofront.rtl.executor import execute
+from cofront.rtl.program import Program
+from cofront.space.base import PRECISIONS
+from cofront.space.subgraph32 import Subgraph32
+from cofront.task.integer import QuantizedNetwork
+
+PART = device.load("zu3eg")
+
+
+def check(quantized: QuantizedNetwork, program: Program, config: Any, image: np.ndarray) -> None:
+    """Every tensor in memory after a run is that of the integer model."""
+    memory = program.memory(image)
+    execute(program, config, memory)
+    expected = quantized.tensors(image[None])
+    compared = 0
+    for name, layout in program.tensors.items():
+        if name not in expected:
+            continue
+        want = expected[name][0]
+        np.testing.assert_array_equal(layout.unpack(memory).reshape(want.shape), want, err_msg=name)
+        compared += 1
+    assert compared >= 2
+    np.testing.assert_array_equal(program.logits(memory), quantized.run(image[None])[0])
+
+
+def point(rng: np.random.Generator) -> np.ndarray:
+    return np.array([rng.integers(len(c.options)) for c in Subgraph32().choices])
+
+
+@settings(max_examples=12, deadline=None, phases=(Phase.explicit, Phase.generate))
+@given(st.integers(0, 10**6), st.sampled_from(["E88", "DUAL"]), st.sampled_from(["auto", "split"]), st.booleans())
+def test_subgraph32_random_points(seed: int, engine: str, mode: Any, small: bool) -> None:
+    rng = np.random.default_rng(seed)
+    net = Subgraph32().network(point(rng))
+    quantized = random_integers(net, seed)
+    pick = lambda *a: int(rng.choice(a))  # noqa: E731
+    depth, line = (pick(512, 1024), pick(500, 1000, 2000)) if small else (1 << 16, 1 << 16)
+    sizes = {
+        "pi": pick(8, 12, 16),
+        "po": pick(4, 12, 16, 24),
+        "pc": pick(4, 6, 16),
+        "taps": (pick(1, 3), pick(1, 3, 9)),
+    }
+    config = accelerator(engine, depth=depth, line=line, **sizes)
+    program = compile_program(quantized, config, PART, bus_bits=pick(64, 128, 256), mode=mode, acc_bits=32)
+    image = rng.integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    check(quantized, program, config, image)
+    assert Program.from_dict(program.to_dict(), program.image) == program
+    if small and engine == "E88":
+        assert program.descriptors > len(program.tensors) - 1  # tiles or stripes
+
+
+def test_modes_are_what_they_say() -> None:
+    net = Subgraph32().network(np.zeros(len(Subgraph32().choices), int))
+    quantized = random_integers(net, 0)
+    config = accelerator(depth=1 << 16, line=1 << 16, pi=8, po=8)
+    fused = compile_program(quantized, config, PART, mode="fused", acc_bits=32)
+    split = compile_program(quantized, config, PART, mode="split", acc_bits=32)
+    assert any(len(j.kernels) == 3 for j in fused.jobs)
+    assert all(len(j.kernels) <= 1 for j in split.jobs)
+    assert len(split.tensors) > len(fused.tensors)
+
+
+def chain(
+    *,
+    kernel: int = 3,
+    stride: int = 1,
+    size: int = 6,
+    cin: int = 5,
+    wide: int = 9,
+    cout: int = 5,
+    depthwise: bool = True,
+) -> Network:
+    """One block (a convolution, depthwise, a projection with addition where it fits), then a classifier."""
+    b = Builder("tiny", (cin, size, size))
+    b.block = "a"
+    b.conv(cin, 1, act="relu", name="first")
+    b.block = "b"
+    b.conv(wide, 1 if depthwise else kernel, 1 if depthwise else stride, act="relu", name="expand")
+    if depthwise:
+        b.depthwise(kernel, stride, act="relu", name="dw")
+    out = b.conv(cout, 1, name="project")
+    if stride == 1 and cin == cout:
+        b.sum(out, "first.act", name="add")
+    b.block = "head"
+    b.conv(11, 1, act="relu", name="wider")
+    b.classifier(7)
+    return b.build()
+
+
+@settings(max_examples=60, deadline=None, phases=(Phase.explicit, Phase.generate))
+@given(st.data())
+def test_odd_sizes_tiles_and_stripes(data: st.DataObject) -> None:
+    pick = lambda *a: data.draw(st.sampled_from(a))  # noqa: E731
+    net = chain(
+        kernel=pick(1, 3, 5, 7),
+        stride=pick(1, 2),
+        size=pick(4, 5, 9),
+        cin=pick(5, 20),
+        wide=pick(9, 33),
+        cout=pick(5, 17, 20),
+        depthwise=pick(True, False),
+    )
+    precision, engine = pick(*PRECISIONS), pick("E88", "E48", "DUAL")
+    if engine == "E48":
+        precision = "W4A8" if precision == "W8A8" else precision
+    bits = PRECISIONS[precision]
+    outer = (4, 8) if engine == "E48" else (8, 8)
+    net = net.with_bits(lambda n: bits if n.block == "b" else outer)
+    quantized = random_integers(net, data.draw(st.integers(0, 999)))
+    config = accelerator(
+        engine,
+        pi=pick(1, 3, 4),
+        po=pick(1, 2, 5),
+        pc=pick(2, 3, 8),
+        taps=(pick(1, 3), pick(1, 3, 9)),
+        rows=7,
+        depth=pick(512, 4096),
+        line=pick(60, 150, 1000, 10000),
+    )
+    bus_bits, mode = pick(64, 128, 512), pick("auto", "split")
+    try:
+        program = compile_program(quantized, config, PART, bus_bits=bus_bits, mode=mode, acc_bits=32)
+    except InputError as error:
+        if "cannot run" not in str(error) and "in any tiling" not in str(error):
+            raise
+        return
+    side = net.shapes[net.input.name][1]
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (side, side, net.shapes[net.input.name][0])).astype(np.uint8)
+    check(quantized, program, config, image)
+
+
+def test_stripes_happen() -> None:
+    net = chain(depthwise=False, size=9).uniform_bits(8, 8)
+    config = accelerator(line=40, pi=4, po=4)
+    program = compile_program(random_integers(net, 3), config, PART, acc_bits=32)
+    assert sum("expand" in j.layers for j in program.jobs) > 2
+
+
+def test_descriptor_round_trip() -> None:
+    rng = np.random.default_rng(0)
+    values = {}
+    for name, f in FIELDS.items():
+        low = -(1 << (f.bits - 1)) if f.signed else 0
+        values[name] = int(rng.integers(low, low + (1 << f.bits)))
+    blob = encode(values)
+    assert len(blob) == SIZE_BYTES
+    assert decode(blob) == values
+    with pytest.raises(InputError, match=r"in_skip = 256 does not fit 8 unsigned bits"):
+        encode({"in_skip": 256})
+
+
+def test_errors() -> None:
+    net = chain().uniform_bits(8, 8)
+    quantized = random_integers(net, 0)
+    with pytest.raises(InputError, match="64, 128, 256 or 512 bits"):
+        compile_program(quantized, accelerator(), PART, bus_bits=100)
+    with pytest.raises(InputError, match="cannot run on this accelerator"):
+        compile_program(quantized, accelerator("E44"), PART)
+    big = replace(quantized.layers["project"], bias=np.full(5, 2**30, np.int32))
+    wide = replace(quantized, layers={**quantized.layers, "project": big})
+    with pytest.raises(InputError, match=r"'project': sums may reach .* build the engine with wider ones"):
+        compile_program(wide, accelerator(), PART)
+    inner = replace(quantized.layers["dw"], read=quantized.layers["dw"].read or _rescale())
+    odd = replace(quantized, layers={**quantized.layers, "dw": inner})
+    with pytest.raises(UnsupportedError, match="'dw' adds or rescales inside a call"):
+        compile_program(odd, accelerator(), PART, mode="fused", acc_bits=32)
+
+
+def _rescale() -> Any:
+    from cofront.task.integer import Rescale
+
+    return Rescale(1 << 10, 14, 0, 0, 4)
