@@ -114,8 +114,8 @@ def test_odd_sizes_tiles_and_stripes(data: st.DataObject) -> None:
         kernel=pick(1, 3, 5, 7),
         stride=pick(1, 2),
         size=pick(4, 5, 9),
-        cin=pick(5, 20),
-        wide=pick(9, 33),
+        cin=pick(5, 20, 300),
+        wide=pick(9, 33, 300),
         cout=pick(5, 17, 20),
         depthwise=pick(True, False),
     )
@@ -150,8 +150,8 @@ def test_odd_sizes_tiles_and_stripes(data: st.DataObject) -> None:
 
 
 def test_stripes_happen() -> None:
-    net = chain(depthwise=False, size=9).uniform_bits(8, 8)
-    config = accelerator(line=40, pi=4, po=4)
+    net = chain(depthwise=False, size=9, cin=400).uniform_bits(8, 8)
+    config = accelerator(line=2000, pi=4, po=4, depth=1 << 16)
     program = compile_program(random_integers(net, 3), config, PART, acc_bits=32)
     assert sum("expand" in j.layers for j in program.jobs) > 2
 

@@ -14,9 +14,10 @@ from cofront.hardware.subgraph import lower
 from cofront.hardware.subgraph.coefficients import Coefficients
 from cofront.hardware.subgraph.config import Config
 from cofront.network import Conv2d, Flatten, Linear
+from cofront.rtl.config import up
 from cofront.rtl.descriptor import SIZE_BYTES, encode
 from cofront.rtl.jobs import Job, ModeChoice, Planner, Step, unfolded, unfolded_name
-from cofront.rtl.layout import TensorLayout, up
+from cofront.rtl.layout import TensorLayout
 from cofront.rtl.program import HostImage, JobInfo, Program
 from cofront.task.integer import QuantizedNetwork
 
@@ -185,11 +186,10 @@ class _Compiler:
     def values(self, job: Job) -> dict[str, int]:
         out: dict[str, int] = {"map_on": int(job.store)}
         source = self.tensor(job.source)
-        rows = job.steps[0].geometry.in_height if job.steps else source.height
-        out |= self.pattern("in", source, job.channel, job.channels, job.column, job.columns, rows)
-        out |= {"in_channels": job.channels, "in_pixels": job.columns * rows}
+        out |= self.pattern("in", source, job.channel, job.channels, job.column, job.columns)
+        out |= {"in_channels": job.channels, "in_pixels": job.columns * source.height}
         first, count = job.channel, job.channels
-        out_pixels = job.columns * rows
+        out_pixels = job.columns * source.height
         if job.steps:
             last = job.steps[-1]
             first, count = last.first, last.out_channels
@@ -197,8 +197,7 @@ class _Compiler:
             out_pixels = geometry.out_width * geometry.out_height
             if job.store:
                 target = self.tensor(job.target)
-                part = (first, count, job.out_column, geometry.out_width, geometry.out_height)
-                out |= self.pattern("out", target, *part)
+                out |= self.pattern("out", target, first, count, job.out_column, job.out_columns)
                 out["logits"] = int(target.element_bytes == 4)
             out |= self.residual(job)
             for i, step in enumerate(job.steps):
@@ -208,12 +207,12 @@ class _Compiler:
         return out | {"out_channels": count, "out_pixels": out_pixels}
 
     def pattern(
-        self, name: str, layout: TensorLayout, channel: int, channels: int, column: int, columns: int, rows: int
+        self, name: str, layout: TensorLayout, channel: int, channels: int, column: int, columns: int
     ) -> dict[str, int]:
         """Fields of a stream of part of a tensor: contiguous pixels and rows are taken as one run."""
         per_word = self.bus // layout.element_bytes
         skip = channel % per_word
-        run = up(skip + channels, per_word)
+        run, rows = up(skip + channels, per_word), layout.height
         base = layout.base + column * layout.pixel_bytes + (channel - skip) * layout.element_bytes
         column_pitch, row_pitch = layout.pixel_bytes, layout.row_bytes
         if run * self.bus == column_pitch:
@@ -242,8 +241,7 @@ class _Compiler:
         if last.format.depthwise:
             raise UnsupportedError(f"layer '{last.node.name}': the depthwise kernel adds no residual")
         layout = self.tensor(last.layer.residual.tensor)
-        g = last.geometry
-        part = (last.first, last.out_channels, job.out_column, g.out_width, g.out_height)
+        part = (last.first, last.out_channels, job.out_column, job.out_columns)
         return {"residual_on": 1, **self.pattern("residual", layout, *part)}
 
     def pool(self, job: Job, first: int, pixels: int) -> dict[str, int]:
@@ -336,7 +334,7 @@ def _info(job: Job, values: dict[str, int]) -> JobInfo:
         tuple(s.format.name for s in job.steps),
         job.target if job.store or job.pooled is None else job.pooled,
         (last.first, last.last) if last else (job.channel, job.channel + job.channels),
-        (job.out_column, job.out_column + (last.geometry.out_width if last else job.columns)),
+        (job.out_column, job.out_column + job.out_columns),
         words[0] + words[1],
         words[2] if job.store else 0,
         loads,

@@ -14,9 +14,9 @@ from cofront.errors import InputError
 from cofront.hardware.subgraph.calls import KERNELS
 from cofront.hardware.subgraph.config import Config
 from cofront.hardware.subgraph.engines import ENGINES
+from cofront.rtl.config import up
 from cofront.rtl.descriptor import SIZE_BYTES, decode
 from cofront.rtl.images import KernelFormat
-from cofront.rtl.layout import up
 from cofront.rtl.program import Program
 
 Ints = npt.NDArray[Any]
@@ -116,6 +116,11 @@ class _Machine:
             raise InputError(f"descriptor: {words} weight words exceed half of {form.kernel.weight_depth}")
         if s["weight_words"] != form.weight_format.bus_words(words):
             raise InputError(f"descriptor: {s['weight_words']} bus words do not hold {words} weight words")
+        if form.param_words(s["out_channels"]) > form.design.param_half:
+            raise InputError(f"descriptor: constants of {s['out_channels']} channels exceed their memory")
+        row = s["in_width"] * s["in_beats"]
+        if (form.depthwise or form.name == "conv") and row > form.design.line_words:
+            raise InputError(f"descriptor: a row of {row} words exceeds the line buffer's {form.design.line_words}")
         data = self.memory[s["weight_base"] : s["weight_base"] + s["weight_words"] * self.bus]
         weight = form.unpack_weights(data, s["in_channels"], s["out_channels"], s["size"])
         data = self.memory[s["param_base"] : s["param_base"] + s["param_words"] * self.bus]

@@ -1,8 +1,9 @@
 """Weight and requantisation memories of one kernel, as the compiler fills them and the executor reads them.
 
 conv and pw: word (co * in_beats + ci) * turns + turn holds the weights of `lanes` outputs x `pi` inputs x `taps`
-window positions; dw: word unit * turns + turn holds `lanes` channels x `taps` positions. Window positions are counted
-row by row, `taps` in a turn. Unused lanes are 0.
+window positions; dw: word unit * turns + turn holds `lanes` channels x `taps` positions. `config.tap_table` says which
+positions a turn takes. In a word outputs count fastest, then inputs, then positions; unused lanes are 0. Parameter
+words have all the engine's lanes, whatever a run uses: channel after channel.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy.typing as npt
 from cofront.hardware.subgraph.calls import PARAM_BITS
 from cofront.hardware.subgraph.config import KernelConfig
 from cofront.hardware.subgraph.engines import EngineKind
-from cofront.rtl.layout import WordFormat, up
+from cofront.rtl.config import KernelDesign, tap_table, up
+from cofront.rtl.layout import WordFormat
 
 Ints = npt.NDArray[Any]
 
@@ -63,11 +65,19 @@ class KernelFormat:
         return WordFormat(bits, self.bus_bytes)
 
     @property
+    def design(self) -> KernelDesign:
+        return KernelDesign(self.name, self.kernel, self.kind, 8 * self.bus_bytes)
+
+    @property
     def param_format(self) -> WordFormat:
-        return WordFormat(self.kernel.po * self.kind.w4a4_factor * PARAM_BITS, self.bus_bytes)
+        return WordFormat(self.design.param_word_bits, self.bus_bytes)
 
     def turns(self, size: int) -> int:
-        return up(size * size, self.kernel.taps)
+        return len(self.positions(size))
+
+    def positions(self, size: int) -> list[list[tuple[int, int] | None]]:
+        """(ky, kx) of each multiplier, turn by turn; None: idle."""
+        return tap_table(size, self.kernel.taps, self.kernel.rows)
 
     def in_beats(self, channels: int) -> int:
         return up(channels, self.lanes if self.depthwise else self.kernel.pi)
@@ -76,40 +86,52 @@ class KernelFormat:
         return up(channels, self.lanes)
 
     def weight_words(self, in_channels: int, out_channels: int, size: int) -> int:
+        """Words of the weight memory that a layer takes."""
         inputs = 1 if self.depthwise else self.in_beats(in_channels)
         return self.out_beats(out_channels) * inputs * self.turns(size)
+
+    def param_words(self, out_channels: int) -> int:
+        """Words of the parameter memory that a layer takes."""
+        return up(out_channels, self.design.out_lanes)
 
     def pack_weights(self, weight: Ints) -> bytes:
         """Image of weights (cout, cin / groups, k, k)."""
         cout, cin, size, _ = weight.shape
         out_beats, in_beats = self.out_beats(cout), 1 if self.depthwise else self.in_beats(cin)
-        turns, taps, lanes, pi = self.turns(size), self.kernel.taps, self.lanes, self.pi
-        full = np.zeros((out_beats * lanes, in_beats * pi, turns * taps), np.int64)
-        full[:cout, :cin, : size * size] = weight.reshape(cout, cin, -1)
+        positions, lanes, pi = self.positions(size), self.lanes, self.pi
+        turns, taps = len(positions), self.kernel.taps
+        full = np.zeros((out_beats * lanes, in_beats * pi, turns, taps), np.int64)
+        for turn, row in enumerate(positions):
+            for tap, at in enumerate(row):
+                if at is not None:
+                    full[:cout, :cin, turn, tap] = weight[:, :, *at]
         words = full.reshape(out_beats, lanes, in_beats, pi, turns, taps).transpose(0, 2, 4, 5, 3, 1)
         return self.weight_format.pack(words.reshape(-1, taps * pi * lanes), self.weight_lane_bits)
 
     def unpack_weights(self, data: npt.NDArray[np.uint8], cin: int, cout: int, size: int) -> Ints:
         """(cout, cin / groups, k, k) from an image."""
         out_beats, in_beats = self.out_beats(cout), 1 if self.depthwise else self.in_beats(cin)
-        turns, taps, lanes, pi = self.turns(size), self.kernel.taps, self.lanes, self.pi
+        positions, lanes, pi = self.positions(size), self.lanes, self.pi
+        turns, taps = len(positions), self.kernel.taps
         words = self.weight_format.unpack(data, out_beats * in_beats * turns, self.weight_lane_bits, signed=True)
         full = words.reshape(out_beats, in_beats, turns, taps, pi, lanes).transpose(0, 5, 1, 4, 2, 3)
-        full = full.reshape(out_beats * lanes, in_beats * pi, turns * taps)
-        return full[:cout, : 1 if self.depthwise else cin, : size * size].reshape(cout, -1, size, size)
+        full = full.reshape(out_beats * lanes, in_beats * pi, turns, taps)
+        weight = np.zeros((cout, 1 if self.depthwise else cin, size, size), np.int64)
+        for turn, row in enumerate(positions):
+            for tap, at in enumerate(row):
+                if at is not None:
+                    weight[:, :, *at] = full[:cout, : weight.shape[1], turn, tap]
+        return weight
 
     def pack_params(self, bias: Ints, multiplier: Ints) -> bytes:
-        """Image of (cout,) biases and multipliers, one memory word per output beat."""
-        beats, lanes, most = self.out_beats(len(bias)), self.lanes, self.kernel.po * self.kind.w4a4_factor
-        table = np.zeros((beats, most), np.int64)
-        flat = np.zeros(beats * lanes, np.int64)
+        """Image of (cout,) biases and multipliers."""
+        lanes = self.design.out_lanes
+        flat = np.zeros(up(len(bias), lanes) * lanes, np.int64)
         flat[: len(bias)] = (multiplier.astype(np.int64) << BIAS_BITS) | (bias.astype(np.int64) & 0xFFFFFFFF)
-        table[:, :lanes] = flat.reshape(beats, lanes)
-        return self.param_format.pack(table, PARAM_BITS)
+        return self.param_format.pack(flat.reshape(-1, lanes), PARAM_BITS)
 
     def unpack_params(self, data: npt.NDArray[np.uint8], cout: int) -> tuple[Ints, Ints]:
         """(cout,) biases and multipliers from an image."""
-        table = self.param_format.unpack(data, self.out_beats(cout), PARAM_BITS, signed=False)
-        flat = table[:, : self.lanes].reshape(-1)[:cout]
+        flat = self.param_format.unpack(data, self.param_words(cout), PARAM_BITS, signed=False).reshape(-1)[:cout]
         bias = flat & 0xFFFFFFFF
         return bias - ((bias >> 31) << 32), flat >> BIAS_BITS

@@ -23,7 +23,6 @@ from cofront.hardware.subgraph.lowering import UNFOLD_CHANNELS
 from cofront.hardware.subgraph.scalar import call_cost
 from cofront.network import Conv2d, GlobalPool, Linear, Network, Node
 from cofront.rtl.images import KernelFormat
-from cofront.rtl.layout import up
 from cofront.task.integer import QuantizedLayer, QuantizedNetwork
 
 ModeChoice = Literal["auto", "fused", "split"]
@@ -77,6 +76,7 @@ class Job:
     column: int
     columns: int
     out_column: int
+    out_columns: int
     store: bool = True
     pooled: str | None = None
 
@@ -141,7 +141,7 @@ class Planner:
             raise UnsupportedError(f"call '{call.name}' only moves data: the engine has no unit for {call.layers}")
         source = self.net.by_name[pool].inputs[0]
         c, _, w = self.net.shapes[source]
-        yield Job(call.name, (), source, source, 0, c, 0, w, 0, store=False, pooled=pool)
+        yield Job(call.name, (), source, source, 0, c, 0, w, 0, w, store=False, pooled=pool)
 
     def _finish(self, call: Call, jobs: list[Job], pool: str | None) -> Iterator[Job]:
         """Pooling belongs to the last run, unless that writes only a stripe: then it is a run of its own."""
@@ -159,11 +159,13 @@ class Planner:
         shape, out = self.net.in_shapes(node)[0], self.net.shapes[node.name]
         if isinstance(node.op, Linear) or self.unfolded(node):
             rows, columns = (1, 1) if isinstance(node.op, Linear) else out[1:]
-            return Geometry(1, 1, 0, 0, rows, columns, rows, columns)
+            return _pixels(rows, columns)
         op = node.op
         assert isinstance(op, Conv2d)
         if op.kernel[0] != op.kernel[1] or op.stride[0] != op.stride[1]:
             raise UnsupportedError(f"layer '{node.name}': the engine has square kernels and strides only")
+        if op.kernel == op.stride == (1, 1) and not any(op.padding):
+            return _pixels(*out[1:])
         return Geometry(op.kernel[0], op.stride[0], op.padding[0], op.padding[1], *shape[1:], *out[1:])
 
     def unfolded(self, node: Node) -> bool:
@@ -183,64 +185,76 @@ class Planner:
         return Step(node, layer, form, self._geometry(node), cin, 0, cout)
 
     def _whole(self, call: Call, steps: tuple[Step, ...]) -> Job:
-        source, target = steps[0].node.inputs[0], steps[-1].layer.output
-        first = steps[0]
+        first, last = steps[0], steps[-1]
+        source, target = first.node.inputs[0], last.layer.output
+        shape, out = self.net.shapes[source], self.net.shapes[last.node.name]
         if self.unfolded(first.node):
-            source = unfolded_name(first.node)
-        return Job(call.name, steps, source, target, 0, first.in_channels, 0, first.geometry.in_width, 0)
-
-    def _line_words(self, form: KernelFormat) -> int:
-        lanes = form.kernel.po if form.depthwise else form.kernel.pi
-        return up(form.kernel.line_elements, lanes)
+            source, shape = unfolded_name(first.node), self.net.shapes[first.node.name]
+        widths = [x[2] if len(x) == 3 else 1 for x in (shape, out)]
+        if isinstance(first.node.op, Linear):
+            widths[0] = 1
+        return Job(call.name, steps, source, target, 0, first.in_channels, 0, widths[0], 0, widths[1])
 
     def _fits(self, stage: Stage, form: KernelFormat) -> bool:
         size = round(stage.taps**0.5)
         words = form.weight_words(stage.in_channels, stage.out_channels, size)
         row = stage.in_width * form.in_beats(stage.in_channels)
-        return words <= form.kernel.weight_depth // 2 and (stage.rows == 1 or row <= self._line_words(form))
+        lines = stage.rows == 1 or row <= form.design.line_words
+        return words <= form.design.weight_half and lines
 
     def _by_itself(self, call: Call, node: Node, stage: Stage, form: KernelFormat) -> Iterator[Job]:
         whole = self._whole(call, (self._step(node, form),))
         step, geometry = whole.steps[0], whole.steps[0].geometry
         inputs = 1 if form.depthwise else form.in_beats(step.in_channels)
-        cap = form.kernel.weight_depth // 2 // (inputs * form.turns(geometry.size))
-        stripes = [(0, geometry.in_width, 0, geometry.out_width)]
-        if geometry.size > 1 and form.depthwise:
-            cap = min(cap, self._line_words(form) // geometry.in_width)
-        elif geometry.size > 1:
-            columns = self._line_words(form) // form.in_beats(step.in_channels)
-            stripes = list(_stripes(geometry, columns))
+        cap = form.design.weight_half // (inputs * form.turns(geometry.size))
+        stripes = [(0, whole.columns, 0, whole.out_columns)]
+        if form.depthwise:
+            cap = min(cap, form.design.line_words // geometry.in_width)
+        elif form.name == "conv":
+            columns = form.design.line_words // form.in_beats(step.in_channels)
+            stripes = _stripes(geometry, columns)
         if cap < 1 or not stripes:
             raise InputError(f"layer '{node.name}' does not fit the buffers of kernel '{form.name}' in any tiling")
         for first in range(0, step.out_channels, cap * form.lanes):
             last = min(first + cap * form.lanes, step.out_channels)
             for i, (column, columns, out_column, out_columns) in enumerate(stripes):
-                window = Geometry(
-                    geometry.size,
-                    geometry.stride,
-                    geometry.pad_top,
-                    max(geometry.pad_left - out_column * geometry.stride, 0),
-                    geometry.in_height,
-                    columns,
-                    geometry.out_height,
-                    out_columns,
-                )
+                window = geometry
+                if len(stripes) > 1:
+                    pad_left = max(geometry.pad_left - out_column * geometry.stride, 0)
+                    window = replace(geometry, pad_left=pad_left, in_width=columns, out_width=out_columns)
                 cin = last - first if form.depthwise else step.in_channels
                 part = Step(node, step.layer, form, window, cin, first, last, load=i == 0)
                 channel = first if form.depthwise else 0
-                yield Job(call.name, (part,), whole.source, whole.target, channel, cin, column, columns, out_column)
+                yield Job(
+                    call.name,
+                    (part,),
+                    whole.source,
+                    whole.target,
+                    channel,
+                    cin,
+                    column,
+                    columns,
+                    out_column,
+                    out_columns,
+                )
+
+
+def _pixels(height: int, width: int) -> Geometry:
+    """A map whose shape does not matter, as one column: its rows take least of a line buffer."""
+    if height * width < 1 << 16:
+        height, width = height * width, 1
+    return Geometry(1, 1, 0, 0, height, width, height, width)
 
 
 def _pooled(job: Job, pool: str, keep: bool) -> Job:
     return replace(job, pooled=pool, store=keep)
 
 
-def _stripes(g: Geometry, columns: int) -> Iterator[tuple[int, int, int, int]]:
+def _stripes(g: Geometry, columns: int) -> list[tuple[int, int, int, int]]:
     """(column, columns, out column, out columns) of stripes that read at most `columns` columns; none if impossible."""
     if columns >= g.in_width:
-        yield 0, g.in_width, 0, g.out_width
-        return
-    done = 0
+        return [(0, g.in_width, 0, g.out_width)]
+    done, out = 0, []
     while done < g.out_width:
         start = max(done * g.stride - g.pad_left, 0)
         count = 0
@@ -250,10 +264,11 @@ def _stripes(g: Geometry, columns: int) -> Iterator[tuple[int, int, int, int]]:
                 break
             count += 1
         if count == 0:
-            return
+            return []
         end = min((done + count - 1) * g.stride - g.pad_left + g.size, g.in_width)
-        yield start, max(end - start, 1), done, count
+        out.append((start, max(end - start, 1), done, count))
         done += count
+    return out
 
 
 def unfolded(net: Network, node: Node) -> bool:

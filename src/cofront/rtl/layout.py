@@ -14,13 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cofront.errors import InputError
+from cofront.rtl.config import up
 
 Ints = npt.NDArray[Any]
-
-
-def up(a: int, b: int) -> int:
-    """a / b rounded up."""
-    return -(-a // b)
 
 
 @dataclass(frozen=True)
