@@ -160,7 +160,7 @@ def test_fbnets_are_points(name):
 
 
 def test_fbnet_sizes_are_the_published_columns():
-    """The column `flops` counts two operations per normalised element, one per pooled and per ReLU but a unit's first."""
+    """The column `flops` counts two operations per normalised element, one per pooled one and most ReLUs."""
     import pyarrow.parquet as pq
 
     columns = pq.read_table(table("fbnet_space.parquet")).to_pydict()

@@ -1,0 +1,196 @@
+"""Additive devices: what each operator costs, so that a network costs the sum, and exact search applies.
+
+A file has one row per operator, in one of two layouts, both with a latency column whose name says the unit
+(`latency_ms`, `latency_us`) and perhaps an energy column (`energy_mJ`):
+
+- `operator`: the key of a fragment's layers (`operator_key`), as `cofront measure` writes it; a fragment whose key is
+  absent is an error;
+- `feature`: a name of the space's features ("s1b1.kernel=5", "op3=skip_connect"), whose cost is added wherever a
+  network has it; features without a row cost nothing. The row with an empty name is what every network costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cofront.errors import InputError, UsageError, unknown_name
+from cofront.hardware.tables.units import column_numbers, parse_column
+from cofront.network import Network
+from cofront.network.ops import (
+    Activation,
+    Add,
+    ChannelShuffle,
+    Concat,
+    Conv2d,
+    Flatten,
+    GlobalPool,
+    Linear,
+    Mul,
+    Op,
+    Pool2d,
+)
+from cofront.space.base import Layered, Points, Space
+from cofront.space.columnfile import Columns, read_columns
+
+#: Costs on a trellis are integers: nanoseconds, nanojoules.
+PER_UNIT = 1e9
+_KEYS = ("operator", "feature")
+
+
+@dataclass(frozen=True)
+class AdditiveDevice:
+    """Costs in SI units: a constant, costs by operator key and by feature name, for latency and perhaps energy."""
+
+    name: str
+    latency_s: Mapping[str, float]
+    energy_j: Mapping[str, float] = field(default_factory=dict)
+    by: str = "operator"
+    base_s: float = 0.0
+    base_j: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.by not in _KEYS:
+            raise unknown_name("layout", self.by, _KEYS)
+
+    def costs(self, quantity: str = "latency") -> tuple[Mapping[str, float], float]:
+        """Costs by key and the constant of "latency" or "energy"."""
+        if quantity not in ("latency", "energy"):
+            raise unknown_name("quantity", quantity, ("latency", "energy"))
+        if quantity == "energy" and not self.energy_j:
+            raise UsageError(f"device '{self.name}' has no energy column")
+        return (self.latency_s, self.base_s) if quantity == "latency" else (self.energy_j, self.base_j)
+
+    def edge_cost(self, space: Space, layered: Layered, quantity: str = "latency") -> tuple[NDArray[np.int64], int]:
+        """(e,) cost of each trellis edge and the constant, in billionths of the SI unit, each rounded once."""
+        known, base = self.costs(quantity)
+        trellis = layered.trellis
+        if self.by == "feature":
+            per_feature = self._by_feature(space, known)
+            if trellis.n_features != len(per_feature):
+                raise UsageError(f"device '{self.name}': the trellis is not one of space '{space.name}'")
+            return trellis.scores(per_feature, PER_UNIT), round(base * PER_UNIT)
+        per_fragment = np.array([self._of(known, f) for f in layered.fragments])
+        edge = np.where(layered.edge_fragment >= 0, per_fragment[np.maximum(layered.edge_fragment, 0)], 0.0)
+        return np.rint(edge * PER_UNIT).astype(np.int64), round(base * PER_UNIT)
+
+    def of_points(self, space: Space, points: Points, quantity: str = "latency") -> NDArray[np.float64]:
+        """(n,) cost of networks in SI units, by features or, operator by operator, along their paths."""
+        known, base = self.costs(quantity)
+        if self.by == "feature":
+            return np.asarray(space.features(points) @ self._by_feature(space, known) + base, float)
+        declaration = getattr(space, "declaration", None)
+        if declaration is None:
+            return np.array([self._of(known, space.network(p)) + base for p in points])
+        path = declaration.walk(space.canonical(points))
+        taken, place = np.unique(path, return_inverse=True)
+        keys = [declaration.edges[e].fragment if e >= 0 else None for e in taken]
+        each = np.array([0.0 if k is None else self._of(known, space.fragment(k)) for k in keys])  # type: ignore[attr-defined]
+        return np.asarray(each[place.reshape(path.shape)].sum(axis=1) + base, float)
+
+    def _by_feature(self, space: Space, known: Mapping[str, float]) -> NDArray[np.float64]:
+        index = {name: i for i, name in enumerate(space.feature_names())}
+        out = np.zeros(len(index))
+        for name, value in known.items():
+            if name not in index:
+                raise unknown_name(f"feature of space '{space.name}'", name, index)
+            out[index[name]] = value
+        return out
+
+    def _of(self, known: Mapping[str, float], fragment: Network) -> float:
+        key = operator_key(fragment)
+        if key not in known:
+            raise InputError(
+                f"device '{self.name}' has no operator '{key}' ({fragment.name}); measure it or add its row"
+            )
+        return known[key]
+
+
+def operator_key(network: Network) -> str:
+    """The layers of a fragment as text, from which names are absent: equal keys are equal work.
+
+    Input shape, then one word per node: kind, size, what it reads by distance (1 is the node before), bits if the
+    precision is not W8A8.
+    """
+    position = {n.name: i for i, n in enumerate(network.nodes)}
+    words = ["x".join(map(str, network.shapes[network.input.name]))]
+    for i, node in enumerate(network.nodes[1:], 1):
+        reads = ".".join(str(i - position[s]) for s in node.inputs)
+        bits = (
+            "" if node.weight_bits in (None, 8) and node.in_bits in (None, 8) else f"w{node.weight_bits}a{node.in_bits}"
+        )
+        words.append(f"{_word(node.op)}{bits}" + ("" if reads == "1" else f"@{reads}"))
+    return "|".join(words)
+
+
+def _word(op: Op) -> str:
+    if isinstance(op, Conv2d):
+        size = "x".join(map(str, op.kernel)) if op.kernel[0] != op.kernel[1] else str(op.kernel[0])
+        stride = "" if op.stride == (1, 1) else f"s{op.stride[0]}" if op.stride[0] == op.stride[1] else f"s{op.stride}"
+        groups = "" if op.groups == 1 else f"g{op.groups}"
+        same = all(p == op.kernel[0] // 2 for p in op.padding)
+        return f"conv{op.out_channels}k{size}{stride}{groups}" + ("" if same else f"p{op.padding}".replace(" ", ""))
+    if isinstance(op, Pool2d):
+        return f"{op.kind}pool{op.kernel[0]}s{op.stride[0]}p{op.padding[0]}"
+    if isinstance(op, Linear):
+        return f"linear{op.out_features}"
+    if isinstance(op, Activation):
+        return op.kind
+    if isinstance(op, ChannelShuffle):
+        return f"shuffle{op.groups}"
+    names: dict[type[Op], str] = {Add: "add", Mul: "mul", Concat: "cat", GlobalPool: "gap", Flatten: "flat"}
+    return names.get(type(op), type(op).__name__.lower())
+
+
+def read_additive(path: str | Path, *, latency: str | None = None, energy: str | None = None) -> AdditiveDevice:
+    """An additive device from a .parquet, .csv or .json file; `latency` and `energy` name the columns if several do."""
+    path = Path(path)
+    _, names = read_columns(path, set())
+    by = next((k for k in _KEYS if k in names), None)
+    if by is None:
+        raise InputError(f"{path}: no column 'operator' or 'feature'; it has {', '.join(names[:12]) or 'none'}")
+    lat = latency or _only(path, "latency", names)
+    joules = energy or next((n for n in names if n.lower().startswith("energy")), None)
+    for name in filter(None, (lat, joules)):
+        if name not in names:
+            raise InputError(f"{path}: {unknown_name('column', name, names)}")
+    found, _ = read_columns(path, {by, lat, *filter(None, [joules])})
+    try:
+        keys = _keys(by, found)
+        costs = {n: _costs(n, found, keys) for n in filter(None, (lat, joules))}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    latency_s, energy_j = costs[lat], costs.get(joules or "", {})
+    return AdditiveDevice(path.stem, latency_s, energy_j, by, latency_s.pop("", 0.0), energy_j.pop("", 0.0))
+
+
+def _only(path: Path, kind: str, names: Sequence[str]) -> str:
+    found = [n for n in names if n.lower().startswith((kind, kind[:3] + "_"))]
+    if len(found) != 1:
+        what = f"several: {', '.join(found)}" if found else f"none among {', '.join(names[:12])}"
+        raise InputError(f"{path}: expected one column of {kind} such as {kind}_ms, found {what}")
+    return found[0]
+
+
+def _keys(by: str, found: Columns) -> list[str]:
+    keys = [("" if k is None else str(k)).strip() for k in found[by]]
+    if not keys:
+        raise InputError("the table has no rows")
+    seen: set[str] = set()
+    for i, key in enumerate(keys):
+        if key in seen:
+            raise InputError(f"column '{by}', row {i}: '{key}' is given twice")
+        seen.add(key)
+    return keys
+
+
+def _costs(name: str, found: Columns, keys: list[str]) -> dict[str, float]:
+    values, scale = column_numbers(name, found[name]), parse_column(name).scale
+    missing = np.flatnonzero(np.isnan(values))
+    if len(missing):
+        raise InputError(f"column '{name}', row {missing[0]}: no entry for '{keys[missing[0]]}'")
+    return {k: float(v) * scale for k, v in zip(keys, values, strict=True)}
