@@ -56,20 +56,20 @@ class _Compiler:
             jobs,
         )
         self.constants = bytearray(up(len(jobs) * SIZE_BYTES, ALIGN) * ALIGN)
-        self.images: dict[tuple[str, str, int, int], tuple[int, int, int, int]] = {}
+        self.loads: list[tuple[int, int]] = []
         self.tensors: dict[str, TensorLayout] = {}
         self.hosts: list[HostImage] = []
         self.top = 0
 
     def program(self) -> Program:
         for job in self.jobs:
-            for step in job.steps:
-                self.image(step)
+            data = b"".join(self.image(step) for step in job.steps if step.load)
+            self.loads.append((self.append(data), len(data) // self.bus))
         self.top = up(len(self.constants), ALIGN) * ALIGN
         self.place_inputs()
         encoded, infos = [], []
-        for job in self.jobs:
-            values = self.values(job)
+        for job, (base, words) in zip(self.jobs, self.loads, strict=True):
+            values = self.values(job) | {"load_base": base, "load_words": words}
             encoded.append(encode(values))
             infos.append(_info(job, values))
         blob = b"".join(encoded)
@@ -96,23 +96,13 @@ class _Compiler:
         self.constants.extend(data)
         return base
 
-    def image(self, step: Step) -> tuple[int, int, int, int]:
-        """Weight address, bus words; parameter address, bus words. Written once however many runs use it."""
-        form = step.format
-        key = (step.node.name, form.name, step.first, step.last)
-        if key not in self.images:
-            layer, part = step.layer, slice(step.first, step.last)
-            weight = _kernel_weight(step, unfolded(self.net, step.node))
-            bias = layer.bias[part].astype(np.int64) - layer.zero_in * weight.reshape(len(weight), -1).sum(1)
-            self.prove(step, weight, bias)
-            weights, params = form.pack_weights(weight), form.pack_params(bias, layer.multiplier[part])
-            self.images[key] = (
-                self.append(weights),
-                len(weights) // self.bus,
-                self.append(params),
-                len(params) // self.bus,
-            )
-        return self.images[key]
+    def image(self, step: Step) -> bytes:
+        """Weights, then requantisation constants."""
+        layer, part = step.layer, slice(step.first, step.last)
+        weight = _kernel_weight(step, unfolded(self.net, step.node))
+        bias = layer.bias[part].astype(np.int64) - layer.zero_in * weight.reshape(len(weight), -1).sum(1)
+        self.prove(step, weight, bias)
+        return step.format.pack_weights(weight) + step.format.pack_params(bias, layer.multiplier[part])
 
     def prove(self, step: Step, weight: np.ndarray, bias: np.ndarray) -> None:  # type: ignore[type-arg]
         highest = 2 ** self.read_bits(step) - 1
@@ -139,8 +129,8 @@ class _Compiler:
 
     # Tensors
 
-    def place(self, name: str, channels: int, height: int, width: int, element_bytes: int = 1) -> TensorLayout:
-        layout = TensorLayout(name, self.top, height, width, channels, self.bus, element_bytes)
+    def place(self, name: str, channels: int, height: int, width: int, logits: int = 0) -> TensorLayout:
+        layout = TensorLayout(name, self.top, height, width, channels, self.bus, logits)
         self.tensors[name] = layout
         self.top += up(layout.bytes, ALIGN) * ALIGN
         return layout
@@ -166,8 +156,8 @@ class _Compiler:
             self.place(source, c, h, w)
             self.hosts.append(HostImage(source, side, 1, 1, (0, 0, 0, 0), 0))
 
-    def tensor(self, name: str) -> TensorLayout:
-        """The layout of a tensor, placed when it is first met. Flattening a map needs pixels without padding."""
+    def tensor(self, name: str, logits: int = 0) -> TensorLayout:
+        """The layout of a tensor, placed when it is first met; `logits` as in TensorLayout."""
         if name in self.tensors:
             return self.tensors[name]
         node = self.net.by_name[name]
@@ -178,8 +168,7 @@ class _Compiler:
                 raise UnsupportedError(f"'{name}' flattens a map whose {below.channels} channels are padded in memory")
             return TensorLayout(name, below.base, 1, 1, shape[0], self.bus)
         channels, height, width = shape if len(shape) == 3 else (shape[0], 1, 1)
-        logits = any(x.output == name and not x.out_bits for x in self.quantized.layers.values())
-        return self.place(name, channels, height, width, 4 if logits else 1)
+        return self.place(name, channels, height, width, logits)
 
     # Descriptors
 
@@ -196,9 +185,11 @@ class _Compiler:
             geometry = last.geometry
             out_pixels = geometry.out_width * geometry.out_height
             if job.store:
-                target = self.tensor(job.target)
+                lanes = 0 if last.layer.out_bits else last.format.design.out_lanes
+                target = self.tensor(job.target, lanes)
                 out |= self.pattern("out", target, first, count, job.out_column, job.out_columns)
-                out["logits"] = int(target.element_bytes == 4)
+                out["logits"] = int(lanes > 0)
+                count = target.stream_bytes(count)
             out |= self.residual(job)
             for i, step in enumerate(job.steps):
                 out |= self.step(step, i == 0, i == len(job.steps) - 1)
@@ -210,10 +201,10 @@ class _Compiler:
         self, name: str, layout: TensorLayout, channel: int, channels: int, column: int, columns: int
     ) -> dict[str, int]:
         """Fields of a stream of part of a tensor: contiguous pixels and rows are taken as one run."""
-        per_word = self.bus // layout.element_bytes
-        skip = channel % per_word
-        run, rows = up(skip + channels, per_word), layout.height
-        base = layout.base + column * layout.pixel_bytes + (channel - skip) * layout.element_bytes
+        start = layout.stream_bytes(channel)
+        skip = start % self.bus
+        run, rows = up(skip + layout.stream_bytes(channels), self.bus), layout.height
+        base = layout.base + column * layout.pixel_bytes + start - skip
         column_pitch, row_pitch = layout.pixel_bytes, layout.row_bytes
         if run * self.bus == column_pitch:
             run, columns = run * columns, 1
@@ -262,7 +253,6 @@ class _Compiler:
 
     def step(self, step: Step, first: bool, last: bool) -> dict[str, int]:
         form, layer, g = step.format, step.layer, step.geometry
-        weight_base, weight_words, param_base, param_words = self.image(step)
         fields = {
             "in_channels": step.in_channels,
             "out_channels": step.out_channels,
@@ -283,11 +273,10 @@ class _Compiler:
             "zero_out": layer.zero_out,
             "double": int(form.double),
             "expand": int(form.expand),
-            "weight_base": weight_base,
-            "weight_words": weight_words if step.load else 0,
-            "param_base": param_base,
-            "param_words": param_words if step.load else 0,
         }
+        if step.load:
+            fields["weight_words"] = form.weight_words(step.in_channels, step.out_channels, g.size)
+            fields["param_words"] = form.param_words(step.out_channels)
         if layer.residual is not None:
             fields |= {
                 "residual": 1,
@@ -298,8 +287,11 @@ class _Compiler:
         out[f"{form.name}_on"] = 1
         if first and layer.read is not None:
             read = layer.read
-            if read.shift > 31:
-                raise UnsupportedError(f"layer '{step.node.name}': a rescale with shift {read.shift} exceeds 32 bits")
+            if read.shift > 31 or read.bits > 4:
+                given = f"shift {read.shift} to {read.bits} bits"
+                raise UnsupportedError(
+                    f"layer '{step.node.name}': reading takes a shift up to 31 to 4 bits, not {given}"
+                )
             out |= {
                 "table_on": 1,
                 "table_start": (1 << read.shift >> 1) - read.zero_in * read.multiplier,
@@ -326,7 +318,6 @@ def _info(job: Job, values: dict[str, int]) -> JobInfo:
         values.get(f"{name}_run", 0) * values.get(f"{name}_columns", 0) * values.get(f"{name}_rows", 0)
         for name in ("in", "residual", "out")
     ]
-    loads = sum(v for k, v in values.items() if k.endswith(("_weight_words", "_param_words")))
     last = job.steps[-1] if job.steps else None
     return JobInfo(
         job.call,
@@ -337,5 +328,5 @@ def _info(job: Job, values: dict[str, int]) -> JobInfo:
         (job.out_column, job.out_column + job.out_columns),
         words[0] + words[1],
         words[2] if job.store else 0,
-        loads,
+        values["load_words"],
     )

@@ -3,8 +3,12 @@
 A run reads a part of one tensor, streams it through a chain of kernels (any of conv, dw, pw; none for pooling alone)
 and writes a part of another. Field names here are the names in the RTL: both sides use `FIELDS`.
 
-Streams between memory and kernels are counted in *bus words*. A tensor is NHWC, one byte per element (logits four),
-every pixel starting on a bus word; of each pixel, `channels` elements are used after `skip` that are not.
+Streams between memory and kernels are counted in *bus words*. A tensor is NHWC, one byte per element (logits: see
+`layout`), every pixel starting on a bus word; of each pixel, `channels` bytes are used after `skip` that are not.
+
+What the kernels' memories are filled with stands together in memory, `load_words` bus words from `load_base`: for each
+kernel in order its `weight_words` words of weights, then its `param_words` of requantisation constants (counted in
+words of those memories). A kernel that loads nothing goes on with what it has.
 """
 
 from __future__ import annotations
@@ -43,9 +47,7 @@ def _kernel(name: str) -> tuple[Word, ...]:
         (("turns", 16), ("shift", 8), ("top", 8)),
         (("zero_in", 8), ("zero_out", 8), ("residual_zero", 8), ("double", 1), ("expand", 1), ("residual", 1)),
         (("residual_multiplier", 32),),
-        (("weight_base", 32),),
         (("weight_words", 16), ("param_words", 16)),
-        (("param_base", 32),),
     )
     return tuple(tuple((f"{name}_{field}", bits) for field, bits in word) for word in words)
 
@@ -68,6 +70,8 @@ WORDS: Final[tuple[Word, ...]] = (
     *_pattern("in"),
     *_pattern("out"),
     *_pattern("residual"),
+    (("load_base", 32),),
+    (("load_words", 32),),
     (("pool_base", 32),),
     (("pool_multiplier", 16), ("pool_shift", 8), ("pool_zero", 8)),
     (("pool_offset", 32),),

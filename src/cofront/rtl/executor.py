@@ -17,6 +17,7 @@ from cofront.hardware.subgraph.engines import ENGINES
 from cofront.rtl.config import up
 from cofront.rtl.descriptor import SIZE_BYTES, decode
 from cofront.rtl.images import KernelFormat
+from cofront.rtl.layout import to_planes
 from cofront.rtl.program import Program
 
 Ints = npt.NDArray[Any]
@@ -41,19 +42,22 @@ class _Machine:
         if d["table_on"]:
             table = (d["table_start"] + np.arange(256) * d["table_step"]) >> d["table_shift"]
             x = np.clip(table + d["table_zero"], 0, d["table_top"])[x]
+        self.fill(d)
         active = [k for k in KERNELS if d[f"{k}_on"]]
         for name in active:
             last = name == active[-1]
             step = {key[len(name) + 1 :]: value for key, value in d.items() if key.startswith(f"{name}_")}
             residual = None
             if last and d["residual_on"]:
-                residual = self.read("residual", d, d["out_channels"], d["residual_skip"])
+                residual = self.read("residual", d, d[f"{name}_out_channels"], d["residual_skip"])
             x = self.kernel(name, step, x, residual, last and bool(d["logits"]))
+        if d["logits"]:
+            x = to_planes(x, self.form(active[-1], d).design.out_lanes)
         x = x.reshape(-1, d["out_channels"])
         if len(x) != d["out_pixels"]:
             raise InputError(f"descriptor: {len(x)} pixels come out, {d['out_pixels']} are expected")
         if d["map_on"]:
-            self.write(d, x)
+            self.write(d, x.astype(np.uint8))
         if d["pool_on"]:
             total = (x.sum(0) - d["pool_offset"]) * d["pool_multiplier"] + (1 << d["pool_shift"] >> 1)
             pooled = np.clip((total >> d["pool_shift"]) + d["pool_zero"], 0, d["pool_top"])
@@ -73,22 +77,16 @@ class _Machine:
         words = self.memory[at[:, None] + np.arange(self.bus)]
         return words.reshape(-1, up(skip + channels, self.bus) * self.bus)[:, skip : skip + channels].astype(np.int64)
 
-    def write(self, d: dict[str, int], x: Ints) -> None:
-        """Write (pixels, channels); bytes beside the channels stay as they are."""
-        size = 4 if d["logits"] else 1
-        data = x.astype("<i4" if d["logits"] else "u1")
-        raw = np.ascontiguousarray(data).view(np.uint8).reshape(len(x), -1)
-        at, skip = self.addresses("out", d), d["out_skip"] * size
+    def write(self, d: dict[str, int], raw: npt.NDArray[np.uint8]) -> None:
+        """Write a stream (pixels, bytes); bytes beside it stay as they are."""
+        at, skip = self.addresses("out", d), d["out_skip"]
         per_pixel = up(skip + raw.shape[1], self.bus)
-        bytes_at = (at[:, None] + np.arange(self.bus)).reshape(len(x), per_pixel * self.bus)
+        bytes_at = (at[:, None] + np.arange(self.bus)).reshape(len(raw), per_pixel * self.bus)
         self.memory[bytes_at[:, skip : skip + raw.shape[1]]] = raw
 
     def kernel(self, name: str, s: dict[str, int], x: Ints, residual: Ints | None, logits: bool) -> Ints:
         """(pixels, cout) from (pixels, cin) through one kernel."""
         cin, cout, size, stride = s["in_channels"], s["out_channels"], s["size"], s["stride"]
-        form = KernelFormat(name, self.config.kernel(name), self.kind, self.bus, bool(s["double"]), bool(s["expand"]))
-        if s["weight_words"]:
-            self.loaded[name] = self.load(form, s)
         weight, bias, multiplier = self.loaded[name]
         x = x.reshape(s["in_height"], s["in_width"], cin)
         bottom = (s["out_height"] - 1) * stride + size - s["pad_top"] - s["in_height"]
@@ -109,19 +107,31 @@ class _Machine:
         out: Ints = (wide if logits else np.clip(wide + s["zero_out"], 0, s["top"])).reshape(-1, cout)
         return out
 
-    def load(self, form: KernelFormat, s: dict[str, int]) -> tuple[Ints, Ints, Ints]:
-        """Weights, biases and multipliers from their images, within the kernel's memories."""
-        words = form.weight_words(s["in_channels"], s["out_channels"], s["size"])
-        if words > form.kernel.weight_depth // 2:
-            raise InputError(f"descriptor: {words} weight words exceed half of {form.kernel.weight_depth}")
-        if s["weight_words"] != form.weight_format.bus_words(words):
-            raise InputError(f"descriptor: {s['weight_words']} bus words do not hold {words} weight words")
-        if form.param_words(s["out_channels"]) > form.design.param_half:
-            raise InputError(f"descriptor: constants of {s['out_channels']} channels exceed their memory")
-        row = s["in_width"] * s["in_beats"]
-        if (form.depthwise or form.name == "conv") and row > form.design.line_words:
-            raise InputError(f"descriptor: a row of {row} words exceeds the line buffer's {form.design.line_words}")
-        data = self.memory[s["weight_base"] : s["weight_base"] + s["weight_words"] * self.bus]
-        weight = form.unpack_weights(data, s["in_channels"], s["out_channels"], s["size"])
-        data = self.memory[s["param_base"] : s["param_base"] + s["param_words"] * self.bus]
-        return weight, *form.unpack_params(data, s["out_channels"])
+    def form(self, name: str, d: dict[str, int]) -> KernelFormat:
+        double, expand = bool(d[f"{name}_double"]), bool(d[f"{name}_expand"])
+        return KernelFormat(name, self.config.kernel(name), self.kind, self.bus, double, expand)
+
+    def fill(self, d: dict[str, int]) -> None:
+        """Weights, biases and multipliers from the load, within the kernels' memories."""
+        at = d["load_base"]
+        for name in KERNELS:
+            words, constants = d[f"{name}_weight_words"], d[f"{name}_param_words"]
+            if not words:
+                continue
+            form, cin, cout, size = self.form(name, d), *(d[f"{name}_{k}"] for k in _SHAPE)
+            if words != form.weight_words(cin, cout, size) or constants != form.param_words(cout):
+                raise InputError(f"descriptor: {words} and {constants} words are not what kernel '{name}' needs")
+            if words > form.design.weight_half or constants > form.design.param_half:
+                raise InputError(f"descriptor: {words} weight or {constants} constant words exceed kernel '{name}'")
+            row = d[f"{name}_in_width"] * d[f"{name}_in_beats"]
+            if name != "pw" and row > form.design.line_words:
+                raise InputError(f"descriptor: a row of {row} words exceeds the line buffer's {form.design.line_words}")
+            end = at + form.weight_format.bus_words(words) * self.bus
+            weight = form.unpack_weights(self.memory[at:end], cin, cout, size)
+            at = end + form.param_format.bus_words(constants) * self.bus
+            self.loaded[name] = (weight, *form.unpack_params(self.memory[end:at], cout))
+        if at != d["load_base"] + d["load_words"] * self.bus:
+            raise InputError(f"descriptor: {d['load_words']} words to load, {at - d['load_base']} bytes are used")
+
+
+_SHAPE = ("in_channels", "out_channels", "size")

@@ -212,7 +212,8 @@ class Planner:
             cap = min(cap, form.design.line_words // geometry.in_width)
         elif form.name == "conv":
             columns = form.design.line_words // form.in_beats(step.in_channels)
-            stripes = _stripes(geometry, columns)
+            if columns < geometry.in_width:
+                stripes = _stripes(geometry, columns)
         if cap < 1 or not stripes:
             raise InputError(f"layer '{node.name}' does not fit the buffers of kernel '{form.name}' in any tiling")
         for first in range(0, step.out_channels, cap * form.lanes):
@@ -252,9 +253,8 @@ def _pooled(job: Job, pool: str, keep: bool) -> Job:
 
 def _stripes(g: Geometry, columns: int) -> list[tuple[int, int, int, int]]:
     """(column, columns, out column, out columns) of stripes that read at most `columns` columns; none if impossible."""
-    if columns >= g.in_width:
-        return [(0, g.in_width, 0, g.out_width)]
-    done, out = 0, []
+    done = 0
+    out: list[tuple[int, int, int, int]] = []
     while done < g.out_width:
         start = max(done * g.stride - g.pad_left, 0)
         count = 0

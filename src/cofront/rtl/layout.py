@@ -1,8 +1,9 @@
 """How tensors, weights and requantisation constants stand in external memory.
 
 A tensor is NHWC; each pixel starts on a bus word (`bus_bytes`), its channels padded to whole words. Elements take
-one byte, also those of 4 bits; logits take four. Weight and parameter memories are loaded word by word: a memory word
-of at least a bus word takes whole bus words, smaller ones share a bus word, none crossing its end.
+one byte, also those of 4 bits. Logits are 32 bits wide and stand as the kernels send them: of each beat of L lanes
+first the L lowest bytes, then the L bytes above, and so on. Weight and parameter memories are loaded word by word: a
+memory word of at least a bus word takes whole bus words, smaller ones share a bus word, none crossing its end.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Ints = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class TensorLayout:
-    """A tensor in memory. `element_bytes` is 1, or 4 for logits (signed)."""
+    """A tensor in memory. `logits` is the number of output lanes of the kernel that writes 32-bit logits, else 0."""
 
     name: str
     base: int
@@ -29,11 +30,15 @@ class TensorLayout:
     width: int
     channels: int
     bus_bytes: int
-    element_bytes: int = 1
+    logits: int = 0
+
+    def stream_bytes(self, channels: int) -> int:
+        """Bytes of a pixel's stream of that many channels."""
+        return 4 * up(channels, self.logits) * self.logits if self.logits else channels
 
     @property
     def pixel_bytes(self) -> int:
-        return up(self.channels * self.element_bytes, self.bus_bytes) * self.bus_bytes
+        return up(self.stream_bytes(self.channels), self.bus_bytes) * self.bus_bytes
 
     @property
     def row_bytes(self) -> int:
@@ -44,23 +49,37 @@ class TensorLayout:
         return self.height * self.row_bytes
 
     def pack(self, values: Ints) -> bytes:
-        """Memory content of a (height, width, channels) tensor."""
+        """Memory content of a (height, width, channels) tensor of bytes."""
         if values.shape != (self.height, self.width, self.channels):
             expected = (self.height, self.width, self.channels)
             raise InputError(f"tensor '{self.name}': expected shape {expected}, got {values.shape}")
-        out = np.zeros((self.height, self.width, self.pixel_bytes // self.element_bytes), self._dtype)
+        out = np.zeros((self.height, self.width, self.pixel_bytes), np.uint8)
         out[:, :, : self.channels] = values
         return out.tobytes()
 
     def unpack(self, memory: npt.NDArray[np.uint8]) -> Ints:
         """The (height, width, channels) tensor in a memory image (bytes,)."""
-        raw = memory[self.base : self.base + self.bytes].tobytes()
-        values = np.frombuffer(raw, self._dtype).reshape(self.height, self.width, -1)[:, :, : self.channels]
-        return values.astype(np.int64)
+        raw = memory[self.base : self.base + self.bytes].reshape(self.height, self.width, self.pixel_bytes)
+        if not self.logits:
+            return raw[:, :, : self.channels].astype(np.int64)
+        raw = raw[:, :, : self.stream_bytes(self.channels)]
+        return from_planes(raw, self.logits)[:, :, : self.channels]
 
-    @property
-    def _dtype(self) -> np.dtype[Any]:
-        return np.dtype("<i4" if self.element_bytes == 4 else "u1")
+
+def to_planes(values: Ints, lanes: int) -> npt.NDArray[np.uint8]:
+    """Logits (..., channels) as the stream of byte planes (..., bytes) that a kernel of `lanes` outputs sends."""
+    beats = up(values.shape[-1], lanes)
+    full = np.zeros((*values.shape[:-1], beats * lanes), "<i4")
+    full[..., : values.shape[-1]] = values
+    raw = full.view(np.uint8).reshape(*values.shape[:-1], beats, lanes, 4)
+    return np.ascontiguousarray(np.swapaxes(raw, -1, -2)).reshape(*values.shape[:-1], -1)
+
+
+def from_planes(raw: npt.NDArray[np.uint8], lanes: int) -> Ints:
+    """The opposite of `to_planes`: (..., beats * lanes)."""
+    planes = raw.reshape(*raw.shape[:-1], -1, 4, lanes)
+    full = np.ascontiguousarray(np.swapaxes(planes, -1, -2)).view("<i4")
+    return full.reshape(*raw.shape[:-1], -1).astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class JobInfo:
     columns: tuple[int, int]
     in_words: int
     out_words: int
-    weight_words: int
+    load_words: int
 
 
 @dataclass(frozen=True)

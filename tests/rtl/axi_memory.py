@@ -1,0 +1,97 @@
+"""External memory behind an AXI4 port, for Amaranth's simulator: latency, random stalls, checks of the protocol."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+
+class AxiMemory:
+    """Drives the subordinate side of `port` (members as `axi.axi4`). `data` is its content."""
+
+    def __init__(
+        self, port: Any, data: np.ndarray, bus_bytes: int, *, latency: int = 4, stall: float = 0.0, seed: int = 0
+    ):
+        self.port, self.data, self.bus_bytes, self.latency, self.stall = port, data, bus_bytes, latency, stall
+        self.random = random.Random(seed)
+        self.words_read = self.words_written = 0
+
+    def attach(self, sim: Any) -> None:
+        sim.add_testbench(self.read, background=True)
+        sim.add_testbench(self.write, background=True)
+
+    def wait(self) -> bool:
+        return self.random.random() < self.stall
+
+    def check(self, address: int, length: int, size: int, burst: int) -> None:
+        assert address % self.bus_bytes == 0, hex(address)
+        assert 1 << size == self.bus_bytes and burst == 1
+        assert address // 4096 == (address + length * self.bus_bytes - 1) // 4096, "a burst crosses 4 KB"
+        assert address + length * self.bus_bytes <= len(self.data), (hex(address), length)
+
+    async def read(self, ctx: Any) -> None:
+        p = self.port
+        pending: deque[tuple[int, int, bool]] = deque()  # cycle from which it may be given, address, last
+        cycle, given, ready = 0, False, False
+        while True:
+            ctx.set(p.arready, ready)
+            _, _, valid, address, length, size, burst, taken = await ctx.tick().sample(
+                p.arvalid, p.araddr, p.arlen, p.arsize, p.arburst, p.rready
+            )
+            cycle += 1
+            if valid and ready:
+                self.check(address, length + 1, size, burst)
+                for i in range(length + 1):
+                    pending.append((cycle + self.latency, address + i * self.bus_bytes, i == length))
+            if given and taken:
+                self.words_read += 1
+                given = False
+            if not given:
+                given = bool(pending) and pending[0][0] <= cycle and not self.wait()
+                if given:
+                    _, at, last = pending.popleft()
+                    ctx.set(p.rdata, int.from_bytes(self.data[at : at + self.bus_bytes].tobytes(), "little"))
+                    ctx.set(p.rlast, last)
+                ctx.set(p.rvalid, given)
+            ready = len(pending) < 256 and not self.wait()
+
+    async def write(self, ctx: Any) -> None:
+        p = self.port
+        asked: deque[tuple[int, int]] = deque()
+        words: deque[tuple[int, int, int]] = deque()
+        answers: deque[int] = deque()
+        cycle, aw, w, given = 0, False, False, False
+        while True:
+            ctx.set(p.awready, aw)
+            ctx.set(p.wready, w)
+            _, _, aw_valid, address, length, size, burst, w_valid, data, strobe, last, taken = await ctx.tick().sample(
+                p.awvalid, p.awaddr, p.awlen, p.awsize, p.awburst, p.wvalid, p.wdata, p.wstrb, p.wlast, p.bready
+            )
+            cycle += 1
+            if aw_valid and aw:
+                self.check(address, length + 1, size, burst)
+                asked.append((address, length + 1))
+            if w_valid and w:
+                words.append((data, strobe, last))
+            if given and taken:
+                given = False
+            if asked and len(words) >= asked[0][1]:
+                at, count = asked.popleft()
+                for i in range(count):
+                    value, mask, end = words.popleft()
+                    assert bool(end) == (i == count - 1), "WLAST"
+                    keep = np.array([(mask >> j) & 1 for j in range(self.bus_bytes)], bool)
+                    new = np.frombuffer(value.to_bytes(self.bus_bytes, "little"), np.uint8)
+                    where = slice(at + i * self.bus_bytes, at + (i + 1) * self.bus_bytes)
+                    self.data[where] = np.where(keep, new, self.data[where])
+                    self.words_written += 1
+                answers.append(cycle + self.latency)
+            if not given:
+                given = bool(answers) and answers[0] <= cycle and not self.wait()
+                if given:
+                    answers.popleft()
+                ctx.set(p.bvalid, given)
+            aw, w = len(asked) < 4 and not self.wait(), len(words) < 64 and not self.wait()
