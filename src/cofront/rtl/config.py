@@ -79,7 +79,8 @@ def beats(bits: int, lanes: int) -> stream.Signature:
 class LoadPort(wiring.Signature):
     """Fills one half of a memory: `go` starts a load of `words` memory words, `busy` lasts until they are written.
 
-    `expand`: words of 4-bit weights for a memory of 8 bits (conv, pw and dw of E88 and DUAL; never parameters).
+    `expand`: words of 4-bit weights for a memory of 8 bits (E88, DUAL); `double`: words of twice as many 4-bit weights
+    (DUAL); both 0 for parameters.
     Bus words as in `layout.WordFormat`: a memory word takes whole bus words, or several share one.
     """
 
@@ -90,6 +91,7 @@ class LoadPort(wiring.Signature):
                 "half": Out(1),
                 "words": Out(16),
                 "expand": Out(1),
+                "double": Out(1),
                 "busy": In(1),
                 "data": Out(stream.Signature(unsigned(bus_bits))),
             }

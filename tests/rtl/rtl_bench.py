@@ -1,0 +1,96 @@
+"""Simulation of small parts: streams fed and taken with random stalls, payloads as lists of lane values."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from amaranth.hdl import Module, Signal
+from amaranth.sim import Simulator
+from hypothesis import Phase, settings
+
+
+def examples(count: int) -> Any:
+    """Settings of a property test of simulations, which are slow: a failing example is shown as found, not shrunk."""
+    return settings(max_examples=count, deadline=None, phases=(Phase.explicit, Phase.generate))
+
+
+class Bench:
+    """A clock, stream drivers and stream collectors around one component."""
+
+    def __init__(self, dut: Any, seed: int = 0, stall: float = 0.0) -> None:
+        self.dut, self.stall = dut, stall
+        self.random = random.Random(seed)
+        top = Module()
+        top.submodules.dut = dut
+        top.d.sync += Signal(name="clocked").eq(1)  # a part without registers has a clock, too
+        self.sim = Simulator(top)
+        self.sim.add_clock(1e-6)
+        self.cycle = 0
+        self.stamps: dict[int, list[int]] = {}
+
+    def send(self, port: Any, payloads: Sequence[Any], stall: float | None = None) -> None:
+        rate, rng = self.stall if stall is None else stall, random.Random(self.random.random())
+
+        async def drive(ctx: Any) -> None:
+            for payload in payloads:
+                while rng.random() < rate:
+                    await ctx.tick()
+                ctx.set(port.payload, payload)
+                ctx.set(port.valid, 1)
+                await ctx.tick().until(port.ready)
+                ctx.set(port.valid, 0)
+
+        self.sim.add_testbench(drive, background=True)
+
+    def take(self, port: Any, count: int, into: list[Any], stall: float | None = None, limit: int = 4000) -> None:
+        """`count` payloads into a list; `stamps` of that list has their cycles."""
+        rate, rng = self.stall if stall is None else stall, random.Random(self.random.random())
+        stamps: list[int] = []
+        self.stamps[id(into)] = stamps
+
+        async def collect(ctx: Any) -> None:
+            cycle = 0
+            ready = rng.random() >= rate
+            ctx.set(port.ready, ready)
+            while len(into) < count:
+                _, _, valid, payload = await ctx.tick().sample(port.valid, port.payload)
+                cycle += 1
+                assert cycle < limit, f"only {len(into)} of {count} payloads after {limit} cycles"
+                if valid and ready:
+                    into.append(list(payload) if hasattr(payload, "__iter__") else payload)
+                    stamps.append(cycle)
+                ready = rng.random() >= rate
+                ctx.set(port.ready, ready)
+
+        self.sim.add_testbench(collect)
+
+    def set(self, **values: int) -> None:
+        """Constant inputs of the component by name."""
+
+        async def hold(ctx: Any) -> None:
+            for name, value in values.items():
+                ctx.set(getattr(self.dut, name), value)
+
+        self.sim.add_testbench(hold)
+
+    def run(self) -> None:
+        self.sim.run()
+
+
+def to_beats(pixels: Sequence[Sequence[int]], lanes: int) -> list[list[int]]:
+    """Beats of pixels given as channel lists, the last of each filled with a value that must not matter."""
+    out = []
+    for pixel in pixels:
+        for i in range(0, len(pixel), lanes):
+            beat = [int(v) for v in pixel[i : i + lanes]]
+            out.append(beat + [1] * (lanes - len(beat)))
+    return out
+
+
+def from_beats(beats: Sequence[Sequence[int]], channels: int, lanes: int) -> list[list[int]]:
+    """Pixels of beats, surplus lanes dropped."""
+    per = -(-channels // lanes)
+    flat = [[v for beat in beats[i : i + per] for v in beat][:channels] for i in range(0, len(beats), per)]
+    return flat
