@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cofront.errors import InputError, UsageError
 from cofront.network import Network
+from cofront.network.bits import PRECISIONS as PRECISIONS
 from cofront.problem import Trellis
 
 Points = NDArray[np.int64]
@@ -119,6 +120,12 @@ class Space(ABC):
     def precisions_of(self, points: Points) -> dict[str, tuple[str, ...]]:
         """Block -> precisions that it has in at least one of the points, for the blocks that have a choice."""
 
+    def work(self, points: Points) -> NDArray[np.float64]:
+        """(n, w) totals of the networks, in the order of `cofront.space.work.WORK`."""
+        from cofront.space.work import network_work
+
+        return np.array([network_work(self.network(p)) for p in self.validate(points)])
+
     def table_columns(self) -> tuple[str, ...]:
         """Columns of a table of measurements that `from_table` can read."""
         return tuple(c.name for c in self.choices)
@@ -161,6 +168,3 @@ class Space(ABC):
         row = self.validate(point)[0]
         return {c.name: c.options[int(i)] for c, i in zip(self.choices, row, strict=True)}
 
-
-#: Precisions by name: (weight bits, activation bits).
-PRECISIONS: dict[str, tuple[int, int]] = {"W8A8": (8, 8), "W4A8": (4, 8), "W4A4": (4, 4)}

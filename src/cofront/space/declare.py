@@ -208,6 +208,15 @@ class TrellisSpace(Space):
             np.add.at(out, (np.repeat(rows, count), numbers[np.repeat(first, count) + within]), 1.0)
         return out
 
+    def work(self, points: Points) -> NDArray[np.float64]:
+        from cofront.space.work import WORK, network_work
+
+        path = self.declaration.walk(self.validate(points))
+        taken, place = np.unique(path, return_inverse=True)
+        keys = [self.declaration.edges[e].fragment if e >= 0 else None for e in taken]
+        each = np.array([np.zeros(len(WORK)) if k is None else network_work(self._fragment(k)) for k in keys])
+        return np.asarray(each[place.reshape(path.shape)].sum(axis=1), float)
+
     def precisions_of(self, points: Points) -> dict[str, tuple[str, ...]]:
         taken = np.unique(self.declaration.walk(self.validate(points)))
         used = [(e.block, e.precision) for e in (self.declaration.edges[i] for i in taken if i >= 0)]

@@ -100,6 +100,11 @@ class NasBench201(Space):
         columns += [len(single) + n * n * k + n * points[:, i] + points[:, j] for k, (i, j) in enumerate(pairs)]
         return {name: k for k, name in enumerate(single + joint)}, np.stack(columns, axis=1)
 
+    def work(self, points: Points) -> NDArray[np.float64]:
+        """All operations counted, as the tables' measurements ran them: (n, 5) how many there are of each."""
+        points = self.canonical(points)
+        return np.stack([(points == o).sum(axis=1) for o in range(len(OPS))], axis=1).astype(float)
+
     def layered(self, precisions: Precisions | None = None) -> Layered:
         """One edge per live cell; its layers, a whole network, are made when asked for."""
         _only_w8a8(precisions)

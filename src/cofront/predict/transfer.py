@@ -1,0 +1,108 @@
+"""Few measurements of a new device, many known devices: a Gaussian process whose prior is the family of devices.
+
+Our own construction. Latency relative to its mean is modelled as the mean of the known devices' shapes plus deviations
+along three kinds of direction: the known devices (a new one is a mixture of them), totals of work (a new one may pay
+differently for depthwise layers, memory, the number of layers), and single options. How far to go along each, and the
+noise, are averaged over a grid by the likelihood of the few measurements: no setting is tuned to a device.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Self
+
+import numpy as np
+
+from cofront.errors import InputError
+from cofront.predict.base import FloatArray, Prediction, Predictor, check_training
+from cofront.predict.columns import check_columns, check_variety, latency_columns
+from cofront.predict.devices import KnownDevices, shipped
+from cofront.space import Points, Space
+
+#: Prior variances of the deviations along devices, work and options, and of the noise, relative to the mean latency.
+GRID = tuple(product((0.1, 1.0, 3.0), (0.003, 0.03, 0.3), (0.0, 0.003, 0.03), (1e-4, 1e-3, 1e-2)))
+#: Prior variance of the mean: that of a scale that is not known.
+_FREE = 1.0
+
+
+class Transfer(Predictor):
+    """`devices` are the known ones; `for_space` takes those that come with the package."""
+
+    name = "transfer"
+
+    def __init__(self, devices: KnownDevices | None = None) -> None:
+        self.devices = devices
+        self._rows: FloatArray | None = None
+        self._unit = self._work = self._prior = np.zeros(0)
+        self._posteriors: list[tuple[float, tuple[float, ...], FloatArray, FloatArray]] = []
+        self._scale = 1.0
+
+    @classmethod
+    def for_space(cls, space: Space) -> Self:
+        return cls(shipped(space.name))
+
+    @classmethod
+    def encode(cls, space: Space, points: Points) -> FloatArray:
+        return latency_columns(space, points)
+
+    def fit(self, x: FloatArray, y: FloatArray) -> Self:
+        x, y = check_training(x, y, self.name)
+        check_variety(x, y, self.name)
+        if self.devices is None:
+            raise InputError("transfer: no known devices were given to learn from")
+        if x.shape[1] < self.devices.weights.shape[1]:
+            raise InputError(
+                f"transfer: the known devices have {self.devices.weights.shape[1]} columns, the rows {x.shape[1]}: "
+                "they come from different spaces"
+            )
+        self._scale, self._rows = float(y.mean()), x
+        work = x[:, self.devices.weights.shape[1] :]
+        self._work, self._unit = work.mean(axis=0), np.maximum(work.mean(axis=0), 1e-30)
+        prior, groups = self._directions(x)
+        kernels = [g @ g.T for g in groups]
+        target = y / self._scale - prior
+        found = []
+        for setting in GRID:
+            kernel = _FREE + sum(a * k for a, k in zip(setting, kernels, strict=False))
+            kernel = kernel + setting[-1] * np.eye(len(y))
+            lower = np.linalg.cholesky(kernel)
+            inverse = np.linalg.inv(lower)
+            white = inverse @ target
+            likelihood = -0.5 * float(white @ white) - float(np.log(np.diag(lower)).sum())
+            found.append((likelihood, setting, inverse.T @ white, inverse))
+        top = max(f[0] for f in found)
+        total = sum(np.exp(f[0] - top) for f in found)
+        self._posteriors = [
+            (float(np.exp(f[0] - top) / total), *f[1:]) for f in found if f[0] > top - 12.0
+        ]  # settings that the measurements all but rule out are left out
+        return self
+
+    def _directions(self, x: FloatArray) -> tuple[FloatArray, tuple[FloatArray, FloatArray, FloatArray]]:
+        """(n,) mean shape of the known devices, and (n, .) deviations along devices, work and options."""
+        assert self.devices is not None
+        options = x[:, : self.devices.weights.shape[1]]
+        shapes = self.devices.predict(options) / self.devices.mean - 1.0
+        work = (x[:, options.shape[1] :] - self._work) / self._unit
+        centred = options - self.devices.centre
+        size = np.sqrt(np.sum(self.devices.centre * (1 - self.devices.centre)))
+        return shapes.mean(axis=1), (shapes, work, centred / max(float(size), 1e-30))
+
+    def predict(self, x: FloatArray) -> Prediction:
+        if self._rows is None:
+            raise InputError("transfer: fit it before asking for predictions")
+        x = check_columns(x, self._rows.shape[1], self.name)
+        prior, new = self._directions(x)
+        _, old = self._directions(self._rows)
+        cross = [np.einsum("ni,mi->nm", a, b) for a, b in zip(new, old, strict=True)]
+        own = [np.einsum("ni,ni->n", a, a) for a in new]
+        mean, second = np.zeros(len(x)), np.zeros(len(x))
+        for weight, setting, alpha, inverse in self._posteriors:
+            kernel = _FREE + sum(a * k for a, k in zip(setting, cross, strict=False))
+            here = np.einsum("nm,m->n", kernel, alpha)
+            explained = np.einsum("nm,km->nk", kernel, inverse)
+            variance = _FREE + sum(a * k for a, k in zip(setting, own, strict=False)) + setting[-1]
+            variance = np.maximum(variance - np.sum(explained**2, axis=1), setting[-1])
+            mean += weight * here
+            second += weight * (variance + here**2)
+        spread = np.sqrt(np.maximum(second - mean**2, 1e-12))
+        return Prediction(self._scale * (prior + mean), self._scale * spread)
