@@ -16,7 +16,7 @@ from cofront.problem import INFEASIBLE
 from cofront.search.cover import accelerators_of, accuracy_losses, cover, find_accelerator, smallest_tolerance
 from cofront.search.metrics import accuracy_at, compare, latency_at, merged, reference_point
 from cofront.search.sequential import best_networks
-from cofront.search.walk import best_paths, path_of
+from cofront.search.walk import Paths, best_paths, path_of
 from cofront.testing.brute import accelerators, all_paths, tiny_problems
 from cofront.testing.problems import random_trellis
 
@@ -64,6 +64,24 @@ def test_path_of_a_point_of_a_space() -> None:
     wrong[1:] = 10
     with pytest.raises(InputError, match="no path of the trellis agrees with point"):
         path_of(layered.trellis, wrong)
+    with pytest.raises(InputError, match="no path of the trellis agrees with point"):
+        Paths(layered.trellis).many(np.array([point, wrong]))
+
+
+@pytest.mark.parametrize("name", ["ofa_mobilenetv3", "subgraph32"])
+def test_the_blocks_of_many_points_are_their_networks(name: str) -> None:
+    from cofront import space as spaces
+
+    space = spaces.load(name)
+    layered = space.layered()
+    points = space.sample(np.random.default_rng(3), 12)
+    paths = Paths(layered.trellis)
+    for point, path in zip(points, paths.many(points), strict=True):
+        assert path[path >= 0].tolist() == paths(point).tolist()
+        parts = [layered.fragments[f] for f in layered.edge_fragment[path[path >= 0]] if f >= 0]
+        network = space.network(point)
+        for size in ("macs", "params", "weight_bytes", "activation_bytes"):
+            assert getattr(network, size) == sum(getattr(part, size) for part in parts), size
 
 
 @given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 9))

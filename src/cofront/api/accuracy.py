@@ -42,6 +42,7 @@ class Measured:
     table_hash: str
     accuracy: Accuracy  # of points (n, d): the problem's, or another predictor's
     edge_operations: Callable[[], IntArray]  # (e,) bit operations of each edge of the problem's trellis
+    layered: Layered  # the space; its trellis has the problem's edges
 
 
 def shipped_table(space: Space) -> Path:
@@ -118,8 +119,9 @@ def build_problem(
         note += f"; never measured, so out of the model's reach: {', '.join(unmeasured[:5])}"
     used = tuple(sorted({p for ps in offered.values() for p in ps}, reverse=True))
     return Measured(
-        problem, lay, space, used, str(path), note, file_hash(path), predict, lambda: bit_operations(layered)
-    )
+        problem, lay, space, used, str(path), note, file_hash(path), predict, lambda: bit_operations(layered),
+        layered,
+    )  # fmt: skip
 
 
 def additive_accuracy(problem: CodesignProblem) -> Accuracy:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from cofront.api.accuracy import Measured
+from cofront.api.blocks import Blocks, Rebuilt
 from cofront.api.costing import cost_part, family
-from cofront.api.networks import block_precisions
 from cofront.api.solving import as_point
 from cofront.errors import CofrontError, StudyError
-from cofront.study.documents import Cost, SearchDocument, clean
+from cofront.study.documents import Cost, Design, SearchDocument
 from cofront.study.provenance import digest
 
 if TYPE_CHECKING:
     from cofront.device import Device
     from cofront.study import Run, Study
+
+#: How many designs, spread over the front, are rebuilt as whole Networks besides.
+_WHOLE = 4
 
 
 def record(
@@ -27,43 +31,61 @@ def record(
     run: Run | None,
     report: Callable[..., None],
     should_stop: Callable[[], bool],
-    batch: int = 64,
+    batch: int = 256,
 ) -> tuple[list[Cost], SearchDocument]:
-    """Rebuilds every design of the front as a Network and costs it again by the scalar path, which must agree.
+    """Rebuilds every design of the front and costs it again by the scalar path, which must agree.
 
     The document comes back with the networks' sizes.
     """
-    kind = family(document.accelerator)
+    blocks = Blocks(measured, device, document.accelerator)
+    front, count = list(document.front), len(document.front)
+    whole = {round(i * (count - 1) / max(_WHOLE - 1, 1)) for i in range(_WHOLE)}
     costs: list[Cost] = []
-    front = list(document.front)
-    pending: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    for i, d in enumerate(document.front):
+    for start in range(0, count, batch):
         if should_stop():
             break
-        network = measured.space.network(as_point(d.point))
-        cost, exceeded = cost_part(network, device, kind.config(d.config), document.accelerator)
-        if cost.cycles != d.cycles or exceeded or cost.resources != d.resources:
-            raise CofrontError(
-                f"internal check failed: design {i + 1} has {d.cycles} cycles in the search and {cost.cycles} "
-                "when rebuilt; please report this command"
-            )
-        costs.append(cost)
-        front[i] = msgspec.structs.replace(
-            d,
-            macs=network.macs,
-            params=network.params,
-            precisions=block_precisions(network),
-            weight_bytes=network.weight_bytes,
-            activation_bytes=network.activation_bytes,
-        )
-        pending.append(({"point": d.point, "config": d.config}, clean(msgspec.to_builtins(cost))))
-        if run is not None and (len(pending) == batch or i + 1 == len(document.front)):
-            run.record(pending)
-            pending = []
-            report("checking every design", i + 1, None, f"{i + 1} of {len(document.front)}")
-    if run is not None and pending:
-        run.record(pending)
+        part = document.front[start : start + batch]
+        for i, (d, fragments) in enumerate(zip(part, blocks.networks([d.point for d in part]), strict=True), start):
+            found = blocks.rebuild(fragments, d)
+            _compare(i, d, found.cost, found.fits)
+            if i in whole:
+                _compare_whole(i, d, found, measured, device, document.accelerator)
+            costs.append(found.cost)
+            front[i] = msgspec.structs.replace(
+                d, macs=found.macs, params=found.params, precisions=found.precisions,
+                weight_bytes=found.weight_bytes, activation_bytes=found.activation_bytes,
+            )  # fmt: skip
+        if run is not None:
+            run.record(
+                ({"point": d.point, "config": d.config}, c) for d, c in zip(part, costs[start:], strict=True)
+            )  # fmt: skip
+        done = start + len(part)
+        report("checking every design", done, None, f"{done} of {count}")
     return costs, msgspec.structs.replace(document, front=front)
+
+
+def _compare(i: int, design: Design, cost: Cost, fits: bool) -> None:
+    energy = design.energy_j is None or (
+        cost.energy_j is not None and math.isclose(design.energy_j, cost.energy_j, rel_tol=1e-9)
+    )
+    if cost.cycles != design.cycles or not fits or cost.resources != design.resources or not energy:
+        raise CofrontError(
+            f"internal check failed: design {i + 1} has {design.cycles} cycles in the search and {cost.cycles} "
+            "when rebuilt; please report this command"
+        )
+
+
+def _compare_whole(
+    i: int, design: Design, found: Rebuilt, measured: Measured, device: Device, accelerator: str
+) -> None:
+    """The same with the whole Network in place of its blocks."""
+    network = measured.space.network(as_point(design.point))
+    cost, exceeded = cost_part(network, device, family(accelerator).config(design.config), accelerator)
+    _compare(i, design, cost, not exceeded)
+    if (network.macs, network.params, cost.calls) != (found.macs, found.params, found.cost.calls):
+        raise CofrontError(
+            f"internal check failed: design {i + 1} is not the network of its blocks; please report this command"
+        )
 
 
 def stored_costs(study: Study, run_id: int, document: SearchDocument, where: str) -> list[Cost]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cofront.device import Device
     from cofront.front import Infeasible
     from cofront.hardware.base import Accelerator, Configuration, KernelRow
+    from cofront.hardware.base import Cost as AcceleratorCost
     from cofront.network import Network
 
 RESOURCES = ("dsp", "lut", "ff", "bram36")
@@ -59,11 +60,19 @@ def family(name: str) -> Accelerator:
     return found
 
 
-def cost_part(
-    network: Network, device: Device, config: Configuration | None, accelerator: str = FAMILY
-) -> tuple[Cost, list[Limit]]:
-    """The cost of a network on a configuration (a stated default without one), with the roofline; and what it
-    exceeds."""
+@dataclass(frozen=True)
+class Costed:
+    """What a network, or a block of one, costs on a configuration: as the accelerator says it and for documents."""
+
+    cost: AcceleratorCost
+    config: dict[str, Any]
+    calls: list[Call]
+    rows: list[KernelRow]
+    roof: Roof | None
+
+
+def costed(network: Network, device: Device, config: Configuration | None, accelerator: str = FAMILY) -> Costed:
+    """The cost of a network on a configuration (a stated default without one), with the roofline."""
     kind = family(accelerator)
     cost = kind.estimate(network, device, config)
     bits = {n.name: f"W{n.weight_bits}A{n.in_bits}" for n in network.layers}
@@ -86,16 +95,26 @@ def cost_part(
         peak = max(r.peak_macs_per_s for r in roofs.values())
         bandwidth = next(iter(roofs.values())).bandwidth_bytes_per_s
         roof = Roof(peak_macs_per_s=peak, bandwidth_bytes_per_s=bandwidth)
+    settings = kind.config(cost.config, cost.clock_hz).to_dict()
+    return Costed(cost, settings, calls, [r for rs in rows.values() for r in rs], roof)
+
+
+def cost_part(
+    network: Network, device: Device, config: Configuration | None, accelerator: str = FAMILY
+) -> tuple[Cost, list[Limit]]:
+    """The cost of a network on a configuration (a stated default without one), with the roofline; and what it
+    exceeds."""
+    found = costed(network, device, config, accelerator)
+    cost = found.cost
     part = Cost(
         latency_s=cost.latency_s, cycles=cost.cycles, clock_hz=cost.clock_hz, resources=dict(cost.resources),
-        budget=dict(cost.budget), config=kind.config(cost.config, cost.clock_hz).to_dict(), macs=cost.macs,
-        energy_j=cost.energy_j, calls=calls, roof=roof, notes=list(cost.notes),
-        kernels=_kernels([r for rs in rows.values() for r in rs], calls, cost.clock_hz),
+        budget=dict(cost.budget), config=found.config, macs=cost.macs, energy_j=cost.energy_j, calls=found.calls,
+        roof=found.roof, notes=list(cost.notes), kernels=kernels_of(found.rows, found.calls, cost.clock_hz),
     )  # fmt: skip
     return part, limits_of(cost.infeasible)
 
 
-def _kernels(rows: list[KernelRow], calls: list[Call], clock_hz: float) -> list[Kernel]:
+def kernels_of(rows: list[KernelRow], calls: list[Call], clock_hz: float) -> list[Kernel]:
     """The kernels over all calls, in pipeline order, and external memory: the roofline of each."""
     total = sum(c.cycles for c in calls)
     if not total:

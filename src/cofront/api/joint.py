@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from cofront.front import Design, Front
     from cofront.problem import CodesignProblem
-    from cofront.search.exact.joint import JointProgress
+    from cofront.search.exact.joint import JointFront, JointProgress
 
 
 def exact_front(
@@ -27,7 +27,6 @@ def exact_front(
     """
     from cofront.front import Front
     from cofront.problem import INFEASIBLE
-    from cofront.search.evaluator import Evaluator
     from cofront.search.exact.joint import joint_front
 
     steepest = _steepest(problem)
@@ -40,14 +39,8 @@ def exact_front(
         problem, objective=cast(Any, objective), on_progress=heard if on_progress else None, should_stop=should_stop,
         time_limit_s=time_limit_s,
     )  # fmt: skip
-    evaluator = Evaluator(problem)
-    designs: list[Design] = []
-    for p in found.points:
-        design = evaluator.design(p.engine, p.configs, np.array(p.edges, dtype=np.int64))
-        # scores beyond the clip of the accuracy model share one accuracy: only the fastest of them is non-dominated
-        if not designs or design.accuracy > designs[-1].accuracy:
-            designs.append(design)
     scores = np.array([p.score for p in found.points], dtype=np.int64)
+    designs = _designs(problem, found, problem.accuracy(scores).tolist())
     gap = 0.0
     if found.gap_micro and len(scores):
         gap = float(np.max(problem.accuracy(scores + found.gap_micro) - problem.accuracy(scores)))
@@ -63,6 +56,36 @@ def exact_front(
         designs=tuple(designs), gap=gap, n_designs=found.n_designs, solve_s=found.seconds["total"],
         status=found.status, bound=bound, stats={k: float(v) for k, v in {**found.counts, **found.seconds}.items()},
     )  # fmt: skip
+
+
+def _designs(problem: CodesignProblem, found: JointFront, accuracies: list[float]) -> list[Design]:
+    """The points as designs; of those beyond the clip of the accuracy model, which share one accuracy, the fastest."""
+    from cofront.front import Design
+    from cofront.search.evaluator import Evaluator
+    from cofront.search.exact.joint.api import static_pj
+
+    evaluator, per_cycle = Evaluator(problem), static_pj(problem)
+    configs: dict[tuple[int, tuple[int, ...]], dict[str, Any]] = {}
+    designs: list[Design] = []
+    for p, accuracy in zip(found.points, accuracies, strict=True):
+        if designs and accuracy <= designs[-1].accuracy:
+            continue
+        key = p.engine, p.configs
+        if key not in configs:
+            configs[key] = problem.engines[p.engine].config(p.configs)
+        energy = None
+        if p.energy_pj is not None:
+            dynamic = p.energy_pj - per_cycle * p.cycles
+            energy = dynamic * 1e-12 + problem.static_power_w * p.cycles / problem.clock_hz
+        designs.append(
+            Design(
+                accuracy=accuracy, latency_s=p.cycles / problem.clock_hz, cycles=p.cycles,
+                resources=dict(zip(problem.resource_names, p.resources, strict=True)), config=configs[key],
+                point=evaluator.point(np.array(p.edges, dtype=np.int64)), energy_j=energy,
+                space=problem.meta.get("space", ""), device=problem.meta.get("device", ""),
+            )
+        )  # fmt: skip
+    return designs
 
 
 def _steepest(problem: CodesignProblem, points: int = 64) -> float:

@@ -112,7 +112,7 @@ def with_precision(network: Network, precision: str | None) -> Network:
 
 def parse_precision(text: str) -> tuple[int, int]:
     """(weight bits, activation bits) of a known precision such as "W4A8"."""
-    from cofront.space.base import PRECISIONS
+    from cofront.network.bits import PRECISIONS
 
     key = text.strip().upper()
     if key not in PRECISIONS:
@@ -128,8 +128,11 @@ def precision_label(network: Network) -> str:
     return "+".join(sorted(found, reverse=True))
 
 
-def block_precisions(network: Network) -> dict[str, int]:
-    """How many blocks (layers, where there are no blocks) are at which precision, the widest first."""
-    blocks = {n.block or n.name: f"W{n.weight_bits}A{n.in_bits}" for n in network.layers}
+def block_precisions(*parts: Network) -> dict[str, int]:
+    """How many blocks (layers, where there are no blocks) of a network are at which precision, the widest first.
+
+    The network may come in parts.
+    """
+    blocks = {n.block or n.name: f"W{n.weight_bits}A{n.in_bits}" for part in parts for n in part.layers}
     found = list(blocks.values())
     return {p: found.count(p) for p in sorted(set(found), reverse=True)}

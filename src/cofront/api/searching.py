@@ -17,7 +17,7 @@ from cofront.api.costing import load_device
 from cofront.api.request import OnProgress, Progress, SearchRequest, SearchResult
 from cofront.api.solving import covers, make_document, same_cover, solve
 from cofront.errors import CofrontError
-from cofront.study.documents import SearchDocument, clean, read_document
+from cofront.study.documents import SearchDocument, read_document
 from cofront.study.provenance import file_hash, source_hash
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _search(
     result, levels = solve(request, measured, checkpoint, report, should_stop)
     document = make_document(request, device, measured, result, levels)
     if run is not None:
-        run.save(clean(msgspec.to_builtins(document)))
+        run.save(document)
     costs, document = record(document, measured, device, run, report, should_stop)
     stopped = (
         len(costs) < len(document.front)
@@ -130,5 +130,5 @@ def _search(
     if checkpoint is not None and not stopped:
         checkpoint.unlink(missing_ok=True)
     if run is not None:
-        run.finish("interrupted" if stopped else "done", clean(msgspec.to_builtins(document)))
+        run.finish("interrupted" if stopped else "done", document)
     return SearchResult(choose(document, request), costs, None if run is None else run.id, interrupted=stopped)

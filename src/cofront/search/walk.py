@@ -100,6 +100,32 @@ class Paths:
             node = int(trellis.edge_to[edge])
         return np.array(path, dtype=np.int64)
 
+    def many(self, points: IntArray) -> IntArray:
+        """Edges (n, s) of canonical points (n, d), padded with -1; a point without a path is an InputError."""
+        trellis, n = self.trellis, len(points)
+        agrees = np.ones((n, trellis.n_edges), dtype=bool)
+        for variable, value in zip(self._variables.T, self._values.T, strict=True):
+            agrees &= (variable < 0) | (points[:, variable] == value)
+        alive = np.zeros((trellis.n_nodes, n), dtype=bool)
+        alive[-1] = True
+        for i in self._backwards:
+            alive[trellis.edge_from[i]] |= agrees[:, i] & alive[trellis.edge_to[i]]
+        if not alive[0].all():
+            self(points[int(np.flatnonzero(~alive[0])[0])])
+        steps: list[IntArray] = []
+        node = np.zeros(n, dtype=np.int64)
+        while np.any(node < trellis.n_nodes - 1):
+            step = np.full(n, -1, dtype=np.int64)
+            for here in np.unique(node):
+                who = np.flatnonzero(node == here)
+                edges = self._forwards[self._start[here] : self._start[here + 1]]
+                if len(edges):
+                    good = agrees[np.ix_(who, edges)] & alive[trellis.edge_to[edges]][:, who].T
+                    step[who] = edges[good.argmax(axis=1)]
+            steps.append(step)
+            node = np.where(step >= 0, trellis.edge_to[step], node)
+        return np.stack(steps, axis=1) if steps else np.zeros((n, 0), dtype=np.int64)
+
     def __call__(self, point: IntArray) -> IntArray:
         """The same; a point without a path is an InputError."""
         path = self.find(point)

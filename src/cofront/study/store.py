@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from cofront.errors import StudyError
 from cofront.study.documents import clean
 from cofront.study.lock import WriterLock
@@ -69,7 +71,7 @@ class Run:
         self.study = study
         self.id = run_id
 
-    def record(self, items: Iterable[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    def record(self, items: Iterable[tuple[dict[str, Any], dict[str, Any] | msgspec.Struct]]) -> None:
         """Stores (inputs, result) evaluations; the same inputs again replace the result."""
         at = _now()
         rows = [(self.id, digest(i), _dump(i), _dump(r), at) for i, r in items]
@@ -81,11 +83,11 @@ class Run:
             "INSERT INTO events (run, at, kind, data) VALUES (?, ?, ?, ?)", [(self.id, _now(), kind, _dump(data))]
         )
 
-    def save(self, result: dict[str, Any]) -> None:
+    def save(self, result: dict[str, Any] | msgspec.Struct) -> None:
         """Stores the result so far; the run goes on."""
         self.study._write("UPDATE runs SET result = ? WHERE id = ?", [(_dump(result), self.id)])
 
-    def finish(self, status: str, result: dict[str, Any] | None = None) -> None:
+    def finish(self, status: str, result: dict[str, Any] | msgspec.Struct | None = None) -> None:
         """Ends the run as 'done', 'interrupted' or 'failed'; keeps the saved result when none is given."""
         self.study._write(
             "UPDATE runs SET status = ?, finished = ?, result = coalesce(?, result) WHERE id = ?",
@@ -305,7 +307,9 @@ def _clear(path: Path) -> Iterator[None]:
         raise StudyError(f"study '{path}': {text}; {advice}") from None
 
 
-def _dump(value: dict[str, Any]) -> str:
+def _dump(value: dict[str, Any] | msgspec.Struct) -> str:
+    if isinstance(value, msgspec.Struct):
+        return msgspec.json.encode(value).decode()  # numbers without end become null here too
     return json.dumps(clean(value), separators=(",", ":"), allow_nan=False)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
 from cofront.errors import InputError, UsageError, unknown_name
-from cofront.problem import CodesignProblem, Engine
+from cofront.problem import CodesignProblem, IntArray
 from cofront.search.exact.joint.compact import Cost
 from cofront.search.exact.joint.incumbent import Candidate
 from cofront.search.exact.joint.solve import Limits, Search
@@ -143,9 +145,9 @@ def joint_front(
             done = (*done, level) if search.complete else done
         found.sort(key=lambda x: (x[1].cost, x[1].score))
     certificate = search.certificate()
-    c = search.counters
+    again, c = Recost(problem), search.counters
     return JointFront(
-        tuple(replace(point(problem, d, cost), level=level) for level, d in found),
+        tuple(again.point(d, level) for level, d in found),
         certificate.gap,
         search.complete,
         certificate.least_cost,
@@ -189,26 +191,35 @@ def static_pj(problem: CodesignProblem) -> int:
     return round(problem.static_power_w * 1e12 / problem.clock_hz)
 
 
-def point(problem: CodesignProblem, design: Candidate, cost: Cost) -> JointPoint:
-    """A design as a point, costed anew through the scalar reference path."""
-    engine = problem.engines[design.engine]
-    cycles, dynamic = recost(problem, engine, design.configs, design.edges)
-    energy = None
-    if engine.energy is not None:
-        energy = dynamic + static_pj(problem) * cycles
-    used = tuple(int(r) for r in engine.resources(design.configs))
-    return JointPoint(cycles, design.score, design.engine, design.configs, design.edges, used, energy)
+class Recost:
+    """Designs costed anew by `Engine.row_latency`, the scalar reference path; once per accelerator."""
 
+    def __init__(self, problem: CodesignProblem) -> None:
+        self.problem = problem
+        self.static_pj = static_pj(problem)
+        self._cycles: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+        self._energy: dict[int, list[int] | None] = {}
 
-def recost(
-    problem: CodesignProblem, engine: Engine, configs: tuple[int, ...], edges: tuple[int, ...]
-) -> tuple[int, int]:
-    """Cycles and dynamic energy (pJ) of a path on a configuration, by `Engine.row_latency`."""
-    latency = engine.row_latency(configs)
-    t = problem.trellis
-    rows = [int(r) for e in edges for r in t.rows[t.row_ptr[e] : t.row_ptr[e + 1]]]
-    energy = 0 if engine.energy is None else sum(int(engine.energy[r]) for r in rows)
-    return sum(int(latency[r]) for r in rows), energy
+    def point(self, design: Candidate, level: int | None) -> JointPoint:
+        engine = self.problem.engines[design.engine]
+        key = design.engine, design.configs
+        if key not in self._cycles:
+            self._cycles[key] = self._per_edge(engine.row_latency(design.configs))
+        if design.engine not in self._energy:
+            self._energy[design.engine] = None if engine.energy is None else self._per_edge(engine.energy)
+        per_edge, dynamic = self._cycles[key], self._energy[design.engine]
+        cycles = sum(per_edge[e] for e in design.edges)
+        energy = None
+        if dynamic is not None:
+            energy = sum(dynamic[e] for e in design.edges) + self.static_pj * cycles
+        used = tuple(engine.resources(design.configs).tolist())
+        return JointPoint(cycles, design.score, design.engine, design.configs, design.edges, used, energy, level)
+
+    def _per_edge(self, per_row: IntArray) -> list[int]:
+        """Sum over the rows of every edge of the trellis."""
+        t = self.problem.trellis
+        sums = np.concatenate([[0], np.cumsum(per_row[t.rows])])
+        return list((sums[t.row_ptr[1:]] - sums[t.row_ptr[:-1]]).tolist())
 
 
 def check(problem: CodesignProblem) -> None:
