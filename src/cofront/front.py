@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: "feasible": found, with a certified gap; "heuristic": found by a method that certifies nothing.
 Status = Literal["optimal", "feasible", "infeasible", "heuristic"]
@@ -72,6 +73,8 @@ class Front:
 
     def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(latency_s, accuracy), each (n,)."""
+        import numpy as np
+
         return (
             np.array([d.latency_s for d in self.designs]),
             np.array([d.accuracy for d in self.designs]),
@@ -100,7 +103,7 @@ class Front:
             return self.designs[-1]
         u = (x - x[0]) / max(x[-1] - x[0], 1e-12)
         v = (y - y[0]) / max(y[-1] - y[0], 1e-12)
-        return self.designs[int(np.argmax(v - u))]
+        return self.designs[int((v - u).argmax())]
 
     def hypervolume(self, ref_latency_s: float, ref_accuracy: float) -> float:
         """Area dominated, against a reference point: seconds x accuracy fraction."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from cofront.device import Device
-from cofront.front import Infeasible
-from cofront.network import Network
-from cofront.problem import CodesignProblem, Engine
-from cofront.space.base import Layered
+if TYPE_CHECKING:
+    from cofront.device import Device
+    from cofront.front import Infeasible
+    from cofront.network import Network
+    from cofront.problem import CodesignProblem, Engine
+    from cofront.space.base import Layered
 
 Mode = Literal["fused", "split", "memory", "infeasible"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cofront.device import Device
 from cofront.hardware.base import Cost, KernelRow, RooflinePoint
@@ -14,10 +14,12 @@ from cofront.hardware.subgraph.grid import Grid
 from cofront.hardware.subgraph.lowering import lower
 from cofront.hardware.subgraph.roofline import breakdown, roofline
 from cofront.hardware.subgraph.scalar import cost, resources
-from cofront.hardware.subgraph.tables import codesign_problem, config_of, engines, network_problem
 from cofront.network import Network
-from cofront.problem import CodesignProblem, Engine
-from cofront.space.base import Layered
+
+if TYPE_CHECKING:
+    from cofront.hardware.subgraph.tables import codesign_problem, config_of, engines, network_problem
+    from cofront.problem import CodesignProblem, Engine
+    from cofront.space.base import Layered
 
 
 class Subgraph:
@@ -34,14 +36,20 @@ class Subgraph:
     def network_problem(
         self, network: Network, device: Device, grid: Any = "coarse", *, clock_hz: float | None = None
     ) -> CodesignProblem:
+        from cofront.hardware.subgraph.tables import network_problem
+
         return network_problem(network, device, grid, clock_hz=clock_hz)
 
     def codesign_problem(
         self, layered: Layered, device: Device, edge_score: Any, *, grid: Any = "coarse", clock_hz: float | None = None
     ) -> CodesignProblem:
+        from cofront.hardware.subgraph.tables import codesign_problem
+
         return codesign_problem(layered, device, edge_score, grid=grid, clock_hz=clock_hz)
 
     def config_of(self, problem: CodesignProblem, engine: Engine, chosen: Sequence[int]) -> Config:
+        from cofront.hardware.subgraph.tables import config_of
+
         return config_of(problem, engine, chosen)
 
     def breakdown(self, cost: Cost) -> tuple[KernelRow, ...]:
@@ -71,3 +79,12 @@ __all__ = [
     "network_problem",
     "resources",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # what works on arrays comes when it is asked for: `estimate` needs no NumPy
+    if name not in ("codesign_problem", "config_of", "engines", "network_problem"):
+        raise AttributeError(f"module 'cofront.hardware.subgraph' has no attribute '{name}'")
+    from cofront.hardware.subgraph import tables
+
+    return getattr(tables, name)

@@ -8,14 +8,15 @@ draw constant power.
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from cofront.device import Device
 from cofront.hardware.subgraph.calls import Call
 from cofront.hardware.subgraph.coefficients import Coefficients
 from cofront.hardware.subgraph.engines import operand_key
-from cofront.hardware.subgraph.formulas import IntArray
+
+if TYPE_CHECKING:
+    from cofront.hardware.subgraph.formulas import IntArray
 
 
 def call_energy_pj(call: Call, co: Coefficients) -> int:
@@ -26,6 +27,8 @@ def call_energy_pj(call: Call, co: Coefficients) -> int:
 
 def row_energy_pj(calls: Sequence[Call], co: Coefficients) -> IntArray:
     """(r,) dynamic energy of each call in picojoules."""
+    import numpy as np
+
     return np.array([call_energy_pj(c, co) for c in calls], dtype=np.int64)
 
 

@@ -18,7 +18,7 @@ from cofront.hardware.subgraph.grid import capacities
 from cofront.hardware.subgraph.lowering import lower, unfolded_by_host
 from cofront.hardware.subgraph.scalar import cost_of_calls, resources
 from cofront.network import Network
-from cofront.space.base import PRECISIONS
+from cofront.network.bits import PRECISIONS
 
 #: Sizes of the default accelerator, largest first: s x s (conv), s channels x 9 taps (dw), s x s (pw). 16 is CoDeNet's.
 SIZES = (64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
@@ -36,10 +36,11 @@ def default_config(
     precisions = {(s.weight_bits, s.act_bits) for c in calls for s in c.stages}
     kind = next((e for e in ("E44", "E48", "E88") if all(ENGINES[e].supports(*p) for p in precisions)), "E88")
     limit = device.budget
+    held = {name: capacities(name, calls) if any(c.stage(name) for c in calls) else None for name in KERNELS}
     for size in SIZES:
         for on_dsp in ((1, 1, 1), (1, 0, 1)):
             for depth in DEPTHS:
-                kernels = [_kernel(name, calls, size, dsp, depth) for name, dsp in zip(KERNELS, on_dsp, strict=True)]
+                kernels = [_kernel(n, held[n], size, dsp, depth) for n, dsp in zip(KERNELS, on_dsp, strict=True)]
                 config = Config(kind, kernels[0], kernels[1], kernels[2], clock)
                 used = resources(config, device, co)
                 if all(used[r] <= limit[r] for r in used):
@@ -47,11 +48,11 @@ def default_config(
     return config
 
 
-def _kernel(name: Any, calls: Sequence[Call], size: int, dsp: int, depth: int) -> KernelConfig:
-    needed = [c for c in calls if c.stage(name) is not None]
-    if not needed:
+def _kernel(name: str, held: tuple[int, int, int, int] | None, size: int, dsp: int, depth: int) -> KernelConfig:
+    """`held` are the capacities that every call needs, None when no call needs the kernel."""
+    if held is None:
         return ABSENT
-    rows, line, ins, outs = capacities(name, calls)
+    rows, line, ins, outs = held
     if name == "dw":
         return KernelConfig(1, size, 9, dsp, 512, rows, line, 0, outs)
     return KernelConfig(size, size, 1, dsp, depth, rows, line, ins, outs)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from cofront.errors import unknown_name
 from cofront.hardware.subgraph.calls import Call, KernelName, Stage
 from cofront.hardware.subgraph.config import PARAMS
-from cofront.hardware.subgraph.formulas import IntArray
+
+if TYPE_CHECKING:
+    from cofront.hardware.subgraph.formulas import IntArray
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ def capacities(kernel: KernelName, calls: Sequence[Call]) -> tuple[int, int, int
 
 def configurations(kernel: KernelName, calls: Sequence[Call], g: Grid) -> IntArray:
     """(j, p) parameters in the order of PARAMS. A kernel that no call needs has the single configuration "absent"."""
+    import numpy as np
+
     stages = _stages(kernel, calls)
     absent = np.zeros((1, len(PARAMS)), dtype=np.int64)
     if not stages:
