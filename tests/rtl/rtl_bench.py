@@ -27,16 +27,25 @@ class Bench:
         top.d.sync += Signal(name="clocked").eq(1)  # a part without registers has a clock, too
         self.sim = Simulator(top)
         self.sim.add_clock(1e-6)
-        self.cycle = 0
+        self.first: dict[int, int] = {}
         self.stamps: dict[int, list[int]] = {}
 
-    def send(self, port: Any, payloads: Sequence[Any], stall: float | None = None) -> None:
+    def send(
+        self, port: Any, payloads: Sequence[Any], stall: float | None = None, after: list[bool] | None = None
+    ) -> None:
+        """Payloads into a stream, not before `after` holds True. `first` has the cycle of the first one."""
         rate, rng = self.stall if stall is None else stall, random.Random(self.random.random())
 
         async def drive(ctx: Any) -> None:
-            for payload in payloads:
+            cycle = 0
+            while after is not None and not after[0]:
+                await ctx.tick()
+                cycle += 1
+            for i, payload in enumerate(payloads):
                 while rng.random() < rate:
                     await ctx.tick()
+                if i == 0:
+                    self.first[id(port)] = cycle
                 ctx.set(port.payload, payload)
                 ctx.set(port.valid, 1)
                 await ctx.tick().until(port.ready)

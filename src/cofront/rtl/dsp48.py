@@ -3,6 +3,7 @@
     cycle     0      1      2       3      4
     A         a      A2     AD=A+D  M      P      pre-adder on A, or (pre-add "B") on B
     B         b      B1     B2      M      P
+    D         d      D                            here always a constant of the run
     C                       c       C      P      the addend comes two cycles after a
     PCIN                            pcin   P      another slice's P, three cycles after a
 
@@ -33,20 +34,21 @@ class Primitives:
 
 
 class Dsp48e2(wiring.Component):
-    """P = (A + offset) * B + addend (pre-add "A", 27-bit A), or A * (B + offset) + addend (pre-add "B", 18-bit B).
+    """P = (A + D) * B + addend (pre-add "A", sum of 27 bits), or A * (B + D) + addend (pre-add "B", sum of 18 bits).
 
-    `a` 27 bits, `b` 18 bits, both signed; `take` enables their first registers. The offset is a constant.
+    `take` enables the first registers of A and B.
     """
 
-    def __init__(self, offset: int = 0, preadd: PreAdd = "A", addend: Addend = "none") -> None:
-        self.offset, self.preadd, self.addend = offset, preadd, addend
+    def __init__(self, preadd: PreAdd = "A", addend: Addend = "none") -> None:
+        self.preadd, self.addend = preadd, addend
         super().__init__(
             {
                 "a": In(signed(27)),
                 "b": In(signed(18)),
+                "d": In(signed(27)),
                 "c": In(signed(48)),
                 "pcin": In(signed(48)),
-                "take": In(1, init=1),
+                "take": In(1),
                 "p": Out(signed(48)),
                 "pcout": Out(signed(48)),
             }
@@ -66,8 +68,9 @@ class Dsp48e2(wiring.Component):
         product = Signal(signed(45))
         with m.If(self.take):
             m.d.sync += [a1.eq(self.a), b1.eq(self.b)]
-        on_a, on_b = (self.offset, 0) if self.preadd == "A" else (0, self.offset)
-        m.d.sync += [a2.eq(a1 + on_a), b2.eq(b1 + on_b), product.eq(a2 * b2)]
+        d1 = Signal(signed(27))
+        on_a, on_b = (d1, 0) if self.preadd == "A" else (0, d1)
+        m.d.sync += [d1.eq(self.d), a2.eq(a1 + on_a), b2.eq(b1 + on_b), product.eq(a2 * b2)]
         if self.addend == "c":
             c1 = Signal(signed(48))
             m.d.sync += [c1.eq(self.c), self.p.eq(product + c1)]
@@ -115,7 +118,7 @@ class Dsp48e2(wiring.Component):
             i_A=wide,
             i_B=self.b,
             i_C=self.c if self.addend == "c" else C(0, 48),
-            i_D=C(self.offset & ((1 << 27) - 1), 27),
+            i_D=self.d,
             i_PCIN=self.pcin if self.addend == "pcin" else C(0, 48),
             i_ACIN=C(0, 30),
             i_BCIN=C(0, 18),

@@ -113,7 +113,7 @@ class Gearbox(wiring.Component):
 def delayed(m: Module, value: Any, cycles: int, name: str) -> Any:
     """`value` some cycles later."""
     for i in range(cycles):
-        later = Signal(Value.cast(value).shape(), name=f"{name}_{i + 1}")
+        later = Signal(value.shape(), name=f"{name}_{i + 1}")
         m.d.sync += later.eq(value)
         value = later
     return value

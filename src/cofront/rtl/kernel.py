@@ -1,0 +1,168 @@
+"""A kernel: front -> multipliers -> accumulators -> requantisation -> queue, driven by one walk over the work.
+
+    for pixel: for co in out_beats: for ci in in_beats: for turn in turns: one cycle        (conv, pw)
+    for pixel: for unit in out_beats: for turn in turns: one cycle                          (dw)
+
+Nothing behind the walk can stall. An output beat is begun only when the queue has room for it (and its residual has
+arrived), so the pipeline runs freely and back-pressure reaches the walk as missing room.
+
+    cycle    t        t+F           t+F+A      +1             +8            +1
+             step     operands      sums       accumulated    result        can leave the queue
+             (walk)   (front)       (array)    = take         (requantise)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from cofront.rtl import requantise
+from cofront.rtl.array import MultiplyArray
+from cofront.rtl.config import ACC_BITS, KERNEL_RUN, KernelDesign, LoadPort, beats
+from cofront.rtl.loader import Loaded
+from cofront.rtl.pixels import PixelBuffer
+from cofront.rtl.requantise import Requantise
+from cofront.rtl.streams import Queue, delayed
+from cofront.rtl.walk import FLAGS, Walk
+
+#: Beats of the output queue and of the residual queue: more than a pipeline holds; LUT memory comes in 32 words.
+QUEUE = 32
+
+
+class Kernel(wiring.Component):
+    """Any of conv, dw, pw, as `design` says. Ports as in `config.py`."""
+
+    def __init__(self, design: KernelDesign) -> None:
+        self.design = design
+        self.front: Any = make_front(design)
+        self.array = MultiplyArray(design)
+        ports: dict[str, Any] = {
+            "run": In(KERNEL_RUN),
+            "start": In(1),
+            "done": Out(1),
+            "busy": Out(1),
+            "half": In(1),
+            "input": In(beats(design.act_bits, design.in_lanes)),
+            "output": Out(beats(8, design.out_lanes)),
+            "weights": In(LoadPort(design.bus_bits)),
+            "params": In(LoadPort(design.bus_bits)),
+        }
+        if not design.depthwise:
+            ports["residual"] = In(beats(8, design.out_lanes))
+        super().__init__(ports)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a step of the walk until its result can leave the output queue."""
+        return self.front.latency + self.array.latency + 1 + requantise.LATENCY_OUT + 1
+
+    def elaborate(self, platform: Any) -> Module:
+        m, d, run = Module(), self.design, self.run
+        lanes, front, array = d.out_lanes, self.front, self.array
+        m.submodules.front, m.submodules.array = front, array
+        m.submodules.walk = walk = Walk(depthwise=d.depthwise)
+        m.submodules.weights = weights = Loaded(d.bus_bits, d.weight_word_bits, d.weight_half, d.kind.weight_bits)
+        m.submodules.params = params = Loaded(d.bus_bits, d.param_word_bits, d.param_half)
+        m.submodules.requantise = req = Requantise(lanes, residual=not d.depthwise)
+        m.submodules.queue = queue = Queue(beats(8, lanes)._payload_shape, QUEUE)
+
+        # Walk and front.
+        m.d.comb += [
+            walk.run.eq(run),
+            walk.start.eq(self.start),
+            front.run.eq(run),
+            front.start.eq(self.start),
+            front.enable.eq(walk.busy),
+            walk.ready.eq(front.ready),
+            front.beat.eq(walk.beat),
+            front.turn.eq(walk.turn),
+            front.step.eq(walk.step),
+            front.next.eq(walk.next),
+            front.next_row.eq(walk.next_row),
+        ]
+        wiring.connect(m, wiring.flipped(self.input), front.input)
+
+        # Weights reach the array with the activations: their memory is a cycle behind its address.
+        for memory, port in ((weights, self.weights), (params, self.params)):
+            wiring.connect(m, wiring.flipped(port), memory.load)
+            m.d.comb += memory.half.eq(self.half)
+        m.d.comb += [
+            weights.address.eq(delayed(m, walk.word, front.latency - 1, "word")),
+            Value.cast(array.weights).eq(weights.data),
+            array.acts.eq(front.acts),
+        ]
+
+        # Flags of a step, and the constants of its output beat, at the accumulators.
+        flags = walk.flags
+        at_sums = front.latency + array.latency
+        early = delayed(m, flags, at_sums - 1, "flags")
+        now = Signal(FLAGS)
+        m.d.sync += now.eq(early)
+        beat = Signal(range(max(d.param_half, 2)))
+        with m.If(early.last):
+            m.d.sync += beat.eq(Mux(early.end, 0, beat + 1))
+        with m.If(self.start):
+            m.d.sync += beat.eq(0)
+        m.d.comb += params.address.eq(beat)
+
+        for i in range(lanes):
+            constants = params.data.word_select(i, 48)
+            acc = Signal(signed(ACC_BITS), name=f"acc_{i}")
+            factor = Signal(16, name=f"factor_{i}")
+            bias = constants[:ACC_BITS].as_signed()
+            with m.If(now.step):
+                m.d.sync += acc.eq(Mux(now.first, bias, acc) + array.sums[i])
+            m.d.sync += factor.eq(constants[32:])
+            m.d.comb += [req.accs[i].eq(acc), req.multipliers[i].eq(factor)]
+        take = Signal()
+        m.d.sync += take.eq(now.last)
+        m.d.comb += [req.run.eq(run), req.take.eq(take)]
+
+        # Output queue: room is claimed when a beat is begun and given back when it leaves.
+        m.d.comb += [
+            queue.input.payload.eq(req.results),
+            queue.input.valid.eq(req.valid),
+        ]
+        wiring.connect(m, queue.output, wiring.flipped(self.output))
+        claim = Signal(range(requantise.PLANES + 1))
+        m.d.comb += claim.eq(Mux(run.logits, requantise.PLANES, 1))
+        taken = Signal(range(QUEUE + 1))
+        left = self.output.valid & self.output.ready
+        m.d.sync += taken.eq(taken + Mux(walk.begin, claim, 0) - left)
+        room = Signal()
+        m.d.comb += room.eq(taken + claim <= QUEUE)
+        if d.depthwise:
+            m.d.comb += walk.room.eq(room)
+        else:
+            m.d.comb += walk.room.eq(room & self._residual(m, req, walk, now.last))
+
+        active = Signal()
+        m.d.comb += [self.busy.eq(active), self.done.eq(active & ~walk.busy & (taken == 0))]
+        with m.If(self.done):
+            m.d.sync += active.eq(0)
+        with m.If(self.start):
+            m.d.sync += active.eq(1)
+        return m
+
+    def _residual(self, m: Module, req: Any, walk: Any, last: Any) -> Any:
+        """Queue of residual beats, taken as sums are complete; whether one is there that no begun beat has claimed."""
+        m.submodules.residuals = queue = Queue(beats(8, self.design.out_lanes)._payload_shape, QUEUE)
+        free = Signal(range(QUEUE + 1))
+        enter = queue.input.valid & queue.input.ready
+        wiring.connect(m, wiring.flipped(self.residual), queue.input)
+        m.d.sync += free.eq(free + enter - (walk.begin & self.run.residual))
+        m.d.comb += [
+            req.residuals.eq(queue.output.payload),
+            req.residual_take.eq(last & self.run.residual),
+            queue.output.ready.eq(req.residual_take),
+        ]
+        return ~self.run.residual | (free != 0)
+
+
+def make_front(design: KernelDesign) -> Any:
+    """What holds the input of a kernel."""
+    k = design.kernel
+    return PixelBuffer(design.act_bits, k.pi, design.pixel_words)

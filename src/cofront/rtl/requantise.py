@@ -1,0 +1,151 @@
+"""Accumulators to stored activations: clamp(((acc * m + (r - zr) * rm + half) >> shift) + zero, 0, top) in every lane.
+
+Two slices a lane where there is a residual, in cascade, so that no sum is made of LUTs:
+
+    cycle        -1        0         3               4          5          6          7
+    residual     r, zr, rm           P = (r-zr)*rm + half
+    main                   acc, m                    P = acc*m + PCIN
+    shifter                                          48 bits -> by 16s  -> by 4s  -> by 1, + zero, clamp
+
+Each step of the shifter keeps only what a result of 8 bits can depend on and saturates the rest, which cannot change
+the clamp. Logits skip that and the clamp; the four bytes of a word leave in four cycles from the same P, which stays
+because the slices take new operands only with `take`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import C, Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from cofront.rtl.config import ACC_BITS, KERNEL_RUN
+from cofront.rtl.dsp48 import LATENCY, Dsp48e2
+
+#: Cycles from `take` to `valid`, and how many cycles earlier the residual operand is taken.
+LATENCY_OUT, RESIDUAL_AHEAD = LATENCY + 3, 1
+#: Widths after the coarse and the middle shift: sign, 9 bits of result and zero point, and what is still shifted out.
+COARSE_BITS, MIDDLE_BITS = 26, 14
+#: Byte planes of a logit.
+PLANES = 4
+
+
+class Lane(wiring.Component):
+    """One lane: `shift` belongs to P, its lower bits to the later stages, as `Requantise` delays them."""
+
+    def __init__(self, residual: bool) -> None:
+        self.residual = residual
+        super().__init__(
+            {
+                "acc": In(signed(ACC_BITS)),
+                "multiplier": In(16),
+                "take": In(1),
+                "operand": In(8),
+                "operand_take": In(1),
+                "operand_offset": In(signed(9)),
+                "operand_multiplier": In(signed(27)),
+                "half": In(signed(48)),
+                "by_16": In(2),
+                "by_4": In(2),
+                "by_1": In(2),
+                "zero": In(8),
+                "top": In(8),
+                "logits": In(1),
+                "result": Out(8),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.main = main = Dsp48e2(addend="pcin" if self.residual else "c")
+        m.d.comb += [main.a.eq(self.acc), main.b.eq(self.multiplier), main.take.eq(self.take)]
+        if self.residual:
+            m.submodules.other = other = Dsp48e2(preadd="B", addend="c")
+            m.d.comb += [
+                other.a.eq(self.operand_multiplier),
+                other.b.eq(self.operand),
+                other.d.eq(self.operand_offset),
+                other.c.eq(self.half),
+                other.take.eq(self.operand_take),
+                main.pcin.eq(other.pcout),
+            ]
+        else:
+            m.d.comb += main.c.eq(self.half)
+        coarse, middle = Signal(signed(COARSE_BITS)), Signal(signed(MIDDLE_BITS))
+        m.d.sync += coarse.eq(self._narrow(main.p, self.by_16, 16, COARSE_BITS))
+        m.d.sync += middle.eq(self._narrow(coarse, self.by_4, 4, MIDDLE_BITS))
+        fine, sum_ = Signal(signed(MIDDLE_BITS)), Signal(signed(MIDDLE_BITS))
+        m.d.comb += [fine.eq(middle >> self.by_1), sum_.eq(fine + Mux(self.logits, 0, self.zero))]
+        clamped = Mux(sum_ < 0, 0, Mux(sum_ > self.top, self.top, sum_[:8]))
+        m.d.sync += self.result.eq(Mux(self.logits, sum_[:8], clamped))
+        return m
+
+    def _narrow(self, value: Any, count: Any, step: int, bits: int) -> Any:
+        """value >> (count * step), saturated to `bits` unless it is a logit."""
+        sign, width = value[-1], len(value)
+        shifted = value >> (count << (step.bit_length() - 1))
+        over = C(0, 1)
+        for i in range(-(-(width - bits) // step)):  # with more steps nothing stays above the kept bits
+            above = value[i * step + bits - 1 : width - 1]
+            over = over | ((count == i) & (above ^ sign.replicate(len(above))).any())
+        limit = Cat((~sign).replicate(bits - 1), sign)
+        return Mux(over & ~self.logits, limit.as_signed(), shifted[:bits].as_signed())
+
+
+class Requantise(wiring.Component):
+    """`lanes` lanes. `take` comes with accumulators and multipliers; `residual_take` a cycle before, with residuals."""
+
+    def __init__(self, lanes: int, residual: bool) -> None:
+        self.lanes, self.residual = lanes, residual
+        super().__init__(
+            {
+                "run": In(KERNEL_RUN),
+                "take": In(1),
+                "accs": In(data.ArrayLayout(signed(ACC_BITS), lanes)),
+                "multipliers": In(data.ArrayLayout(unsigned(16), lanes)),
+                "residual_take": In(1),
+                "residuals": In(data.ArrayLayout(unsigned(8), lanes)),
+                "valid": Out(1),
+                "results": Out(data.ArrayLayout(unsigned(8), lanes)),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m, run = Module(), self.run
+        half, offset, factor = Signal(signed(48)), Signal(signed(9)), Signal(signed(27))
+        m.d.sync += [
+            half.eq((C(1, 48) << run.shift[:6]) >> 1),
+            offset.eq(-run.residual_zero),
+            factor.eq(Mux(run.residual, run.residual_multiplier, 0)),
+        ]
+        waiting = Signal(LATENCY)  # takes whose P is not there yet
+        plane, more = Signal(range(PLANES)), Signal()
+        m.d.sync += waiting.eq(Cat(self.take, waiting[:-1]))
+        first = waiting[-1]
+        with m.If(run.logits & (first | more)):
+            m.d.sync += [plane.eq(Mux(first, 1, plane + 1)), more.eq(first | (plane != PLANES - 1))]
+        shift = Signal(6)
+        m.d.comb += shift.eq(run.shift + (Mux(first | ~run.logits, 0, plane) << 3))
+        middle, valid = Signal(2), Signal(2)
+        m.d.sync += [middle.eq(shift[2:4]), valid.eq(Cat(first | more, valid[0])), self.valid.eq(valid[1])]
+        for i in range(self.lanes):
+            m.submodules[f"lane_{i}"] = lane = Lane(self.residual)
+            m.d.comb += [
+                lane.acc.eq(self.accs[i]),
+                lane.multiplier.eq(self.multipliers[i]),
+                lane.take.eq(self.take),
+                lane.operand.eq(self.residuals[i]),
+                lane.operand_take.eq(self.residual_take),
+                lane.operand_offset.eq(offset),
+                lane.operand_multiplier.eq(factor),
+                lane.half.eq(half),
+                lane.by_16.eq(shift[4:6]),
+                lane.by_4.eq(middle),
+                lane.by_1.eq(run.shift[:2]),
+                lane.zero.eq(run.zero_out),
+                lane.top.eq(run.top),
+                lane.logits.eq(run.logits),
+                self.results[i].eq(lane.result),
+            ]
+        return m

@@ -1,0 +1,93 @@
+"""The walk of a kernel over its work: which product group is computed in each cycle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from cofront.rtl.config import KERNEL_RUN
+from cofront.rtl.requantise import PLANES
+
+#: What travels with a step down the pipeline: it is one; first and last of an output beat; last of a pixel.
+FLAGS: Any = data.StructLayout({"step": 1, "first": 1, "last": 1, "end": 1})
+
+
+class Walk(wiring.Component):
+    """Counts pixels, output beats, input beats and turns; steps whenever it may.
+
+    The first step of an output beat waits for `room`, the first of a pixel for `ready`, too; all others never wait.
+    `word` is the address of the weights: the steps of a pixel, counted. `beat` is what the front is asked for: the
+    input beat, or the output beat of a depthwise kernel. Beats of logits are at least `PLANES` cycles apart.
+    """
+
+    def __init__(self, depthwise: bool) -> None:
+        self.depthwise = depthwise
+        super().__init__(
+            {
+                "run": In(KERNEL_RUN),
+                "start": In(1),
+                "ready": In(1),
+                "room": In(1),
+                "busy": Out(1),
+                "step": Out(1),
+                "begin": Out(1),
+                "beat": Out(16),
+                "turn": Out(16),
+                "word": Out(16),
+                "next": Out(1),
+                "next_row": Out(1),
+                "flags": Out(FLAGS),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m, run = Module(), self.run
+        turn, ci, co = Signal(16), Signal(16), Signal(16)
+        x, y, pace = Signal(16), Signal(16), Signal(range(PLANES))
+        first, fresh = Signal(), Signal()  # next step begins an output beat, a pixel
+
+        last_turn = turn == run.turns - 1
+        last_in = last_turn if self.depthwise else last_turn & (ci == run.in_beats - 1)
+        last_out = last_in & (co == run.out_beats - 1)
+        last_x, last_y = x == run.out_width - 1, y == run.out_height - 1
+        may = ~first | (self.room & (pace == 0))
+        m.d.comb += [
+            self.step.eq(self.busy & may & (~fresh | self.ready)),
+            self.begin.eq(self.step & first),
+            self.turn.eq(turn),
+            self.beat.eq(co if self.depthwise else ci),
+            self.next.eq(self.step & last_out),
+            self.next_row.eq(self.next & last_x),
+            self.flags.step.eq(self.step),
+            self.flags.first.eq(self.begin),
+            self.flags.last.eq(self.step & last_in),
+            self.flags.end.eq(self.next),
+        ]
+        with m.If(pace != 0):
+            m.d.sync += pace.eq(pace - 1)
+        with m.If(self.begin & run.logits):
+            m.d.sync += pace.eq(PLANES - 1)
+        with m.If(self.step):
+            m.d.sync += [
+                turn.eq(Mux(last_turn, 0, turn + 1)),
+                first.eq(last_in),
+                fresh.eq(last_out),
+                self.word.eq(Mux(last_out, 0, self.word + 1)),
+            ]
+            with m.If(last_turn):
+                m.d.sync += ci.eq(Mux(last_in, 0, ci + 1))
+            with m.If(last_in):
+                m.d.sync += co.eq(Mux(last_out, 0, co + 1))
+            with m.If(last_out):
+                m.d.sync += x.eq(Mux(last_x, 0, x + 1))
+                with m.If(last_x):
+                    m.d.sync += y.eq(y + 1)
+                with m.If(last_x & last_y):
+                    m.d.sync += self.busy.eq(0)
+        with m.If(self.start):
+            m.d.sync += [s.eq(0) for s in (turn, ci, co, x, y, pace, self.word)]
+            m.d.sync += [first.eq(1), fresh.eq(1), self.busy.eq(1)]
+        return m
