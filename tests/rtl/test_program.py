@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from nets import accelerator, random_integers
+from nets import accelerator, chain, random_integers
 
 from cofront import device
 from cofront.errors import InputError, UnsupportedError
-from cofront.network import Builder, Network
 from cofront.rtl.compiler import compile_program
 from cofront.rtl.descriptor import FIELDS, SIZE_BYTES, decode, encode
 from cofront.rtl.executor import execute
@@ -77,33 +76,6 @@ def test_modes_are_what_they_say() -> None:
     assert any(len(j.kernels) == 3 for j in fused.jobs)
     assert all(len(j.kernels) <= 1 for j in split.jobs)
     assert len(split.tensors) > len(fused.tensors)
-
-
-def chain(
-    *,
-    kernel: int = 3,
-    stride: int = 1,
-    size: int = 6,
-    cin: int = 5,
-    wide: int = 9,
-    cout: int = 5,
-    depthwise: bool = True,
-) -> Network:
-    """One block (a convolution, depthwise, a projection with addition where it fits), then a classifier."""
-    b = Builder("tiny", (cin, size, size))
-    b.block = "a"
-    b.conv(cin, 1, act="relu", name="first")
-    b.block = "b"
-    b.conv(wide, 1 if depthwise else kernel, 1 if depthwise else stride, act="relu", name="expand")
-    if depthwise:
-        b.depthwise(kernel, stride, act="relu", name="dw")
-    out = b.conv(cout, 1, name="project")
-    if stride == 1 and cin == cout:
-        b.sum(out, "first.act", name="add")
-    b.block = "head"
-    b.conv(11, 1, act="relu", name="wider")
-    b.classifier(7)
-    return b.build()
 
 
 @settings(max_examples=60, deadline=None, phases=(Phase.explicit, Phase.generate))

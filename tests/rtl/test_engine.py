@@ -1,0 +1,62 @@
+"""The engine in simulation: every byte of memory after a run is that of the NumPy executor and the integer model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("amaranth")
+
+from engine_bench import run_engine
+from model_kernel import ModelKernel
+from nets import accelerator, chain, random_integers
+
+from cofront import device
+from cofront.hardware.subgraph import Config
+from cofront.network import Network
+from cofront.rtl.compiler import compile_program
+from cofront.rtl.engine import Engine
+from cofront.rtl.executor import execute
+
+PART = device.load("zu3eg")
+
+
+def check(
+    net: Network, config: Config, seed: int, *, bus_bits: int = 64, mode: Any = "auto", make: Any = None, **how: Any
+) -> dict[str, int]:
+    quantized = random_integers(net, seed)
+    program = compile_program(quantized, config, PART, bus_bits=bus_bits, mode=mode, acc_bits=32 if make else 27)
+    shape = net.shapes[net.input.name]
+    image = np.random.default_rng(seed).integers(0, 256, (*shape[1:], shape[0])).astype(np.uint8)
+    engine = Engine(config, bus_bits, make) if make else Engine(config, bus_bits)
+    memory, registers = run_engine(engine, program, image, seed=seed, **how)
+    expected = program.memory(image)
+    execute(program, config, expected)
+    for name, layout in program.tensors.items():
+        np.testing.assert_array_equal(layout.unpack(memory), layout.unpack(expected), err_msg=name)
+    np.testing.assert_array_equal(program.logits(memory), quantized.run(image[None])[0])
+    assert registers["status"] == 2
+    assert registers["finished"] == program.descriptors
+    return registers
+
+
+TINY = {"pi": 4, "po": 3, "pc": 4, "taps": (1, 9), "depth": 512, "rows": 3, "line": 512, "most": 64}
+
+
+@pytest.mark.parametrize(
+    ("mode", "bus_bits", "stall", "engine", "bits"),
+    [
+        ("fused", 64, 0.0, "E88", (8, 8)),
+        ("fused", 128, 0.3, "E88", (4, 4)),
+        ("split", 64, 0.3, "DUAL", (4, 4)),
+        ("split", 256, 0.0, "DUAL", (4, 8)),
+    ],
+)
+def test_engine_around_model_kernels(
+    mode: str, bus_bits: int, stall: float, engine: str, bits: tuple[int, int]
+) -> None:
+    """Memory access, control, gearboxes, alignment, tables, averages: all but the kernels is hardware."""
+    net = chain(cin=5, wide=9, cout=5, size=4).with_bits(lambda n: bits if n.block == "b" else (8, 8))
+    check(net, accelerator(engine, **TINY), 3, bus_bits=bus_bits, mode=mode, make=ModelKernel, stall=stall, base=4096)
