@@ -17,7 +17,7 @@ from cofront.network import Conv2d, Flatten, Linear
 from cofront.rtl.config import up
 from cofront.rtl.descriptor import SIZE_BYTES, encode
 from cofront.rtl.jobs import Job, ModeChoice, Planner, Step, unfolded, unfolded_name
-from cofront.rtl.layout import TensorLayout
+from cofront.rtl.layout import Ints, TensorLayout
 from cofront.rtl.program import HostImage, JobInfo, Program
 from cofront.task.integer import QuantizedNetwork
 
@@ -104,7 +104,7 @@ class _Compiler:
         self.prove(step, weight, bias)
         return step.format.pack_weights(weight) + step.format.pack_params(bias, layer.multiplier[part])
 
-    def prove(self, step: Step, weight: np.ndarray, bias: np.ndarray) -> None:  # type: ignore[type-arg]
+    def prove(self, step: Step, weight: Ints, bias: Ints) -> None:
         highest = 2 ** self.read_bits(step) - 1
         reach = int((np.abs(weight).reshape(len(weight), -1).sum(1) * highest + np.abs(bias)).max())
         if reach >= 1 << (self.acc_bits - 1):
@@ -132,7 +132,7 @@ class _Compiler:
     def place(self, name: str, channels: int, height: int, width: int, logits: int = 0) -> TensorLayout:
         layout = TensorLayout(name, self.top, height, width, channels, self.bus, logits)
         self.tensors[name] = layout
-        self.top += up(layout.bytes, ALIGN) * ALIGN
+        self.top += up(layout.total_bytes, ALIGN) * ALIGN
         return layout
 
     def place_inputs(self) -> None:
@@ -303,7 +303,7 @@ class _Compiler:
         return out
 
 
-def _kernel_weight(step: Step, unfold: bool) -> np.ndarray:  # type: ignore[type-arg]
+def _kernel_weight(step: Step, unfold: bool) -> Ints:
     """Weights (cout, cin / groups, k, k) as the kernel counts them."""
     weight = step.layer.weight[step.first : step.last].astype(np.int64)
     if isinstance(step.node.op, Linear):

@@ -11,6 +11,8 @@ table straight to the average.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import and_
 from typing import Any
 
 from amaranth.hdl import C, Module, Mux, ResetInserter, Signal, Value, unsigned
@@ -25,6 +27,7 @@ from cofront.rtl.average import Average
 from cofront.rtl.axi import ReadArbiter, axi4, axi4_lite, connect
 from cofront.rtl.config import KERNEL_RUN, KernelDesign
 from cofront.rtl.control import Fetcher, Fields, Sequencer, set_pattern
+from cofront.rtl.kernel import Kernel
 from cofront.rtl.memory import Align, Place, Reader, Writer
 from cofront.rtl.registers import Registers
 from cofront.rtl.streams import Gearbox, Queue
@@ -34,15 +37,6 @@ from cofront.rtl.table import Table
 LINK_DEPTH = 16
 
 Maker = Callable[[KernelDesign], Any]
-
-
-def kernel_of(design: KernelDesign) -> Any:
-    """The kernel of a design."""
-    from cofront.rtl.conv import Conv
-    from cofront.rtl.depthwise import Depthwise
-    from cofront.rtl.pointwise import Pointwise
-
-    return {"conv": Conv, "dw": Depthwise, "pw": Pointwise}[design.name](design)
 
 
 class _Port:
@@ -58,12 +52,12 @@ class _Port:
 class Engine(wiring.Component):
     """The accelerator of a configuration with a memory port of `bus_bits`. `make` builds its kernels."""
 
-    def __init__(self, config: Config, bus_bits: int = 128, make: Maker = kernel_of) -> None:
+    def __init__(self, config: Config, bus_bits: int = 128, make: Maker = Kernel) -> None:
         if bus_bits not in (64, 128, 256, 512):
             raise InputError(f"the memory port is 64, 128, 256 or 512 bits wide, not {bus_bits}")
         self.accelerator, self.bus_bits = config, bus_bits
         kind = ENGINES[config.engine]
-        present = [name for name in KERNELS if config.kernel(name).po]
+        present: list[str] = [name for name in KERNELS if config.kernel(name).po]
         if not present:
             raise InputError("an accelerator without kernels has no hardware")
         self.designs = {name: KernelDesign(name, config.kernel(name), kind, bus_bits) for name in present}
@@ -128,8 +122,10 @@ class Engine(wiring.Component):
         fresh = ResetInserter(clear)
         source = self._source(m, fresh, d, seq, fetcher, source_reader)
         residual = self._residual(m, fresh, d, residual_reader)
-        sink = self._chain(m, fresh, d, seq, source, residual)
-        finished = self._kernel_runs(m, d, seq)
+        done = self._kernel_runs(m, d, seq)
+        sink = self._chain(m, fresh, d, done, source, residual)
+        finished = Signal()
+        m.d.comb += finished.eq(reduce(and_, (done[name] | ~d[f"{name}_on"] for name in names)))
         self._output(m, fresh, d, seq, sink, writer, finished)
         for name in names:
             m.d.comb += getattr(self, f"active_{name}").eq(seq.busy & d[f"{name}_on"])
@@ -202,7 +198,7 @@ class Engine(wiring.Component):
         m.d.comb += box.channels.eq(channels)
         return box
 
-    def _chain(self, m: Module, fresh: Any, d: Fields, seq: Any, source: Any, residual: Any) -> Any:
+    def _chain(self, m: Module, fresh: Any, d: Fields, done: dict[str, Any], source: Any, residual: Any) -> Any:
         """Every stream between memory and kernels and among kernels; returns the stream of output words."""
         lanes = self.bus_bits // 8
         sink = stream.Interface(stream.Signature(unsigned(self.bus_bits)))
@@ -238,7 +234,7 @@ class Engine(wiring.Component):
                 feeds.append((on & d[f"{upper}_on"] & ~between, queue.output))
                 links.setdefault(upper, []).append((feeds[-1][0], link.input))
                 between = between | d[f"{upper}_on"]
-            self._feed(m, kernel.input, feeds, design)
+            self._feed(m, kernel.input, feeds, design, done[name])
             before = before | on
             out = self._gearbox(m, fresh, f"{name}_output", design.out_lanes, lanes, d["out_channels"])
             links.setdefault(name, []).append((last[name], out.input))
@@ -274,16 +270,16 @@ class Engine(wiring.Component):
             m.d.comb += self.kernels[name].run.logits.eq(d["logits"] & last[name])
         return sink
 
-    def _feed(self, m: Module, port: Any, feeds: list[tuple[Any, Any]], design: KernelDesign) -> None:
-        """One of several streams of bytes to a kernel, whose lanes may be narrower."""
+    def _feed(self, m: Module, port: Any, feeds: list[tuple[Any, Any]], design: KernelDesign, done: Any) -> None:
+        """One of several streams of bytes to a kernel, whose lanes may be narrower. Once it is done the rest is dropped."""
         for chosen, feed in feeds:
             with m.If(chosen):
-                m.d.comb += [port.valid.eq(feed.valid), feed.ready.eq(port.ready)]
+                m.d.comb += [port.valid.eq(feed.valid), feed.ready.eq(port.ready | done)]
                 m.d.comb += [port.payload[i].eq(feed.payload[i][: design.act_bits]) for i in range(design.in_lanes)]
 
-    def _kernel_runs(self, m: Module, d: Fields, seq: Any) -> Any:
-        """Dimensions and start of every kernel; whether all that are on have finished."""
-        finished: Any = C(1, 1)
+    def _kernel_runs(self, m: Module, d: Fields, seq: Any) -> dict[str, Any]:
+        """Dimensions and start of every kernel; whether it has finished since."""
+        finished: dict[str, Any] = {}
         for name, kernel in self.kernels.items():
             keys = [key for key in KERNEL_RUN.members if key != "logits"]
             m.submodules[name] = kernel
@@ -294,7 +290,7 @@ class Engine(wiring.Component):
                 kernel.half.eq(getattr(seq, f"half_{name}")),
             ]
             m.d.sync += done.eq((done | kernel.done) & ~seq.start)
-            finished = finished & (done | ~d[f"{name}_on"])
+            finished[name] = done
         return finished
 
     def _output(self, m: Module, fresh: Any, d: Fields, seq: Any, sink: Any, writer: Any, finished: Any) -> None:

@@ -114,7 +114,7 @@ class Planner:
             raise InputError(f"call '{call.name}' cannot run on this accelerator: {self.config}")
         names: list[KernelName] = [s.kernel for s in call.stages]
         if call.is_pointwise:
-            names = [k for k in ("conv", "pw") if k in plan.kernels]  # type: ignore[misc]
+            names = [k for k in ("conv", "pw") if k in plan.kernels]
         formats = [self.format(k, s) for k, s in zip(names, call.stages, strict=True)]
         works = list(zip(nodes, call.stages, formats, strict=True))
         fits = len(works) > 1 and all(self._fits(s, f) for _, s, f in works)

@@ -45,7 +45,7 @@ class TensorLayout:
         return self.width * self.pixel_bytes
 
     @property
-    def bytes(self) -> int:
+    def total_bytes(self) -> int:
         return self.height * self.row_bytes
 
     def pack(self, values: Ints) -> bytes:
@@ -59,7 +59,7 @@ class TensorLayout:
 
     def unpack(self, memory: npt.NDArray[np.uint8]) -> Ints:
         """The (height, width, channels) tensor in a memory image (bytes,)."""
-        raw = memory[self.base : self.base + self.bytes].reshape(self.height, self.width, self.pixel_bytes)
+        raw = memory[self.base : self.base + self.total_bytes].reshape(self.height, self.width, self.pixel_bytes)
         if not self.logits:
             return raw[:, :, : self.channels].astype(np.int64)
         raw = raw[:, :, : self.stream_bytes(self.channels)]

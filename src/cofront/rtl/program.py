@@ -123,9 +123,12 @@ class Program:
                 inputs=tuple(HostImage(**{**i, "padding": tuple(i["padding"])}) for i in data["inputs"]),
                 output=str(data["output"]),
                 tensors={name: TensorLayout(**layout) for name, layout in data["tensors"].items()},
-                jobs=tuple(
-                    JobInfo(**{k: tuple(v) if isinstance(v, list) else v for k, v in j.items()}) for j in data["jobs"]
-                ),
+                jobs=tuple(_job(j) for j in data["jobs"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"not the description of a program: {error}") from None
+
+
+def _job(data: Mapping[str, Any]) -> JobInfo:
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    return JobInfo(**values)
