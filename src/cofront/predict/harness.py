@@ -26,6 +26,12 @@ class Score:
         return f"{self.mean:.4f} ± {self.half:.4f}"
 
 
+def score(values: FloatArray) -> Score:
+    """Mean of values (s,), one per split, and the half width of its confidence interval; NaN for a single one."""
+    half = _Z95 * float(values.std(ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return Score(float(values.mean()), float(half))
+
+
 @dataclass(frozen=True)
 class Ceiling:
     """What a perfect predictor of the true accuracy would score against accuracies measured on n_val images.
@@ -82,10 +88,7 @@ def evaluate(
     if not 0 < n_train < n - 1 or splits < 1:
         raise UsageError(f"cannot train on {n_train} of {n} rows and test on the rest, {splits} times")
     rows = np.array([_split_scores(make(), x, y, n_train, np.random.default_rng((seed, i))) for i in range(splits)])
-    half = _Z95 * rows.std(axis=0, ddof=1) / np.sqrt(splits) if splits > 1 else np.full(rows.shape[1], np.nan)
-    spearman, kendall, rmse, mape, bias, coverage = (
-        Score(float(m), float(h)) for m, h in zip(rows.mean(axis=0), half, strict=True)
-    )
+    spearman, kendall, rmse, mape, bias, coverage = (score(column) for column in rows.T)
     return Report(
         predictor=make().name,
         n_train=n_train,

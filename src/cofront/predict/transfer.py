@@ -1,13 +1,16 @@
 """Few measurements of a new device, many known devices: a Gaussian process whose prior is the family of devices.
 
-Our own construction. Latency relative to its mean is modelled as the mean of the known devices' shapes plus deviations
-along three kinds of direction: the known devices (a new one is a mixture of them), totals of work (a new one may pay
-differently for depthwise layers, memory, the number of layers), and single options. How far to go along each, and the
-noise, are averaged over a grid by the likelihood of the few measurements: no setting is tuned to a device.
+Our own construction. Latency relative to its mean is modelled as what the known devices suggest plus deviations along
+three kinds of direction: the known devices (a new one is a mixture of them), totals of work (a new one may pay
+differently for depthwise layers, memory, the number of layers), and single options. The suggestion is their mean shape
+or their best non-negative combination (judged by what it says of a measurement when fitted to the others). Which, how
+far to go along each direction, and the noise are averaged over a grid by the likelihood of the few measurements: no
+setting is tuned to a device.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Self
 
@@ -20,9 +23,15 @@ from cofront.predict.devices import KnownDevices, shipped
 from cofront.space import Points, Space
 
 #: Prior variances of the deviations along devices, work and options, and of the noise, relative to the mean latency.
-GRID = tuple(product((0.1, 1.0, 3.0), (0.003, 0.03, 0.3), (0.0, 0.003, 0.03), (1e-4, 1e-3, 1e-2)))
+GRID = tuple(product((0.0, 0.1, 1.0, 3.0), (0.0, 0.003, 0.03, 0.3), (0.0, 0.003, 0.03), (1e-4, 1e-3, 1e-2, 3e-2)))
 #: Prior variance of the mean: that of a scale that is not known.
 _FREE = 1.0
+#: Settings whose log-likelihood is so far below the best one's are left out.
+_NEGLIGIBLE = 9.0
+_FEW, _KEPT = 48, 4
+
+#: Weight, which suggestion, setting, and the posterior's (n,) and (n, n).
+_Posterior = tuple[float, int, tuple[float, ...], FloatArray, FloatArray]
 
 
 class Transfer(Predictor):
@@ -34,7 +43,8 @@ class Transfer(Predictor):
         self.devices = devices
         self._rows: FloatArray | None = None
         self._unit = self._work = self._prior = np.zeros(0)
-        self._posteriors: list[tuple[float, tuple[float, ...], FloatArray, FloatArray]] = []
+        self._posteriors: list[_Posterior] = []
+        self._mixture = np.zeros(0)
         self._scale = 1.0
 
     @classmethod
@@ -58,51 +68,85 @@ class Transfer(Predictor):
         self._scale, self._rows = float(y.mean()), x
         work = x[:, self.devices.weights.shape[1] :]
         self._work, self._unit = work.mean(axis=0), np.maximum(work.mean(axis=0), 1e-30)
-        prior, groups = self._directions(x)
+        shapes, groups = self._directions(x)
         kernels = [g @ g.T for g in groups]
-        target = y / self._scale - prior
+        relative = y / self._scale
+        self._mixture = _non_negative(1.0 + shapes, relative)
+        suggestions = (shapes.mean(axis=1), _left_out(1.0 + shapes, relative) - 1.0)
         found = []
         for setting in GRID:
             kernel = _FREE + sum(a * k for a, k in zip(setting, kernels, strict=False))
-            kernel = kernel + setting[-1] * np.eye(len(y))
-            lower = np.linalg.cholesky(kernel)
+            lower = np.linalg.cholesky(kernel + setting[-1] * np.eye(len(y)))
             inverse = np.linalg.inv(lower)
-            white = inverse @ target
-            likelihood = -0.5 * float(white @ white) - float(np.log(np.diag(lower)).sum())
-            found.append((likelihood, setting, inverse.T @ white, inverse))
+            for which, suggested in enumerate(suggestions):
+                white = inverse @ (relative - 1.0 - suggested)
+                likelihood = -0.5 * float(white @ white) - float(np.log(np.diag(lower)).sum())
+                found.append((likelihood, which, setting, inverse.T @ white, inverse))
         top = max(f[0] for f in found)
         total = sum(np.exp(f[0] - top) for f in found)
-        self._posteriors = [
-            (float(np.exp(f[0] - top) / total), *f[1:]) for f in found if f[0] > top - 12.0
-        ]  # settings that the measurements all but rule out are left out
+        self._posteriors = [(float(np.exp(f[0] - top) / total), *f[1:]) for f in found if f[0] > top - _NEGLIGIBLE]
         return self
 
-    def _directions(self, x: FloatArray) -> tuple[FloatArray, tuple[FloatArray, FloatArray, FloatArray]]:
-        """(n,) mean shape of the known devices, and (n, .) deviations along devices, work and options."""
+    def _directions(self, x: FloatArray) -> tuple[FloatArray, tuple[FloatArray, ...]]:
+        """(n, m) shapes of the known devices, and (n, .) deviations along devices, work and options."""
         assert self.devices is not None
         options = x[:, : self.devices.weights.shape[1]]
         shapes = self.devices.predict(options) / self.devices.mean - 1.0
         work = (x[:, options.shape[1] :] - self._work) / self._unit
         centred = options - self.devices.centre
         size = np.sqrt(np.sum(self.devices.centre * (1 - self.devices.centre)))
-        return shapes.mean(axis=1), (shapes, work, centred / max(float(size), 1e-30))
+        return shapes, (shapes, work, centred / max(float(size), 1e-30))
 
     def predict(self, x: FloatArray) -> Prediction:
         if self._rows is None:
             raise InputError("transfer: fit it before asking for predictions")
         x = check_columns(x, self._rows.shape[1], self.name)
-        prior, new = self._directions(x)
+        shapes, new = self._directions(x)
         _, old = self._directions(self._rows)
+        suggestions = (shapes.mean(axis=1), np.einsum("nm,m->n", 1.0 + shapes, self._mixture) - 1.0)
         cross = [np.einsum("ni,mi->nm", a, b) for a, b in zip(new, old, strict=True)]
         own = [np.einsum("ni,ni->n", a, a) for a in new]
         mean, second = np.zeros(len(x)), np.zeros(len(x))
-        for weight, setting, alpha, inverse in self._posteriors:
+        for weight, which, setting, alpha, inverse in self._posteriors:
             kernel = _FREE + sum(a * k for a, k in zip(setting, cross, strict=False))
-            here = np.einsum("nm,m->n", kernel, alpha)
+            here = suggestions[which] + np.einsum("nm,m->n", kernel, alpha)
             explained = np.einsum("nm,km->nk", kernel, inverse)
             variance = _FREE + sum(a * k for a, k in zip(setting, own, strict=False)) + setting[-1]
             variance = np.maximum(variance - np.sum(explained**2, axis=1), setting[-1])
             mean += weight * here
             second += weight * (variance + here**2)
         spread = np.sqrt(np.maximum(second - mean**2, 1e-12))
-        return Prediction(self._scale * (prior + mean), self._scale * spread)
+        return Prediction(self._scale * (1.0 + mean), self._scale * spread)
+
+
+def _posteriors(
+    settings: Sequence[tuple[float, ...]], kernels: Sequence[FloatArray], residuals: Sequence[FloatArray]
+) -> list[_Posterior]:
+    """(weight, which residual, setting, K^-1 residual, inverse Cholesky factor of K) of the settings that matter."""
+    found = []
+    for setting in settings:
+        kernel = _FREE + sum(a * k for a, k in zip(setting, kernels, strict=False))
+        lower = np.linalg.cholesky(kernel + setting[-1] * np.eye(len(residuals[0])))
+        inverse = np.linalg.inv(lower)
+        for which, residual in enumerate(residuals):
+            white = inverse @ residual
+            likelihood = -0.5 * float(white @ white) - float(np.log(np.diag(lower)).sum())
+            found.append((likelihood, which, setting, inverse.T @ white, inverse))
+    top = max(f[0] for f in found)
+    total = sum(np.exp(f[0] - top) for f in found)
+    return [(float(np.exp(f[0] - top) / total), *f[1:]) for f in found if f[0] > top - _NEGLIGIBLE]
+
+
+def _non_negative(basis: FloatArray, y: FloatArray) -> FloatArray:
+    """(m,) weights, not negative, of the combination of basis (n, m) nearest to y (n,)."""
+    from scipy.optimize import nnls
+
+    return np.asarray(nnls(basis, y)[0], float)
+
+
+def _left_out(basis: FloatArray, y: FloatArray) -> FloatArray:
+    """(n,) what the combination says of each measurement when fitted to others: all but one, or all but a part."""
+    fold, out = np.arange(len(y)) % min(len(y), _FEW), np.zeros(len(y))
+    for i in range(int(fold.max()) + 1):
+        out[fold == i] = basis[fold == i] @ _non_negative(basis[fold != i], y[fold != i])
+    return out

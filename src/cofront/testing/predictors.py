@@ -34,13 +34,15 @@ class PredictorConformance:
     space: Callable[[], Space] | None = None
     #: Least rank correlation on held-out rows of `one_hot_data` without noise, 240 rows to learn from.
     least_spearman: float = 0.95
+    #: Greatest error there, in standard deviations of y: a linear model cannot follow the saturation.
+    most_rmse: float = 0.5
 
     def test_it_learns(self) -> None:
         x, y = one_hot_data(300)
         prediction = type(self).make().fit(x[:240], y[:240]).predict(x[240:])
         assert prediction.mean.shape == prediction.std.shape == (60,)
         assert spearmanr(prediction.mean, y[240:]).statistic >= self.least_spearman
-        assert np.sqrt(np.mean((prediction.mean - y[240:]) ** 2)) < 0.5 * y.std()
+        assert np.sqrt(np.mean((prediction.mean - y[240:]) ** 2)) < self.most_rmse * y.std()
 
     def test_uncertainty_is_honest(self) -> None:
         x, y = one_hot_data(600, noise=0.01)
