@@ -9,9 +9,9 @@ from rtl_bench import Bench, to_beats
 from rtl_reference import Case, planes
 
 from cofront.hardware.subgraph.formulas import stream
-from cofront.hardware.subgraph.lowering import lower
+from cofront.hardware.subgraph.recurrence import PixelKernel, fused_cycles
 from cofront.rtl.config import up
-from cofront.rtl.kernel import Kernel
+from cofront.rtl.kernel import Kernel, latency
 
 
 def words(image: bytes, bus_bits: int) -> list[int]:
@@ -72,11 +72,15 @@ def simulate(case: Case, stall: float = 0.0, seed: int = 0, half: int = 0) -> tu
     return flat.reshape(case.expected.shape), cycles
 
 
-def kernel_cycles(case: Case) -> int:
-    """Cycles by the cost model's `stream`, with the latency of the kernel's pipeline."""
-    call = lower(case.network.uniform_bits(8, 8))[0]
-    stage, run = call.stages[0], case.run()
+def kernel_cycles(case: Case) -> tuple[int, int]:
+    """Cycles by the cost model's closed form `stream` and by its pixel-by-pixel recurrence, of this kernel's latency."""
+    run, depth = case.run(), latency(case.design)
     read = run["in_beats"]
-    work = run["out_beats"] * run["turns"] * (1 if case.design.depthwise else run["in_beats"])
-    latency = Kernel(case.design).latency
-    return int(stream(stage.lead, stage.flush, stage.in_pixels, stage.out_pixels, read, work, latency))
+    work = run["out_beats"] * run["turns"] * (1 if case.design.depthwise else read)
+    pixels = PixelKernel(
+        run["in_height"], run["in_width"], run["size"], run["stride"], run["pad_top"], read=read, work=work
+    )
+    last = pixels.last_input()
+    lead, flush = int(last[0]) + 1, int((last == last[-1]).sum())
+    inputs = run["in_height"] * run["in_width"]
+    return int(stream(lead, flush, inputs, len(last), read, work, depth)), fused_cycles([pixels], depth)

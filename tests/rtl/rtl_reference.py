@@ -136,3 +136,38 @@ def planes(pixel: Any, lanes: int) -> list[list[int]]:
     return [
         [int(v >> (8 * p)) & 255 for v in padded[i : i + lanes]] for i in range(0, len(padded), lanes) for p in range(4)
     ]
+
+
+def random_case(rng: np.random.Generator, name: str, engine: str, dsp: int | None = None) -> Case:
+    """A random configuration of a kernel and a random layer for it: any sizes, strides, padding, precisions."""
+
+    def pick(*values: int) -> int:
+        return int(rng.choice(values))
+
+    kind = ENGINES[engine]
+    precisions = [p for p in ((8, 8), (4, 8), (4, 4)) if kind.supports(*p)]
+    precision = precisions[int(rng.integers(len(precisions)))]
+    size = 1 if name == "pw" else pick(1, 3, 3, 5)
+    rows = 1 if name == "pw" else pick(*(r for r in (2, 3, 5) if r >= size))
+    stride = pick(1, 2) if name != "pw" else 1
+    top, left, bottom, right = (int(rng.integers(0, (size + 1) // 2)) for _ in range(4))
+    h, w = (int(rng.integers(max(size - a - b, 1), 7)) for a, b in ((top, bottom), (left, right)))
+    cin, cout = int(rng.integers(1, 7)), int(rng.integers(1, 7))
+    taps = 1 if name == "pw" else pick(*(t for t in (1, 2, 3, 5, 9, 25) if t <= (rows if name == "conv" else rows**2)))
+    dsp = pick(0, 1, 1) if dsp is None else dsp
+    pi = 1 if name == "dw" else pick(1, 2, 3, 4)
+    kernel = KernelConfig(pi, pick(1, 2, 3, 4), taps, dsp, 512, rows, w * max(cin, pi), cin, max(cin, cout))
+    return make_case(
+        rng,
+        name,
+        kernel,
+        engine,
+        precision,
+        (h, w, cin),
+        cout,
+        size,
+        stride,
+        (top, left, bottom, right),
+        residual=name != "dw" and rng.random() < 0.4,
+        out_bits=pick(4, 8),
+    )

@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Module, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from cofront.hardware.subgraph.packing import SHARED
+from cofront.hardware.subgraph.packing import PAIRS, SHARED
 from cofront.rtl.config import KernelDesign
 from cofront.rtl.dsp48 import LATENCY
 from cofront.rtl.multipliers import LUT_LATENCY, LutProduct, Operands, OwnDsp, SharedDsp
@@ -49,10 +49,16 @@ def tree(m: Module, terms: Sequence[Any], bits: int, name: str) -> Any:
     return stage[0]
 
 
-class MultiplyArray(wiring.Component):
-    """sums[o] = sum over taps t and inputs i of weights[t, i, o] * acts[t, i]; depthwise: of weights[t, o] * acts[t, o].
+def array_latency(design: KernelDesign) -> int:
+    """Cycles from operands to sums."""
+    k = design.kernel
+    return (LATENCY if k.dsp else LUT_LATENCY) + tree_stages(k.taps * (1 if design.depthwise else k.pi))
 
-    Lanes of `weights` are in the order t, i, o, in offset binary; `latency` cycles from operands to sums.
+
+class MultiplyArray(wiring.Component):
+    """sums[o] = sum over t, i of weights[t, i, o] * acts[t, i]; depthwise: sum over t of weights[t, o] * acts[t, o].
+
+    Taps t, inputs i, outputs o. Lanes of `weights` are in the order t, i, o, in offset binary; `latency` cycles from operands to sums.
     """
 
     def __init__(self, design: KernelDesign) -> None:
@@ -61,7 +67,7 @@ class MultiplyArray(wiring.Component):
         self.kind = Operands(kind.weight_bits, kind.act_bits)
         self.inputs = k.po if design.depthwise else k.pi
         self.terms = k.taps * (1 if design.depthwise else k.pi)
-        self.latency = (LATENCY if k.dsp else LUT_LATENCY) + tree_stages(self.terms)
+        self.latency = array_latency(design)
         self.sum_bits = tree_bits(self.kind.product_bits, self.terms)
         super().__init__(
             {
@@ -99,7 +105,7 @@ class MultiplyArray(wiring.Component):
         if not k.dsp:
             return [(LutProduct(self.kind), [place]) for place in every]
         if self.design.depthwise:
-            per = OwnDsp(self.kind).count
+            per = 2 if ("DSP48E2", self.kind.key) in PAIRS else 1
             groups = [every[i : i + per] for i in range(0, len(every), per)]
             return [(OwnDsp(self.kind, len(g)), g) for g in groups]
         per = SHARED["DSP48E2", self.kind.key].count

@@ -151,9 +151,15 @@ class KernelDesign:
 
     @property
     def line_words(self) -> int:
-        """Words of one row of the line buffer: in_width * in_beats must not exceed it."""
-        lanes = self.kernel.po if self.depthwise else self.kernel.pi
-        return BLOCK_WORDS * up(max(up(self.kernel.line_elements, lanes), 1), BLOCK_WORDS)
+        """Words of one row of the line buffer: in_width * in_beats must not exceed it.
+
+        With one tap all rows share a memory, else each has its own; block RAMs are filled up.
+        """
+        k = self.kernel
+        row = max(up(k.line_elements, k.po if self.depthwise else k.pi), 1)
+        if k.taps == 1:
+            return BLOCK_WORDS * up(k.rows * row, BLOCK_WORDS) // k.rows
+        return BLOCK_WORDS * up(row, BLOCK_WORDS)
 
     @property
     def pixel_words(self) -> int:

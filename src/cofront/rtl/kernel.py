@@ -20,8 +20,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from cofront.rtl import requantise
-from cofront.rtl.array import MultiplyArray
+from cofront.rtl.array import MultiplyArray, array_latency
 from cofront.rtl.config import ACC_BITS, KERNEL_RUN, KernelDesign, LoadPort, beats
+from cofront.rtl.lines import LineBuffer
 from cofront.rtl.loader import Loaded
 from cofront.rtl.pixels import PixelBuffer
 from cofront.rtl.requantise import Requantise
@@ -53,11 +54,6 @@ class Kernel(wiring.Component):
         if not design.depthwise:
             ports["residual"] = In(beats(8, design.out_lanes))
         super().__init__(ports)
-
-    @property
-    def latency(self) -> int:
-        """Cycles from a step of the walk until its result can leave the output queue."""
-        return self.front.latency + self.array.latency + 1 + requantise.LATENCY_OUT + 1
 
     def elaborate(self, platform: Any) -> Module:
         m, d, run = Module(), self.design, self.run
@@ -162,7 +158,19 @@ class Kernel(wiring.Component):
         return ~self.run.residual | (free != 0)
 
 
+def front_type(design: KernelDesign) -> Any:
+    """The class that holds the input of a kernel."""
+    return PixelBuffer if design.kernel.rows == 1 else LineBuffer
+
+
 def make_front(design: KernelDesign) -> Any:
-    """What holds the input of a kernel."""
-    k = design.kernel
-    return PixelBuffer(design.act_bits, k.pi, design.pixel_words)
+    k, bits = design.kernel, design.act_bits
+    lanes = k.po if design.depthwise else k.pi
+    if k.rows == 1:
+        return PixelBuffer(bits, lanes, design.pixel_words)
+    return LineBuffer(bits, lanes, k.rows, k.taps, design.line_words)
+
+
+def latency(design: KernelDesign) -> int:
+    """Cycles from a step of the walk until its result can leave the output queue: `pipeline_cycles` of this kernel."""
+    return int(front_type(design).latency) + array_latency(design) + 1 + requantise.LATENCY_OUT + 1

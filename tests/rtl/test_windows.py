@@ -1,0 +1,63 @@
+"""Convolutions and depthwise convolutions against the integer model: sizes, strides, padding, stalls, cycles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("amaranth")
+
+from rtl_bench import examples
+from rtl_kernels import kernel_cycles, simulate
+from rtl_reference import make_case, random_case
+
+from cofront.hardware.subgraph.config import KernelConfig
+from cofront.rtl.config import tap_table, turns
+
+
+@examples(8)
+@given(name=st.sampled_from(["conv", "dw"]), stall=st.sampled_from([0.0, 0.4, 0.7]), seed=st.integers(0, 10**6))
+def test_bit_exact(name, stall, seed):
+    case = random_case(np.random.default_rng(seed), name, "E88")
+    out, _ = simulate(case, stall, seed, seed & 1)
+    assert np.array_equal(out, case.expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "taps", "rows", "size", "stride", "padding", "shape"),
+    [
+        ("dw", 1, 3, 3, 1, 1, (4, 5, 5)),
+        ("dw", 3, 3, 3, 2, 1, (5, 6, 3)),
+        ("conv", 3, 5, 5, 2, 2, (6, 7, 3)),
+        ("conv", 1, 2, 1, 1, 0, (4, 1, 2)),
+        ("dw", 9, 3, 3, 1, 1, (4, 6, 4)),
+    ],
+)
+def test_cycles_are_those_of_the_recurrence(name, taps, rows, size, stride, padding, shape):
+    """Without stalls a kernel keeps the pace of `recurrence.py` to the cycle, which the closed form never exceeds."""
+    kernel = KernelConfig(1 if name == "dw" else 2, 2, taps, 1, 256, rows, 64, 16, 16)
+    case = make_case(
+        np.random.default_rng(1), name, kernel, shape=shape, out_channels=3, size=size, stride=stride, padding=padding
+    )
+    out, cycles = simulate(case)
+    assert np.array_equal(out, case.expected)
+    closed, exact = kernel_cycles(case)
+    assert cycles == exact >= closed
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5, 7])
+@pytest.mark.parametrize("taps", [1, 2, 3, 5, 9, 13, 25, 49])
+def test_tap_table_has_every_position_once(rows, taps):
+    if taps > rows**2:
+        return
+    for size in range(1, rows + 1):
+        table = tap_table(size, taps, rows)
+        places = [p for turn in table for p in turn if p]
+        assert sorted(places) == [(y, x) for y in range(size) for x in range(size)]
+        assert all(len(turn) == taps for turn in table)
+        if taps <= rows:  # a memory per row: positions of one turn lie in different rows
+            assert all(len({p[0] for p in turn if p}) == sum(p is not None for p in turn) for turn in table)
+        if size >= taps or taps > rows:
+            assert turns(size, taps, rows) == -(-(size**2) // taps)
