@@ -3,7 +3,7 @@
 import numpy as np
 
 from cofront.study import Study
-from cofront.study.documents import Call, Cost, Design, Roof, SearchDocument, Step, clean
+from cofront.study.documents import Call, Cost, Design, Kernel, Roof, SearchDocument, Step, clean
 
 BUDGET = {"dsp": 360, "lut": 49392, "ff": 141120, "bram36": 216}
 
@@ -76,12 +76,22 @@ def cost(design, rng):
                 name=name, layers=[f"{name}.expand", f"{name}.dw", f"{name}.project"], precision="W4A8", cycles=cycles,
                 mode="fused" if rng.random() < 0.8 else "split", macs=macs, dram_bytes=int(macs / rng.uniform(8, 300)),
                 bound_by=bound, kernels=busy, memory_cycles=cycles // 3, overhead_cycles=300,
+                utilisation={k: 0.9 * b / cycles for k, b in busy.items()}, ceiling_macs_per_s=180e9,
             )
         )  # fmt: skip
     return Cost(
         latency_s=design.latency_s, cycles=design.cycles, clock_hz=250e6, resources=design.resources, budget=BUDGET,
         config=design.config, macs=design.macs, energy_j=design.energy_j, calls=calls,
         roof=Roof(peak_macs_per_s=180e9, bandwidth_bytes_per_s=4.27e9),
+        kernels=[
+            Kernel(
+                name=k, macs=design.macs // 3, busy=0.5, limits=0.3, peak_macs_per_s=60e9, attained_macs_per_s=50e9,
+                utilisation=0.4,
+            )
+            for k in ("conv", "dw", "pw")
+        ]
+        + [Kernel(name="memory", macs=0, busy=0.3, limits=0.1, bytes=10**6, bytes_per_s=1e9)],
+        notes=["the host unfolds the image for stem (im2col): that work is not costed"],
     )  # fmt: skip
 
 

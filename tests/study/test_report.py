@@ -88,6 +88,22 @@ def test_other_searches_of_the_study_are_shown_beside_the_certified_one(tmp_path
         assert report_data(study, 2)["search"]["gap"] is None
 
 
+def test_the_certified_front_says_what_a_heuristic_of_the_same_problem_lost(tmp_path):
+    exact = synthetic.document(6)
+    half = msgspec.structs.replace(exact, method="random", status="heuristic", gap=None, front=exact.front[1::2])
+    worst = max(100 * (exact.front[i].accuracy - exact.front[i - 1].accuracy) for i in (2, 4))
+    for more, said in (({}, True), ({"grid": "fine"}, False)):
+        with Study(tmp_path / str(said)) as study:
+            study.start("search", {"method": "exact", "grid": "coarse"}).finish(
+                "done", clean(msgspec.to_builtins(exact))
+            )
+            inputs = {"method": "random", "seed": 3, "grid": "coarse", **more}
+            study.start("search", inputs).finish("done", clean(msgspec.to_builtins(half)))
+            (other,) = report_data(study)["others"]
+        expected = f": loses at most {worst:.2f} points, 1 faster designs missed" if said else ""
+        assert other["label"] == f"random (run 2){expected}"
+
+
 def test_studies_without_a_front_are_refused_in_one_line(tmp_path):
     with Study(tmp_path / "s") as study:
         with pytest.raises(StudyError, match="has no search with a front yet; run `cofront search --study"):
@@ -120,5 +136,10 @@ def test_the_page_draws_itself_without_errors(report):
         and 'data-theme="dark"' in dom
     )
     assert dom.count('id="row-') == 40
+    calls = re.search(r'<div id="calls".*?</table>', dom, re.S).group(0)
+    assert calls.count("<tr>") == 1 + len(embedded(dom)["designs"][6]["calls"]) and ">expand, dw, project<" in calls
+    kernels = re.search(r'<div id="kernels".*?</table>', dom, re.S).group(0)
+    assert all(f">{name}</td>" in kernels for name in ("conv", "dw", "pw", "memory"))
     words = re.sub(r"<[^>]*>", " ", re.sub(r"<script.*?</script>", "", dom, flags=re.S))
+    assert "The host unfolds the image for stem (im2col): that work is not costed." in words
     assert "NaN" not in words and "undefined" not in words

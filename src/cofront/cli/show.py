@@ -9,7 +9,7 @@ from cofront.cli import output
 from cofront.cli.output import count, line, percent, quantity, seconds, table
 
 if TYPE_CHECKING:
-    from cofront.study.documents import Call, EstimateDocument, FitDocument, Limit, SearchDocument
+    from cofront.study.documents import Call, EstimateDocument, FitDocument, Kernel, Limit, Roof, SearchDocument
 
 NAMES = {"dsp": "DSP", "lut": "LUT", "ff": "FF", "bram36": "BRAM36"}
 
@@ -48,6 +48,24 @@ def calls(found: Sequence[Call], clock_hz: float) -> None:
     table("Calls", ["call", "bits", "runs", "limited by", "MACs", "bytes", "cycles", "time", "share"], rows)
 
 
+def kernels(found: Sequence[Kernel], roof: Roof | None) -> None:
+    """The roofline of each kernel: what its multipliers could do, and did; and external memory."""
+    rows = []
+    for k in found:
+        limits = f"{100 * k.limits:.0f} %"
+        if k.name == "memory":
+            peak = "-" if roof is None else f"{quantity(roof.bandwidth_bytes_per_s)}B/s"
+            rows.append(["memory", peak, f"{quantity(k.bytes or 0)}B", f"{100 * k.busy:.0f} %",
+                         f"{quantity(k.bytes_per_s or 0.0)}B/s", "-", limits])  # fmt: skip
+            continue
+        used = "-" if k.utilisation is None else f"{100 * k.utilisation:.0f} %"
+        reached = "-" if k.attained_macs_per_s is None else f"{quantity(k.attained_macs_per_s)}MAC/s"
+        peak = f"{quantity(k.peak_macs_per_s or 0.0)}MAC/s"
+        rows.append([k.name, peak, f"{quantity(k.macs)}MAC", f"{100 * k.busy:.0f} %", reached, used, limits])
+    columns = ["kernel", "roof", "work", "busy", "reached when busy", "of its roof, all the time", "limits the time"]
+    table("Roofline", columns, rows)
+
+
 def where(found: Sequence[Call]) -> str:
     """Share of the time by what limits it: "pw 61 %, memory 30 %"."""
     total = sum(c.cycles for c in found) or 1
@@ -61,7 +79,8 @@ def where(found: Sequence[Call]) -> str:
 def estimate(found: EstimateDocument, with_calls: bool) -> None:
     line(f"{found.network} at {found.precision} on {found.device}, {found.clock_hz / 1e6:g} MHz")
     weights = f"{quantity(found.weight_bytes)}B of weights"
-    line(f"  {quantity(found.macs)} MACs, {quantity(found.params)} parameters, {weights}")
+    moved = f"{quantity(found.activation_bytes)}B of activations if every layer's went through memory"
+    line(f"  {quantity(found.macs)} MACs, {quantity(found.params)} parameters, {weights}, {moved}")
     line(f"  {config(found.config)}")
     for text in found.notes:
         if text.startswith("default accelerator"):
@@ -72,7 +91,10 @@ def estimate(found: EstimateDocument, with_calls: bool) -> None:
         line(f"  latency {seconds(found.latency_s)} ({found.cycles:,} cycles), {found.fps:.4g} fps{energy}")
         line(f"  limited by: {where(found.calls)}")
     resources(found.resources, found.budget)
-    limits(found.infeasible, "this accelerator does not fit") if not found.fits else None
+    if found.fits:
+        kernels(found.kernels, found.roof)
+    else:
+        limits(found.infeasible, "this accelerator does not fit")
     if with_calls:
         calls(found.calls, found.clock_hz)
 
@@ -93,6 +115,8 @@ def fit(found: FitDocument) -> None:
     if found.status != "optimal" and found.bound is not None:
         line(f"  certified: nothing below {found.bound:.6g} ({found.objective})")
     line(f"  limited by: {where(found.calls)}")
+    for text in found.notes:
+        line(f"  {text}")
     resources(found.resources or {}, found.budget)
 
 

@@ -14,6 +14,7 @@ from cofront.study.documents import ReportDocument, SearchDocument, clean, read_
 from cofront.study.provenance import write_atomic
 from cofront.study.store import RunRecord, Study
 
+_BYTES = ("weight_bytes", "activation_bytes")
 #: Kernels in the order of the pipeline; others follow alphabetically.
 KERNEL_ORDER = ("conv", "dw", "pw")
 
@@ -66,10 +67,10 @@ def report_data(study: Study, run_id: int | None = None, document: SearchDocumen
     assert run.result is not None
     search = document or read_document(run.result, SearchDocument, f"run {run.id} of study '{study.path}'")
     costs = {_key(i): result for i, result in study.evaluations(run.id) if "config" in i}
-    calls, configs = _Pool(), _Pool()
+    calls, configs, rest = _Pool(), _Pool(), _Pool()
     front = json_front(search)
     choices = list(front[0]["choices"]) if front else []
-    designs = [_design(d, costs, calls, configs, choices) for d in front]
+    designs = [_design(d, costs, calls, configs, rest, choices) for d in front]
     kernels = {k for c in calls.items for k in c["kernels"]}
     return {
         "title": f"{search.space} on {search.device}",
@@ -85,6 +86,7 @@ def report_data(study: Study, run_id: int | None = None, document: SearchDocumen
         "designs": designs,
         "calls": calls.items,
         "configs": configs.items,
+        "kernel_tables": rest.items,
         "choices": choices,
         "chosen": search.chosen,
         "knee": search.knee,
@@ -138,16 +140,22 @@ class _Pool:
 
 
 def _design(
-    design: dict[str, Any], costs: dict[str, dict[str, Any]], calls: _Pool, configs: _Pool, choices: list[str]
+    design: dict[str, Any],
+    costs: dict[str, dict[str, Any]],
+    calls: _Pool,
+    configs: _Pool,
+    rest: _Pool,
+    choices: list[str],
 ) -> dict[str, Any]:
     """One design for the page: its calls and configuration as numbers into the pools, its choices in order."""
     cost = costs.get(_key(design), {})
-    keep = ("accuracy", "latency_s", "fps", "cycles", "resources", "energy_j", "macs", "params")
-    return {k: design[k] for k in keep} | {
+    keep = ("accuracy", "latency_s", "fps", "cycles", "resources", "energy_j", "macs", "params", *_BYTES)
+    return {k: design.get(k) for k in keep} | {
         "choices": [design["choices"].get(name) for name in choices],
         "config": configs.add(design["config"]),
         "calls": [calls.add(c) for c in cost.get("calls", [])],
         "roof": cost.get("roof"),
+        "kernels": rest.add({"kernels": cost.get("kernels", []), "notes": cost.get("notes", [])}),
         "bits": ", ".join(f"{n} × {b}" for b, n in design["precisions"].items()),
     }
 
@@ -191,7 +199,10 @@ def front_note(search: SearchDocument) -> str:
 
 
 def _others(study: Study, runs: list[RunRecord], main: RunRecord, search: SearchDocument) -> list[dict[str, Any]]:
-    """Fronts of other searches of the same space and device in this study, the newest of each method."""
+    """Fronts of other searches of the same space and device in this study, the newest of each method.
+
+    Where both saw the same problem, the certified front says what the other one lost.
+    """
     found: dict[str, dict[str, Any]] = {}
     for run in runs:
         if run.id == main.id or run.verb != "search" or not run.result or not run.result.get("front"):
@@ -199,8 +210,38 @@ def _others(study: Study, runs: list[RunRecord], main: RunRecord, search: Search
         other = read_document(run.result, SearchDocument, f"run {run.id} of study '{study.path}'")
         if (other.space, other.device) == (search.space, search.device) and other.method != search.method:
             points = [[d.latency_s, d.accuracy] for d in other.front if d.accuracy is not None]
-            found[other.method] = {"label": f"{other.method} (run {run.id})", "points": points}
-    return list(found.values())[-3:]
+            label = f"{other.method} (run {run.id})"
+            if _same_problem(run, main):
+                label += f": {certified_loss(other, search)}"
+            found[other.method] = {"label": label, "points": points}
+    return list(found.values())[-5:]
+
+
+#: Inputs of a run that say how it searched, not what.
+_HOW = ("method", "evaluations", "time_limit_s", "seed", "third")
+
+
+def _same_problem(a: RunRecord, b: RunRecord) -> bool:
+    def what(run: RunRecord) -> dict[str, Any]:
+        return {k: v for k, v in run.inputs.items() if k not in _HOW}
+
+    return bool(what(a)) and what(a) == what(b)
+
+
+def certified_loss(other: SearchDocument, certified: SearchDocument) -> str:
+    """What a heuristic front loses against a certified one of the same problem, at the latter's designs."""
+    best: list[tuple[float, float]] = [(d.latency_s, d.accuracy) for d in other.front if d.accuracy is not None]
+    losses = []
+    for d in certified.front:
+        reached = max((a for t, a in best if t <= d.latency_s), default=None)
+        if reached is not None and d.accuracy is not None:
+            losses.append(d.accuracy - reached)
+    if certified.gap is None or not losses:
+        return "loss unknown"
+    # an uncertified part of the gap could be lost besides
+    text = f"loses at most {100 * (max(losses) + certified.gap):.2f} points"
+    missed = len(certified.front) - len(losses)
+    return f"{text}, {missed} faster designs missed" if missed else text
 
 
 def _history(study: Study, run: RunRecord) -> list[list[float]]:

@@ -5,6 +5,7 @@
   for (const d of designs) {
     d.config = data.configs[d.config];
     d.calls = d.calls.map((i) => data.calls[i]);
+    Object.assign(d, data.kernel_tables[d.kernels]); // its kernels and notes
     d.choices = Object.fromEntries(data.choices.map((name, i) => [name, d.choices[i]]));
   }
   const byId = (id) => document.getElementById(id);
@@ -104,9 +105,9 @@
       if (search.gap > 0) traces.push({ x: bx, y: by, mode: "lines", line: { color: css("--warn"), width: 1.5, dash: "dash" },
         hoverinfo: "skip", name: `certified bound (at most ${fixed(100 * search.gap, 3)} points away)` });
     }
-    const others = ["#cc79a7", "#e69f00", "#009e73"];
+    const others = ["#cc79a7", "#e69f00", "#009e73", "#d55e00", "#999933"], marks = ["square", "triangle-up", "diamond", "cross", "x"];
     data.others.forEach((o, i) => traces.push({ x: o.points.map((p) => x(p[0])), y: o.points.map((p) => 100 * p[1]), mode: "lines+markers",
-      line: { color: others[i % 3], width: 1.5, dash: "dot", shape: "hv" }, marker: { size: 5, symbol: ["square", "triangle-up", "diamond"][i % 3] },
+      line: { color: others[i % 5], width: 1.5, dash: "dot", shape: "hv" }, marker: { size: 5, symbol: marks[i % 5] },
       name: o.label, hovertemplate: "%{y:.2f} %<extra>" + escape(o.label) + "</extra>" }));
     const third = search.third, value = (d) => third === "energy" ? d.energy_j * 1e3 : d.resources[third];
     if (!third) traces.push({ x: xs, y: ys, mode: "lines", line: { color: css("--accent"), width: 1.5, shape: "hv" }, hoverinfo: "skip", showlegend: false });
@@ -173,6 +174,12 @@
     const total = calls.reduce((a, c) => a + c.cycles, 0);
     byId("roof-note").textContent = `Peak ${sig(peak)} GMAC/s, memory ${sig(band)} GB/s; the ridge is at ${sig(ridge)} MAC/byte. A larger circle takes more of the time.`;
     const traces = [{ x: [lo, ridge, hi], y: [lo * band, peak, peak], mode: "lines", line: { color: css("--soft"), width: 2 }, name: "roof", hoverinfo: "skip" }];
+    // the roof of each kernel by itself, from where memory could feed it
+    for (const k of d.kernels) if (k.peak_macs_per_s) {
+      const own = k.peak_macs_per_s / 1e9;
+      traces.push({ x: [Math.max(own / band, lo), hi], y: [own, own], mode: "lines+text", line: { color: colour(k.name), width: 1.2, dash: "dot" }, text: ["", `${escape(k.name)} alone `],
+        textposition: "top left", textfont: { size: 11, color: css("--soft") }, hoverinfo: "skip", showlegend: false });
+    }
     for (const kind of Object.keys(patterns)) {
       const rows = calls.filter((c) => c.bound_by === kind);
       if (rows.length) traces.push({ x: rows.map(intensity), y: rows.map(speed), mode: "markers", name: kind, text: rows.map((c) => escape(c.name)),
@@ -212,16 +219,31 @@
     tiles(byId("figures"), [
       ["accuracy", percent(d.accuracy), search.accuracy_kind ?? "predicted"], ["latency", seconds(d.latency_s), `${integer(d.cycles)} cycles`],
       ["frames per second", integer(d.fps)], d.macs != null && ["multiply-accumulates", metric(d.macs)],
-      d.params != null && ["parameters", metric(d.params)], d.energy_j != null && ["energy of one image", sig(d.energy_j * 1e3) + " mJ", "modelled"]]);
+      d.params != null && ["parameters", metric(d.params), d.weight_bytes == null ? "" : `${metric(d.weight_bytes)}B of weights`],
+      d.activation_bytes != null && ["activations", `${metric(d.activation_bytes)}B`, "if every layer's went through memory"], d.energy_j != null && ["energy of one image", sig(d.energy_j * 1e3) + " mJ", "modelled"]]);
     byId("network").replaceChildren(networkTable(d.choices));
     byId("accelerator").replaceChildren(...acceleratorTable(d.config));
     byId("resources").replaceChildren(...ordered(Object.keys(d.resources)).map((k) => [k, d.resources[k]]).map(([k, used]) => gauge(k, used, data.budget[k])));
+    const used = kernels.filter((k) => d.calls.some((c) => c.kernels[k]));
     byId("calls").replaceChildren(table(
       [{ title: "call" }, { title: "layers", wrap: true }, { title: "bits" }, { title: "runs" }, { title: "limited by" }, { title: "MAC", n: true }, { title: "bytes", n: true },
-        { title: "cycles", n: true }, { title: "time", n: true }, { title: "share", n: true }, ...kernels.map((k) => ({ title: `${k} busy`, n: true }))],
-      d.calls.map((c) => [c.name, (c.layers ?? []).join(", "), c.precision, c.mode, c.bound_by, metric(c.macs), metric(c.dram_bytes), integer(c.cycles), seconds(c.cycles / search.clock_hz),
-        percent(c.cycles / d.cycles, 1), ...kernels.map((k) => (c.kernels[k] ? percent(c.kernels[k] / c.cycles, 0) : "–"))])));
-    drawTime(d); drawRoof(d);
+        { title: "cycles", n: true }, { title: "time", n: true }, { title: "share", n: true }, { title: "of its roof", n: true }, ...used.map((k) => ({ title: `${k} busy`, n: true }))],
+      d.calls.map((c) => [c.name, within(c), c.precision, c.mode, c.bound_by, metric(c.macs), metric(c.dram_bytes), integer(c.cycles), seconds(c.cycles / search.clock_hz),
+        percent(c.cycles / d.cycles, 1), c.ceiling_macs_per_s ? percent((c.macs * search.clock_hz) / c.cycles / c.ceiling_macs_per_s, 0) : "–", ...used.map((k) => (c.kernels[k] ? percent(c.kernels[k] / c.cycles, 0) : "–"))])));
+    byId("calls-note").textContent = d.notes.filter((n) => !n.startsWith("default accelerator")).map((n) => n[0].toUpperCase() + n.slice(1) + ".").join(" ");
+    drawTime(d); drawRoof(d); kernelTable(d);
+  }
+
+  // "conv, project, add" of the layers "s1b2.conv", ... : the block's name is in the first column
+  const within = (c) => (c.layers ?? []).map((name) => name.slice(name.lastIndexOf(".") + 1)).filter((name) => name !== "act").join(", ");
+
+  function kernelTable(d) {
+    const band = d.roof ? `${metric(d.roof.bandwidth_bytes_per_s)}B/s` : "–";
+    byId("kernels").replaceChildren(make("p", { class: "note" }, "Reached: while busy; of its roof: over the whole time; limits: the share of the time that it sets."), table([{ title: "kernel" }, { title: "roof", n: true }, { title: "work", n: true }, { title: "busy", n: true }, { title: "reached", n: true },
+      { title: "of its roof", n: true }, { title: "limits", n: true }],
+    d.kernels.map((k) => k.name === "memory"
+      ? ["memory", band, `${metric(k.bytes)}B`, percent(k.busy, 0), `${metric(k.bytes_per_s)}B/s`, d.roof ? percent(k.bytes_per_s / d.roof.bandwidth_bytes_per_s, 0) : "–", percent(k.limits, 0)]
+      : [k.name, `${metric(k.peak_macs_per_s)}MAC/s`, `${metric(k.macs)}MAC`, percent(k.busy, 0), `${metric(k.attained_macs_per_s)}MAC/s`, percent(k.utilisation, 0), percent(k.limits, 0)])));
   }
 
   const ordered = (names) => { const known = Object.keys(resourceNames); return [...names].sort((a, b) => (known.indexOf(a) + 99) % 99 - (known.indexOf(b) + 99) % 99 || a.localeCompare(b)); };
