@@ -271,7 +271,7 @@ class Engine(wiring.Component):
         return sink
 
     def _feed(self, m: Module, port: Any, feeds: list[tuple[Any, Any]], design: KernelDesign, done: Any) -> None:
-        """One of several streams of bytes to a kernel, whose lanes may be narrower. Once it is done the rest is dropped."""
+        """One of several streams of bytes to a kernel; once it is done, what still comes is dropped."""
         for chosen, feed in feeds:
             with m.If(chosen):
                 m.d.comb += [port.valid.eq(feed.valid), feed.ready.eq(port.ready | done)]
