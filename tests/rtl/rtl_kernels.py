@@ -73,7 +73,7 @@ def simulate(case: Case, stall: float = 0.0, seed: int = 0, half: int = 0) -> tu
 
 
 def kernel_cycles(case: Case) -> tuple[int, int]:
-    """Cycles by the cost model's closed form `stream` and by its pixel-by-pixel recurrence, of this kernel's latency."""
+    """Cycles of the cost model: its closed form `stream`, and its recurrence pixel by pixel."""
     run, depth = case.run(), latency(case.design)
     read = run["in_beats"]
     work = run["out_beats"] * run["turns"] * (1 if case.design.depthwise else read)

@@ -58,7 +58,8 @@ def array_latency(design: KernelDesign) -> int:
 class MultiplyArray(wiring.Component):
     """sums[o] = sum over t, i of weights[t, i, o] * acts[t, i]; depthwise: sum over t of weights[t, o] * acts[t, o].
 
-    Taps t, inputs i, outputs o. Lanes of `weights` are in the order t, i, o, in offset binary; `latency` cycles from operands to sums.
+    Taps t, inputs i, outputs o. Lanes of `weights` are in the order t, i, o, in offset binary; `latency` cycles from
+    operands to sums.
     """
 
     def __init__(self, design: KernelDesign) -> None:

@@ -163,8 +163,9 @@ class KernelDesign:
 
     @property
     def pixel_words(self) -> int:
-        """pw: words of one pixel, of which the buffer holds two."""
-        return up(self.kernel.in_elements, self.kernel.pi)
+        """Kernels of one row: words of one pixel, of which the buffer holds two."""
+        k = self.kernel
+        return up(k.out_elements, k.po) if self.depthwise else up(k.in_elements, k.pi)
 
 
 def tap_table(size: int, taps: int, rows: int) -> list[list[tuple[int, int] | None]]:
@@ -178,6 +179,11 @@ def tap_table(size: int, taps: int, rows: int) -> list[list[tuple[int, int] | No
         flat += [(ky, kx) if ky < size else None for ky in range(pitch)]
     flat += [None] * (-len(flat) % taps)
     return [flat[i : i + taps] for i in range(0, len(flat), taps)]
+
+
+def window_sizes(rows: int) -> tuple[int, ...]:
+    """Window sizes that a kernel with more taps than rows serves: `rows` and what differs from it by an even number."""
+    return tuple(range(rows, 0, -2))
 
 
 def turns(size: int, taps: int, rows: int) -> int:

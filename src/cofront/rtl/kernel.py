@@ -21,13 +21,14 @@ from amaranth.lib.wiring import In, Out
 
 from cofront.rtl import requantise
 from cofront.rtl.array import MultiplyArray, array_latency
-from cofront.rtl.config import ACC_BITS, KERNEL_RUN, KernelDesign, LoadPort, beats
+from cofront.rtl.config import ACC_BITS, KERNEL_RUN, KernelDesign, LoadPort, beats, up
 from cofront.rtl.lines import LineBuffer
 from cofront.rtl.loader import Loaded
 from cofront.rtl.pixels import PixelBuffer
 from cofront.rtl.requantise import Requantise
 from cofront.rtl.streams import Queue, delayed
 from cofront.rtl.walk import FLAGS, Walk
+from cofront.rtl.windows import WindowBuffer
 
 #: Beats of the output queue and of the residual queue: more than a pipeline holds; LUT memory comes in 32 words.
 QUEUE = 32
@@ -160,7 +161,8 @@ class Kernel(wiring.Component):
 
 def front_type(design: KernelDesign) -> Any:
     """The class that holds the input of a kernel."""
-    return PixelBuffer if design.kernel.rows == 1 else LineBuffer
+    k = design.kernel
+    return PixelBuffer if k.rows == 1 else LineBuffer if k.taps <= k.rows else WindowBuffer
 
 
 def make_front(design: KernelDesign) -> Any:
@@ -168,7 +170,9 @@ def make_front(design: KernelDesign) -> Any:
     lanes = k.po if design.depthwise else k.pi
     if k.rows == 1:
         return PixelBuffer(bits, lanes, design.pixel_words)
-    return LineBuffer(bits, lanes, k.rows, k.taps, design.line_words)
+    if k.taps <= k.rows:
+        return LineBuffer(bits, lanes, k.rows, k.taps, design.line_words)
+    return WindowBuffer(bits, lanes, k.rows, k.taps, design.line_words, up(k.out_elements, k.po))
 
 
 def latency(design: KernelDesign) -> int:

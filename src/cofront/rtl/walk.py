@@ -18,7 +18,8 @@ FLAGS: Any = data.StructLayout({"step": 1, "first": 1, "last": 1, "end": 1})
 class Walk(wiring.Component):
     """Counts pixels, output beats, input beats and turns; steps whenever it may.
 
-    The first step of an output beat waits for `room`, the first of a pixel for `ready`, too; all others never wait.
+    The first step of an output beat waits for `room`, the first of a pixel (depthwise: of
+    a unit) for `ready`, too; all others never wait.
     `word` is the address of the weights: the steps of a pixel, counted. `beat` is what the front is asked for: the
     input beat, or the output beat of a depthwise kernel. Beats of logits are at least `PLANES` cycles apart.
     """
@@ -47,7 +48,7 @@ class Walk(wiring.Component):
         m, run = Module(), self.run
         turn, ci, co = Signal(16), Signal(16), Signal(16)
         x, y, pace = Signal(16), Signal(16), Signal(range(PLANES))
-        first, fresh = Signal(), Signal()  # next step begins an output beat, a pixel
+        first, fresh = Signal(), Signal()  # the next step begins an output beat, waits for the front
 
         last_turn = turn == run.turns - 1
         last_in = last_turn if self.depthwise else last_turn & (ci == run.in_beats - 1)
@@ -74,7 +75,7 @@ class Walk(wiring.Component):
             m.d.sync += [
                 turn.eq(Mux(last_turn, 0, turn + 1)),
                 first.eq(last_in),
-                fresh.eq(last_out),
+                fresh.eq(last_in if self.depthwise else last_out),
                 self.word.eq(Mux(last_out, 0, self.word + 1)),
             ]
             with m.If(last_turn):

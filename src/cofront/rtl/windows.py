@@ -1,0 +1,257 @@
+"""Input of a depthwise convolution that needs more window positions at once than the line buffer has rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from cofront.rtl.config import KERNEL_RUN, beats, tap_table, window_sizes
+from cofront.rtl.front import front_ports
+from cofront.rtl.lines import RowWriter
+from cofront.rtl.streams import delayed
+
+
+class WindowBuffer(wiring.Component):
+    """`rows` rows of `row_words` beats, and of every unit the last rows - 1 columns (a front; taps > rows).
+
+    A column (the words of all rows at one place) is read once per output row and unit; with the older columns from the
+    unit's `store` it makes the window. Columns are taken in one long sequence, row after row: where the window hangs
+    over the right edge of the map, the first columns of the next row are already shifted in. They are masked there, and
+    in place when the next row begins, so rows follow each other without a gap.
+
+        window 3 x 3, padding 1, width 4           | columns read   for outputs
+                                                   | 0 1            0 of row y
+        cycle  t     unit, turn, load              | 2              1
+               t+1   address                       | 3              2
+               t+2   words of all rows             | 0 of row y+1   3   (its last column is masked)
+               t+3   column in order of the window | 1 of row y+1   0 of row y+1
+               t+4   window, taps picked           | ...
+
+    The columns before the first output's last one are taken as they arrive. Later a pixel that needs several columns
+    (stride 2) takes a cycle more for each, in every unit.
+    """
+
+    latency = 4
+
+    def __init__(self, bits: int, lanes: int, rows: int, taps: int, row_words: int, units: int) -> None:
+        self.bits, self.lanes, self.rows, self.taps = bits, lanes, rows, taps
+        self.row_words, self.units = row_words, units
+        super().__init__({"input": In(beats(bits, lanes)), **front_ports(bits, taps * lanes)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m, run, rows, word = Module(), self.run, self.rows, self.lanes * self.bits
+        m.submodules.place = place = ColumnPlace(rows)
+        m.submodules.writer = writer = RowWriter(rows, self.row_words)
+        m.d.comb += [
+            *(p.run.eq(run) for p in (place, writer)),
+            *(p.start.eq(self.start) for p in (place, writer)),
+            place.step.eq(self.step),
+            place.turn.eq(self.turn),
+            place.beat.eq(self.beat),
+            place.next.eq(self.next),
+            place.next_row.eq(self.next_row),
+            place.enable.eq(self.enable),
+            writer.keep_x.eq(place.keep_x),
+            writer.keep_y.eq(place.keep_y),
+            place.written_x.eq(writer.x),
+            place.written_y.eq(writer.y),
+            self.ready.eq(place.ready),
+            self.input.ready.eq(self.enable & writer.room),
+            writer.enter.eq(self.input.valid & self.input.ready),
+        ]
+
+        address, slot = Signal(range(self.row_words)), Signal(range(rows))
+        inside = Signal(rows)  # rows of the column that are in the map
+        m.d.sync += [
+            address.eq(place.address + place.unit),
+            slot.eq(place.slot),
+            inside.eq(Cat((place.y + r >= 0) & (place.y + r < run.in_height) for r in range(rows))),
+        ]
+        words = []
+        for r in range(rows):
+            m.submodules[f"row_{r}"] = mem = memory.Memory(
+                shape=unsigned(word), depth=self.row_words, init=[], attrs={"ram_style": "block"}
+            )
+            read, write = mem.read_port(), mem.write_port()
+            m.d.comb += [
+                read.addr.eq(address),
+                write.addr.eq(writer.address),
+                write.data.eq(self.input.payload),
+                write.en.eq(writer.enter & (writer.slot == r)),
+            ]
+            words.append(read.data)
+
+        blank = run.zero_in[: self.bits].replicate(self.lanes)
+        slot_2, inside_2 = Signal.like(slot), Signal.like(inside)
+        m.d.sync += [slot_2.eq(slot), inside_2.eq(inside)]
+        column = Signal(rows * word)
+        for r in range(rows):
+            ring = Array(words[(r + s) % rows] for s in range(rows))
+            m.d.sync += column[r * word : (r + 1) * word].eq(Mux(inside_2[r], ring[slot_2], blank))
+
+        load = delayed(m, place.load, 3, "load")
+        unit = delayed(m, place.unit[: max((self.units - 1).bit_length(), 1)], 3, "unit")
+        older = (rows - 1) * rows * word
+        m.submodules.store = store = memory.Memory(
+            shape=unsigned(older), depth=max(self.units, 2), init=[], attrs={"ram_style": "distributed"}
+        )
+        kept, keep = store.read_port(domain="comb"), store.write_port()
+        window = Signal(rows * rows * word)
+        full = Cat(kept.data, column)
+        m.d.comb += [kept.addr.eq(unit), keep.addr.eq(unit), keep.data.eq(full[rows * word :]), keep.en.eq(load)]
+        with m.If(load):
+            m.d.sync += window.eq(full)
+
+        mask = delayed(m, place.inside, 4, "mask")
+        turn = delayed(m, self.turn[:6], 4, "turn")
+        masked = [Mux(mask[c], window.word_select(c * rows + r, word), blank) for c in range(rows) for r in range(rows)]
+        for j in range(self.taps):
+            self._pick(m, j, turn, masked, self.acts.as_value()[j * word : (j + 1) * word])
+        return m
+
+    def _pick(self, m: Module, j: int, turn: Any, window: list[Any], target: Any) -> None:
+        """Tap j: the window place that it has in each turn of each size, newest column last."""
+        with m.Switch(self.run.size):
+            for size in window_sizes(self.rows):
+                with m.Case(size), m.Switch(turn):
+                    for n, places in enumerate(tap_table(size, self.taps, self.rows)):
+                        place = places[j]
+                        if place is not None:
+                            ky, kx = place
+                            with m.Case(n):
+                                m.d.comb += target.eq(window[(self.rows - size + kx) * self.rows + ky])
+
+
+class ColumnPlace(wiring.Component):
+    """Which column is read next, in the sequence of all output rows' columns, and whether it is there.
+
+    `loads`: columns that the output pixel needs, of which the last is read with its first step, the others in cycles
+    before that, unit by unit. `base`: the first of them; `now`: the one being read. `prime`: columns still to be read
+    for all units before the first output.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        super().__init__(
+            {
+                "run": In(KERNEL_RUN),
+                "start": In(1),
+                "enable": In(1),
+                "step": In(1),
+                "turn": In(16),
+                "beat": In(16),
+                "next": In(1),
+                "next_row": In(1),
+                "written_x": In(16),
+                "written_y": In(16),
+                "ready": Out(1),
+                "load": Out(1),
+                "unit": Out(16),
+                "y": Out(signed(17)),
+                "slot": Out(range(rows)),
+                "address": Out(16),
+                "inside": Out(rows),
+                "keep_x": Out(signed(17)),
+                "keep_y": Out(signed(17)),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m, run = Module(), self.run
+        stride = Mux(run.stride == 2, 2, 1)
+        base, now, after = (self._column(name) for name in ("base", "now", "after"))
+        right = Signal(signed(17))  # column at the right end of the window
+        loads, done = Signal(16), Signal(16)
+        fresh = Signal()  # no step of this unit yet
+        prime, unit = Signal(8), Signal(16)
+        priming, whole = prime != 0, unit == run.out_beats - 1
+
+        # The last column that this pixel needs.
+        last = Signal(17)
+        m.d.comb += last.eq(base["x"] + loads - 1)
+        wraps = last >= run.in_width
+        last_x = Mux(wraps, last - run.in_width, last)
+        bottom, below = base["y"] + (run.size - 1) + Mux(wraps, stride, 0), run.in_height - 1
+        written = (self.written_y > bottom) | (self.written_y == run.in_height)
+        in_row = (self.written_y == bottom) | ((self.written_y == below) & (bottom > below))
+        there = Signal()
+        m.d.comb += there.eq(written | (in_row & (self.written_x > last_x)) | (base["row"] + wraps == run.out_height))
+
+        ahead = fresh & self.enable & there & (priming | (done + 1 != loads))
+        m.d.comb += [
+            self.ready.eq(there & ~priming & (done + 1 == loads)),
+            self.unit.eq(Mux(priming, unit, self.beat)),
+            self.load.eq(ahead | (self.step & (self.turn == 0))),
+            self.y.eq(now["y"]),
+            self.slot.eq(now["slot"]),
+            self.address.eq(now["address"]),
+            self.inside.eq(
+                Cat(
+                    (right >= self.rows - 1 - c) & (right - (self.rows - 1 - c) < run.in_width)
+                    for c in range(self.rows)
+                )
+            ),
+        ]
+
+        # The column after `now`, if that is read in this cycle.
+        slot = now["slot"] + stride
+        m.d.comb += [after[k].eq(now[k]) for k in now]
+        with m.If(self.load):
+            m.d.comb += [after["x"].eq(now["x"] + 1), after["address"].eq(now["address"] + run.in_beats)]
+            with m.If(now["x"] == run.in_width - 1):
+                m.d.comb += [
+                    after["x"].eq(0),
+                    after["address"].eq(0),
+                    after["y"].eq(now["y"] + stride),
+                    after["row"].eq(now["row"] + 1),
+                    after["slot"].eq(Mux(slot >= self.rows, slot - self.rows, slot)),
+                ]
+        unit_ends = self.step & (self.turn == run.turns - 1)
+        primed = priming & ahead & whole
+        again = (unit_ends & ~self.next) | (priming & ahead & ~whole)  # the next unit needs the same columns
+        m.d.sync += [now[k].eq(Mux(again, base[k], after[k])) for k in now]
+        m.d.sync += done.eq(Mux(unit_ends | priming, 0, done + ahead))
+        with m.If(priming & ahead):
+            m.d.sync += [unit.eq(Mux(whole, 0, unit + 1)), prime.eq(prime - whole)]
+        with m.If(self.step):
+            m.d.sync += fresh.eq(unit_ends)
+        with m.If(self.next | primed):
+            m.d.sync += [base[k].eq(after[k]) for k in now]
+        with m.If(self.next):
+            m.d.sync += [right.eq(right + stride), loads.eq(stride)]
+        with m.If(self.next_row):
+            m.d.sync += [
+                right.eq(run.size - 1 - run.pad_left),
+                loads.eq(run.in_width - 1 - right + run.size - run.pad_left),
+            ]
+        m.d.sync += [self.keep_x.eq(base["x"]), self.keep_y.eq(base["y"])]
+        with m.If(self.start):
+            for place in (base, now):
+                m.d.sync += [
+                    place["x"].eq(0),
+                    place["address"].eq(0),
+                    place["row"].eq(0),
+                    place["y"].eq(-run.pad_top),
+                    place["slot"].eq(Mux(run.pad_top == 0, 0, self.rows - run.pad_top)),
+                ]
+            m.d.sync += [
+                right.eq(run.size - 1 - run.pad_left),
+                loads.eq(1),
+                prime.eq(run.size - 1 - run.pad_left),
+                unit.eq(0),
+                done.eq(0),
+                fresh.eq(1),
+                self.keep_x.eq(0),
+                self.keep_y.eq(-1),
+            ]
+        return m
+
+    def _column(self, name: str) -> dict[str, Any]:
+        """A place in the sequence: column, its address, top row of the window, that row's slot, output row."""
+        shapes = {"x": unsigned(16), "address": unsigned(16), "y": signed(17), "row": unsigned(17)}
+        return {k: Signal(s, name=f"{name}_{k}") for k, s in shapes.items()} | {
+            "slot": Signal(range(self.rows), name=f"{name}_slot")
+        }
