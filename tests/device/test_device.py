@@ -15,16 +15,16 @@ from cofront.errors import CofrontError, InputError, UsageError
 def test_parts_and_their_published_figures() -> None:
     assert set(device.names()) == {"gx1150", "xc7z020", "xc7z045", "zu3eg", "zu7ev", "zu9eg"}
     zu3eg = device.load("ZU3EG")
-    assert (zu3eg.dsp, zu3eg.lut, zu3eg.ff, zu3eg.bram36) == (360, 70_560, 141_120, 216)
+    assert (zu3eg.dsp, zu3eg.lut_total, zu3eg.ff, zu3eg.bram36) == (360, 70_560, 141_120, 216)
     # CoDeNet's utilisation on this part: 34,144 LUT = 48.4 %, 41,827 FF = 29.6 %
-    assert round(34_144 / zu3eg.lut, 3) == 0.484
+    assert round(34_144 / zu3eg.lut_total, 3) == 0.484
     assert round(41_827 / zu3eg.ff, 3) == 0.296
 
 
 @pytest.mark.parametrize("name", device.names())
 def test_every_figure_has_a_source(name: str) -> None:
     part = device.load(name)
-    figures = {"dsp_kind", "dsp", "lut", "ff", "bram36", "uram", "max_clock_hz", "clock_hz", "bandwidth_bytes_per_s"}
+    figures = {"dsp_kind", "dsp", "lut_total", "ff", "bram36", "uram", "max_clock_hz", "clock_hz", "bandwidth_bytes_per_s"}
     assert figures | {"lut_usable"} <= part.sources.keys()
     assert (part.static_power_w is None) == ("static_power_w" not in part.sources)
     assert part.clock_hz <= part.max_clock_hz
@@ -39,6 +39,9 @@ def test_budget_takes_the_usable_share_of_luts_only() -> None:
     part = device.load("zu3eg").with_budget(dsp=200)
     assert part.budget == {"dsp": 200, "lut": 49_392, "ff": 141_120, "bram36": 216}
     assert part.sources["dsp"] == "given by the user"
+    assert part.lut == 49_392 and part.lut_total == 70_560
+    some = part.with_budget(lut=40_000)  # a number of LUTs means those a design may use
+    assert some.budget["lut"] == some.lut == 40_000 and some.sources["lut_total"] == "given by the user"
     assert device.load("zu3eg").dsp == 360
 
 
@@ -100,7 +103,7 @@ def test_user_file(tmp_path: Path) -> None:
         ("\ndsp = 360", "\ndsp = ", "not valid TOML"),
         ("\ndsp = 360", "\ndsp = 360\nfoo = 1", "unknown keys foo"),
         ('"DSP48E2"', '"DSP58"', "dsp_kind must be one of DSP48E2, DSP48E1, INTEL18X19"),
-        ('\nlut = "', '\nlut_x = "', "gives no source for lut"),
+        ('\nlut_total = "', '\nlut_x = "', "gives no source for lut_total"),
         ('name = "mine"', "name = 3", "name must be text, got 3"),
         ("clock_hz = 250_000_000", "clock_hz = inf", "clock_hz must be a finite number"),
     ],
@@ -120,7 +123,7 @@ def test_files_that_are_not_there_or_not_text(tmp_path: Path) -> None:
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.sampled_from(["dsp", "lut", "clock_hz", "dsp_kind", "static_power_w", "sources", "name", "lut_usable"]),
+    st.sampled_from(["dsp", "lut_total", "clock_hz", "dsp_kind", "static_power_w", "sources", "name", "lut_usable"]),
     st.one_of(
         st.integers(),
         st.floats(),

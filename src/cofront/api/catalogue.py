@@ -25,7 +25,7 @@ def devices() -> list[DeviceDocument]:
     out = []
     for name in device.names():
         d = device.load(name)
-        resources = {"dsp": d.dsp, "lut": d.lut, "ff": d.ff, "bram36": d.bram36, "uram": d.uram}
+        resources = {name: getattr(d, name) for name in ("dsp", "lut_total", "lut", "ff", "bram36", "uram")}
         out.append(
             DeviceDocument(
                 name=name, title=d.title, board=d.board, dsp_kind=d.dsp_kind, resources=resources, budget=d.budget,

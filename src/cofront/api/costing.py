@@ -32,17 +32,14 @@ OBJECTIVES = ("latency", "energy", *RESOURCES)
 
 
 def load_device(name: str | Device, budget: Mapping[str, int] | None = None) -> Device:
-    """The device with `budget` in place of its own limits; "lut" counts the LUTs that a design may use."""
+    """The device with `budget` in place of its own limits."""
     from cofront import device
 
     found = device.load(name)
     for key in budget or {}:
         if key not in RESOURCES:
             raise unknown_name("resource", key, RESOURCES)
-    limits: dict[str, float] = dict(budget or {})
-    if "lut" in limits:
-        limits["lut_usable"] = 1.0
-    return found.with_budget(**limits) if limits else found
+    return found.with_budget(**budget) if budget else found
 
 
 def limits_of(entries: tuple[Infeasible, ...]) -> list[Limit]:

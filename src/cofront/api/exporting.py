@@ -23,7 +23,7 @@ from cofront.study.documents import (
     SearchDocument,
     to_json,
 )
-from cofront.study.provenance import file_mode, write_atomic
+from cofront.study.provenance import write_atomic
 
 if TYPE_CHECKING:
     from cofront.network import Network
@@ -161,7 +161,7 @@ def _write_network(network: Network, trained: Trained, formats: Sequence[str], p
     if "integer" in formats and trained.integers is not None:
         put("integer", serialised(lambda: to_integer_onnx(trained.integers)))
     if "weights" in formats and trained.integers is not None:
-        put("weights", lambda path: _readable(path, trained.integers.save))
+        put("weights", trained.integers.save)
     elif "weights" in formats and not trained.reason:
         put("weights", lambda path: weights.save(path, trained.weights, {"network": network.name}))
 
@@ -171,12 +171,6 @@ def _input(integers: Any, model: Any) -> str:
     if model.graph.input[0].type.tensor_type.elem_type != 1:  # not float: the pixels themselves
         return "pixels 0 to 255, RGB, resized to this resolution"
     return f"{integers.input_scale:g} * (pixel - {integers.input_zero}), RGB, resized to this resolution"
-
-
-def _readable(path: Path, save: Callable[[Path], None]) -> None:
-    """Saves, with the rights that a new file has here; some libraries write for the owner only."""
-    save(path)
-    path.chmod(file_mode())
 
 
 def accelerator_document(design: DesignDocument, cost: Cost) -> AcceleratorDocument:

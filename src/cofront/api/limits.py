@@ -17,7 +17,7 @@ PLENTY = 10**8
 
 def unlimited(device: Device) -> Device:
     """The device with plenty of everything."""
-    return device.with_budget(dsp=PLENTY, lut=PLENTY, ff=PLENTY, bram36=PLENTY, lut_usable=1.0)
+    return device.with_budget(dsp=PLENTY, lut=PLENTY, ff=PLENTY, bram36=PLENTY)
 
 
 def budget_limits(device: Device, build: Callable[[Device], CodesignProblem]) -> list[Limit]:

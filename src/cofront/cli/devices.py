@@ -20,7 +20,7 @@ def run(json: Json = False, seed: Seed = 0) -> None:
     if json:
         output.emit_json(parts)
         return
-    names = sorted({r for p in parts for r in p.resources}, key=("dsp", "lut", "ff", "bram36", "uram").index)
+    names = ("dsp", "lut_total", "lut", "ff", "bram36", "uram")
     rows = [
         [
             p.name,

@@ -15,7 +15,7 @@ DspKind = Literal["DSP48E2", "DSP48E1", "INTEL18X19"]
 PARTS = Path(__file__).parent / "parts"
 
 #: Whole numbers of a part; zero means none.
-_COUNTS = ("dsp", "lut", "ff", "bram36", "uram")
+_COUNTS = ("dsp", "lut_total", "ff", "bram36", "uram")
 _POSITIVE = ("max_clock_hz", "clock_hz", "bandwidth_bytes_per_s")
 _OPTIONAL = ("static_power_w", "active_power_w")
 _TEXT = ("name", "title", "board", "dsp_kind")
@@ -35,8 +35,9 @@ def _short(value: object) -> str:
 class Device:
     """One FPGA on one board.
 
-    `lut` and `bram36` are 6-input LUTs and 36-kbit block RAMs, or what other vendors' blocks amount to (`sources`
-    says how they were converted). `lut_usable` is the share of LUTs a design may use. `static_power_w` is drawn
+    `lut_total` and `bram36` are 6-input LUTs and 36-kbit block RAMs, or what other vendors' blocks amount to
+    (`sources` says how they were converted). `lut_usable` is the share of the LUTs that a design may use, and `lut`,
+    here as everywhere, their number. `static_power_w` is drawn
     whatever happens, `active_power_w` more while the accelerator is clocked; None when not known.
     """
 
@@ -45,7 +46,7 @@ class Device:
     board: str
     dsp_kind: DspKind
     dsp: int
-    lut: int
+    lut_total: int
     ff: int
     bram36: int
     uram: int
@@ -79,9 +80,14 @@ class Device:
             raise InputError(f"{where}: dsp_kind must be one of {', '.join(get_args(DspKind))}, got {self.dsp_kind!r}")
 
     @property
+    def lut(self) -> int:
+        """LUTs that a design may use."""
+        return int(self.lut_total * self.lut_usable)
+
+    @property
     def budget(self) -> dict[str, int]:
         """What a design may use: every DSP, FF and BRAM, and the usable share of the LUTs."""
-        return {"dsp": self.dsp, "lut": int(self.lut * self.lut_usable), "ff": self.ff, "bram36": self.bram36}
+        return {"dsp": self.dsp, "lut": self.lut, "ff": self.ff, "bram36": self.bram36}
 
     def clock(self, clock_hz: float | None = None) -> float:
         """`clock_hz`, or the default; a UsageError when the part cannot run at it."""
@@ -95,11 +101,17 @@ class Device:
         return float(clock_hz)
 
     def with_budget(self, **limits: float) -> Device:
-        """A copy with other figures, such as `dsp=200` or `bandwidth_bytes_per_s=2e9`; `lut` counts physical LUTs."""
-        allowed = (*_COUNTS, *_POSITIVE, *_OPTIONAL, "lut_usable")
+        """A copy with other figures, such as `dsp=200` or `bandwidth_bytes_per_s=2e9`.
+
+        `lut` is how many LUTs a design may use, whatever the part has.
+        """
+        allowed = (*_COUNTS, *_POSITIVE, *_OPTIONAL, "lut", "lut_usable")
         for key in limits:
             if key not in allowed:
                 raise unknown_name("device figure", key, allowed)
+        if "lut" in limits:
+            limits |= {"lut_total": limits["lut"], "lut_usable": 1.0}
+            del limits["lut"]
         sources = {**self.sources, **dict.fromkeys(limits, "given by the user")}
         return replace(self, **limits, sources=sources)  # type: ignore[arg-type]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from cofront import __version__
 from cofront.errors import InputError, StudyError, UsageError
+from cofront.rights import move_into_place
 from cofront.study.documents import clean
 
 #: Packages whose version can change a number.
@@ -80,17 +81,8 @@ def write_atomic(path: Path, data: str | bytes) -> None:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, file_mode())
-        os.replace(temporary, path)
+        move_into_place(Path(temporary), path)
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise StudyError(f"cannot write '{path}': {error.strerror or error}; choose another --out") from None
-
-
-@cache
-def file_mode() -> int:
-    """The rights of a new file: what the user's umask leaves."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return 0o666 & ~mask

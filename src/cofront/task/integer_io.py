@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from cofront.errors import CofrontError, InputError
 from cofront.network import Activation, Add, Conv2d, Flatten, GlobalPool, Input, Linear, Network, Node, Op
+from cofront.rights import move_into_place
 from cofront.task.integer import QuantizedLayer, QuantizedNetwork, Rescale, Residual
 
 FORMAT = "cofront-integer-network"
@@ -42,7 +43,7 @@ def save(net: QuantizedNetwork, path: str | Path) -> None:
     target = Path(path)
     tmp = target.with_name(target.name + ".tmp")
     save_file(tensors, tmp, {"cofront": json.dumps(header)})
-    tmp.replace(target)
+    move_into_place(tmp, target)
 
 
 def load(path: str | Path) -> QuantizedNetwork:

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from cofront.errors import InputError
+from cofront.rights import move_into_place
 from cofront.task.supernet import Supernet
 
 NAME = "subgraph32_supernet.safetensors"
@@ -30,8 +31,7 @@ def save_supernet(net: Supernet, path: Path, meta: dict[str, Any]) -> None:
     save_file(
         {k: v.detach().half().contiguous() for k, v in net.state_dict().items()}, tmp, {"cofront": json.dumps(meta)}
     )
-    tmp.chmod(0o644)  # safetensors writes for the owner only
-    tmp.replace(path)
+    move_into_place(tmp, path)
 
 
 def load_supernet(path: str | Path | None = None) -> tuple[Supernet, dict[str, Any]]:

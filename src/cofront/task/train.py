@@ -22,6 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from cofront.errors import InputError
+from cofront.rights import move_into_place
 from cofront.task import subnet
 from cofront.task.augment import augment, network_input
 from cofront.task.data import Dataset
@@ -146,7 +147,7 @@ class Trainer:
         }
         tmp = self.checkpoint.with_suffix(".tmp")
         save_file(tensors, tmp, {"cofront": json.dumps(meta)})
-        tmp.replace(self.checkpoint)
+        move_into_place(tmp, self.checkpoint)
 
     def load(self) -> None:
         """Continue from the folder's checkpoint."""
