@@ -105,6 +105,10 @@ class NasBench201(Space):
         points = self.canonical(points)
         return np.stack([(points == o).sum(axis=1) for o in range(len(OPS))], axis=1).astype(float)
 
+    def decision_graph(self) -> NDArray[np.bool_]:
+        """(6, 6) which operation reads what which other one writes."""
+        return np.array([[b == a for a, _ in EDGES] for _, b in EDGES])
+
     def layered(self, precisions: Precisions | None = None) -> Layered:
         """One edge per live cell; its layers, a whole network, are made when asked for."""
         _only_w8a8(precisions)
