@@ -60,3 +60,23 @@ def test_engine_around_model_kernels(
     """Memory access, control, gearboxes, alignment, tables, averages: all but the kernels is hardware."""
     net = chain(cin=5, wide=9, cout=5, size=4).with_bits(lambda n: bits if n.block == "b" else (8, 8))
     check(net, accelerator(engine, **TINY), 3, bus_bits=bus_bits, mode=mode, make=ModelKernel, stall=stall, base=4096)
+
+
+@pytest.mark.parametrize(
+    ("mode", "bus_bits", "stall", "bits", "taps"),
+    [
+        ("fused", 64, 0.0, (8, 8), (1, 3)),
+        ("fused", 128, 0.3, (4, 4), (1, 1)),
+        ("split", 64, 0.3, (4, 8), (1, 3)),
+    ],
+)
+def test_whole_engine(mode: str, bus_bits: int, stall: float, bits: tuple[int, int], taps: tuple[int, int]) -> None:
+    """conv -> dw -> pw in one run, or one by one."""
+    net = chain(cin=5, wide=9, cout=6, size=4).with_bits(lambda n: bits if n.block == "b" else (8, 8))
+    check(net, accelerator(**{**TINY, "taps": taps}), 3, bus_bits=bus_bits, mode=mode, stall=stall)
+
+
+def test_whole_engine_full_convolution() -> None:
+    """A strided full convolution on an odd map, three taps at once."""
+    net = chain(cin=5, wide=9, cout=6, size=5, depthwise=False, stride=2).uniform_bits(8, 8)
+    check(net, accelerator(**{**TINY, "taps": (3, 3)}), 4, stall=0.2)
