@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from cofront.search.exact.joint.clusters import Forest, build, surrogates
 from cofront.search.exact.joint.compact import CompactEngine
 from cofront.search.exact.joint.lagrange import Coarse, Fine, evaluate, margins
-from cofront.search.exact.joint.vectors import Tables
+from cofront.search.exact.joint.prune import undominated
+from cofront.search.exact.joint.vectors import Tables, totals
 
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
+#: Single accelerators compared at once.
+_COMPARED = 4096
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,14 @@ class BoxEngine:
         c = self.compact
         best, greatest = margins(self.tables, c.classes, c.graph, boxes.entries, boxes.alive, fine)
         return best, greatest
+
+    def maximal(self, boxes: Boxes) -> Boxes:
+        """Of single accelerators those that no other is at least as fast as on every row; of equal ones the first."""
+        kept = boxes[slice(0)]
+        for i in range(0, len(boxes), _COMPARED):
+            kept = Boxes.join([kept, boxes[slice(i, i + _COMPARED)]])
+            kept = kept[undominated([totals(self.tables, kept.entries)])]
+        return kept
 
     def configs(self, entry: I64) -> tuple[int, ...]:
         """Original configuration of every kernel of a single accelerator."""

@@ -261,6 +261,8 @@ class Search:
         assert self.windows is not None
         _, fine = self._multipliers()
         queue: list[tuple[float, BoxEngine, I64]] = []
+        if self.bounding:
+            self.singles = [Block(b.engine, b.engine.maximal(b.boxes), b.greatest) for b in _joined(self.singles)]
         for block in self.singles:
             potential, _ = block.engine.margins(block.boxes, fine)
             for p, entry in zip(potential.tolist(), block.boxes.entries, strict=True):

@@ -93,3 +93,17 @@ def class_costs(t, classes, total, cost):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def n_classes(classes):  # type: ignore[no-untyped-def]
     return classes.offset.shape[0] + classes.ptr.shape[0] - 1
+
+
+@njit(cache=True, nogil=True)
+def totals(t, entries):  # type: ignore[no-untyped-def]
+    """Row latencies (n, r) of entry tuples (n, K)."""
+    n, rows = entries.shape[0], t.memory.shape[0]
+    dtype = t.cycles.dtype
+    out = np.empty((n, rows), dtype)
+    path, split, lead = np.empty(rows, dtype), np.empty(rows, dtype), np.empty(rows, dtype)
+    for i in range(n):
+        row_latencies(t, entries[i], out[i], path, split, lead)
+        for r in range(rows):
+            out[i, r] = min(out[i, r], t.infeasible)
+    return out
