@@ -48,7 +48,9 @@ class Bench:
                     self.first[id(port)] = cycle
                 ctx.set(port.payload, payload)
                 ctx.set(port.valid, 1)
-                await ctx.tick().until(port.ready)
+                taken = False
+                while not taken:
+                    _, _, taken = await ctx.tick().sample(port.ready)
                 ctx.set(port.valid, 0)
 
         self.sim.add_testbench(drive, background=True)
