@@ -2,6 +2,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -92,7 +93,11 @@ def test_nothing_meets_what_was_asked(cofront, table):
     assert code == 1 and found["chosen"] is None and found["infeasible"][0]["limit"] == "accuracy"
     code, out, err = cofront(*search(path, "--budget", "bram36=1"))
     assert code == 1 and "no design of tiny fits zu3eg" in err
-    assert "bram36: " in err and "1 available; the smallest accelerator of this grid needs" in err
+    assert "bram36: " in err and "1 available; a budget of" in err
+    assert "is enough with the other budgets as they are" in err
+    enough = int(re.search(r"a budget of (\d+) bram36 is enough", err).group(1))
+    assert cofront(*search(path, "--budget", f"bram36={enough}"))[0] == 0
+    assert cofront(*search(path, "--budget", f"bram36={enough - 1}"))[0] == 1
 
 
 def test_heuristics_say_that_nothing_is_proven(as_json, cofront, table):

@@ -1,13 +1,15 @@
-"""Which budget is too small for every accelerator of a grid, and by how much."""
+"""Why no design of a space fits: which budget is too small, and what would be enough."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cofront.study.documents import Limit
 
 if TYPE_CHECKING:
+    from cofront.api.accuracy import Measured
     from cofront.device import Device
     from cofront.problem import CodesignProblem
 
@@ -18,6 +20,37 @@ PLENTY = 10**8
 def unlimited(device: Device) -> Device:
     """The device with plenty of everything."""
     return device.with_budget(dsp=PLENTY, lut=PLENTY, ff=PLENTY, bram36=PLENTY)
+
+
+class _Stopped(Exception):
+    """Explaining was interrupted."""
+
+
+def why_nothing(
+    measured: Measured, device: Device, report: Callable[..., None], should_stop: Callable[[], bool]
+) -> list[Limit]:
+    """The least budgets that let a design be, exactly; when that is interrupted, what the smallest accelerator needs.
+
+    Budgets are tried one after the other by the joint search, so this takes a multiple of its time to a first design.
+    """
+    from cofront.api.costing import limits_of
+    from cofront.search.exact.infeasible import explain_joint, has_design
+
+    tried = 0
+
+    def found(problem: CodesignProblem) -> bool:
+        nonlocal tried
+        if should_stop():
+            raise _Stopped
+        tried += 1
+        report("finding which budgets would be enough", 0, None, f"{tried} tried")
+        return has_design(problem)
+
+    wide = measured.lay(unlimited(device))  # tables that are not cut to the budget
+    try:
+        return limits_of(explain_joint(replace(wide, budget=measured.problem.budget), found))
+    except _Stopped:
+        return budget_limits(device, measured.lay)
 
 
 def budget_limits(device: Device, build: Callable[[Device], CodesignProblem]) -> list[Limit]:

@@ -14,6 +14,7 @@ from cofront.api.accuracy import build_problem, shipped_table
 from cofront.api.checking import record, stored_costs
 from cofront.api.choosing import choose
 from cofront.api.costing import load_device
+from cofront.api.limits import why_nothing
 from cofront.api.request import OnProgress, Progress, SearchRequest, SearchResult
 from cofront.api.solving import covers, make_document, same_cover, solve
 from cofront.errors import CofrontError
@@ -116,7 +117,9 @@ def _search(
     report("searching")
     checkpoint = None if run is None else run.study.path.with_suffix(f".{request.method}.npz")
     result, levels = solve(request, measured, checkpoint, report, should_stop)
-    document = make_document(request, device, measured, result, levels)
+    document = make_document(
+        request, device, measured, result, levels, lambda: why_nothing(measured, device, report, should_stop)
+    )
     if run is not None:
         run.save(document)
     costs, document = record(document, measured, device, run, report, should_stop)

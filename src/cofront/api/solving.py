@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from cofront.api.accuracy import Measured
 from cofront.api.choosing import rising
 from cofront.api.costing import limits_of
-from cofront.api.limits import budget_limits
 from cofront.api.request import SearchRequest
 from cofront.errors import CofrontError
-from cofront.study.documents import Design, SearchDocument, Step, clean
+from cofront.study.documents import Design, Limit, SearchDocument, Step, clean
 
 if TYPE_CHECKING:
     from cofront import front
@@ -56,8 +55,14 @@ def solve(
 
 
 def make_document(
-    request: SearchRequest, device: Device, measured: Measured, found: front.Front, levels: list[float]
+    request: SearchRequest,
+    device: Device,
+    measured: Measured,
+    found: front.Front,
+    levels: list[float],
+    explain: Callable[[], list[Limit]],
 ) -> SearchDocument:
+    """`explain` says why nothing fits, where the search did not."""
     certified = request.chosen_method().certifies and math.isfinite(found.gap)
     designs = []
     for d in found.designs:
@@ -72,7 +77,7 @@ def make_document(
     knee = replace(found, designs=rising(found.designs)).knee()
     why = limits_of(found.infeasible)
     if found.status == "infeasible" and not why:
-        why = budget_limits(device, measured.lay)
+        why = explain()
     return SearchDocument(
         accelerator=request.accelerator, predictor=request.predictor, notes=list(found.notes),
         status=found.status, space=measured.space.name, device=device.name, precisions=list(measured.precisions),
