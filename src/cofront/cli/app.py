@@ -18,7 +18,10 @@ The main job: cofront search --device zu3eg
 EPILOG = """Exit codes: 0 done, 1 failed or infeasible, 2 wrong usage, 130 interrupted (what was found is kept).
 Every verb prints one JSON document with --json; docs/schema describes them."""
 
-VERBS = ("search", "fit", "estimate", "train", "evaluate", "export", "report", "zoo", "devices", "spaces")
+VERBS = (
+    "search", "fit", "estimate", "train", "evaluate", "export", "report", "zoo", "devices", "spaces",
+    "evaluate-predictor", "pareto",
+)  # fmt: skip
 
 
 def _version(show: bool) -> None:
@@ -45,7 +48,7 @@ def command(arguments: Sequence[str] = ()) -> Any:
             print(context.get_help())
 
     for name in arguments[:1] if arguments and arguments[0] in VERBS else VERBS:
-        module = import_module(f"cofront.cli.{name}")
+        module = import_module(f"cofront.cli.{name.replace('-', '_')}")
         app.command(name, help=module.HELP, epilog=_verbatim(module.EXAMPLE), short_help=module.HELP.split("\n")[0])(
             module.run
         )

@@ -27,6 +27,7 @@ class AdaProxy(Predictor):
     """Of several `devices` the one whose model ranks the measurements best is the proxy."""
 
     name = "adaproxy"
+    needs_devices = True
 
     def __init__(self, devices: KnownDevices | None = None, seed: int = 0) -> None:
         self.devices, self._seed = devices, seed
@@ -38,6 +39,10 @@ class AdaProxy(Predictor):
     @classmethod
     def for_space(cls, space: Space) -> Self:
         return cls(shipped(space.name))
+
+    @classmethod
+    def with_devices(cls, space: Space, devices: KnownDevices) -> Self:
+        return cls(devices)
 
     @classmethod
     def encode(cls, space: Space, points: Points) -> FloatArray:

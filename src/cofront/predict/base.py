@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cofront.errors import InputError
 from cofront.space import Points, Space
+
+if TYPE_CHECKING:
+    from cofront.predict.devices import KnownDevices
 
 FloatArray = NDArray[np.float64]
 
@@ -32,11 +35,18 @@ class Predictor(ABC):
     name: str
     #: Whether a fitted one has an additive `model` (`AdditiveModel`), which the exact search needs.
     adds_up: ClassVar[bool] = False
+    #: Whether it learns from known devices.
+    needs_devices: ClassVar[bool] = False
 
     @classmethod
     def for_space(cls, space: Space) -> Self:
         """An unfitted predictor set up for the encoding of `space`."""
         return cls()
+
+    @classmethod
+    def with_devices(cls, space: Space, devices: KnownDevices) -> Self:
+        """The same for a predictor that learns from known devices (`needs_devices`): these, not the shipped ones."""
+        return cls.for_space(space)
 
     @classmethod
     @abstractmethod

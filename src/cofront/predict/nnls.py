@@ -17,6 +17,7 @@ class Nnls(Predictor):
     """Latency = sum over known devices of weight x what its model says, weights not negative."""
 
     name = "nnls"
+    needs_devices = True
 
     def __init__(self, devices: KnownDevices | None = None) -> None:
         self.devices = devices
@@ -26,6 +27,10 @@ class Nnls(Predictor):
     @classmethod
     def for_space(cls, space: Space) -> Self:
         return cls(shipped(space.name))
+
+    @classmethod
+    def with_devices(cls, space: Space, devices: KnownDevices) -> Self:
+        return cls(devices)
 
     @classmethod
     def encode(cls, space: Space, points: Points) -> FloatArray:

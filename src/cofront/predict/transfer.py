@@ -38,6 +38,7 @@ class Transfer(Predictor):
     """`devices` are the known ones; `for_space` takes those that come with the package."""
 
     name = "transfer"
+    needs_devices = True
 
     def __init__(self, devices: KnownDevices | None = None) -> None:
         self.devices = devices
@@ -50,6 +51,10 @@ class Transfer(Predictor):
     @classmethod
     def for_space(cls, space: Space) -> Self:
         return cls(shipped(space.name))
+
+    @classmethod
+    def with_devices(cls, space: Space, devices: KnownDevices) -> Self:
+        return cls(devices)
 
     @classmethod
     def encode(cls, space: Space, points: Points) -> FloatArray:

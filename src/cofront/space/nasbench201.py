@@ -105,6 +105,14 @@ class NasBench201(Space):
         points = self.canonical(points)
         return np.stack([(points == o).sum(axis=1) for o in range(len(OPS))], axis=1).astype(float)
 
+    def classes(self, points: Points) -> IntArray:
+        """(n,) equal for isomorphic cells, which no split may tear apart."""
+        return canonical_cells(self.validate(points))
+
+    def dead(self, points: Points) -> NDArray[np.bool_]:
+        """(n,) see `dead_cells`."""
+        return dead_cells(self.validate(points))
+
     def decision_graph(self) -> NDArray[np.bool_]:
         """(6, 6) which operation reads what which other one writes."""
         return np.array([[b == a for a, _ in EDGES] for _, b in EDGES])

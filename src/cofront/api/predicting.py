@@ -1,0 +1,206 @@
+"""Blind evaluation of a predictor on a table: adapt on few rows, score on the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cofront.errors import UsageError, unknown_name
+from cofront.study.documents import PredictorDocument, PredictorScore
+
+if TYPE_CHECKING:
+    from cofront.hardware.tables import MeasuredTable
+    from cofront.predict.base import Predictor
+    from cofront.predict.devices import KnownDevices
+    from cofront.predict.latency_harness import LatencyReport, Split
+
+#: Printed beside every few-shot predictor.
+BASELINES = ("nnls", "ridge")
+#: Known devices of the papers' training splits, which the others are tested with.
+PAPER = {
+    "nasbench201": ("1080ti_1", "1080ti_32", "1080ti_256", "silver_4114", "silver_4210r", "samsung_a50", "pixel3",
+                    "essential_ph_1", "samsung_s7"),
+    "fbnet": ("1080ti_1", "1080ti_32", "1080ti_64", "silver_4114", "silver_4210r", "samsung_a50", "pixel3",
+              "essential_ph_1", "samsung_s7"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows of the table to learn from and to score on: ranges of row numbers, None for all."""
+
+    pool: tuple[int, int] | None = None
+    test: tuple[int, int] | None = None
+    trim: float = 0.0
+    keep_dead: bool = False
+
+
+def evaluate_predictor(
+    method: str,
+    *,
+    space: str,
+    table: str | Path,
+    target: str,
+    samples: int = 10,
+    seed: int = 0,
+    draws: int = 1,
+    known: str = "paper",
+    rows: Rows | None = None,
+    unit: str | None = None,
+    drop_negative: bool = False,
+    any_magnitude: bool = False,
+    baselines: bool = True,
+) -> PredictorDocument:
+    """Scores of `method` after learning `samples` rows of `target`, with baselines beside it.
+
+    `known`: "paper" (the training devices of HELP's split), "all" (every device that ships), or names, separated by
+    commas, of shipped devices or of columns of the table. The target itself is never among them.
+    """
+    from cofront import registry
+    from cofront.hardware.tables import read_measured
+    from cofront.predict.latency_harness import evaluate_latency
+    from cofront.space import load
+
+    started, rows = time.perf_counter(), rows or Rows()
+    kind: type[Predictor] = registry.load("predictor", method)
+    wanted = load(space)
+    found = read_measured(table, wanted, [target], unit=unit, drop_negative=drop_negative, any_magnitude=any_magnitude)
+    kept, notes = _kept(found, target, rows)
+    own = found.quantities[target].device
+    others = [n for n in BASELINES if baselines and n != method]
+    needed = kind.needs_devices or "nnls" in others
+    devices = _known(found, Path(table), known, own, required=kind.needs_devices, unit=unit) if needed else None
+    if devices is None:
+        others = [n for n in others if not registry.load("predictor", n).needs_devices]
+    split = _split(found, kept, rows)
+    reports = []
+    for name in (method, *others):
+        one: type[Predictor] = registry.load("predictor", name)
+        columns = one.encode(found.space, found.points)
+        reports.append(
+            evaluate_latency(
+                lambda one=one: _make(one, found, devices),  # type: ignore[misc]
+                columns,
+                found.column(target),
+                split=split,
+                samples=samples,
+                draws=draws,
+                seed=seed,
+            )
+        )
+    return PredictorDocument(
+        space=found.space.name, table=Path(table).name, target=target, quantity=found.quantities[target].kind,
+        rows=len(kept), left_out=len(found) - len(kept), samples=samples, n_test=reports[0].n_test, draws=draws,
+        seed=seed, trim=rows.trim, score=_score(reports[0]), baselines=[_score(r) for r in reports[1:]],
+        known=list(devices.names) if devices is not None else [], seconds=time.perf_counter() - started, notes=notes,
+    )  # fmt: skip
+
+
+def _make(kind: type[Predictor], found: MeasuredTable, devices: KnownDevices | None) -> Predictor:
+    if kind.needs_devices and devices is not None:
+        return kind.with_devices(found.space, devices)
+    return kind.for_space(found.space)
+
+
+def _kept(found: MeasuredTable, target: str, rows: Rows) -> tuple[Sequence[int], list[str]]:
+    """Rows with a measurement, dead cells left out, and what was left out in words."""
+    import numpy as np
+
+    measured, notes = found.measured(target), []
+    if not measured.all():
+        notes.append(f"{int((~measured).sum())} rows without a measurement are left out")
+    dead = getattr(found.space, "dead", None)
+    if dead is not None and not rows.keep_dead:
+        gone = np.asarray(dead(found.points)) & measured
+        if gone.any():
+            notes.append(f"{int(gone.sum())} dead cells are left out: they compute nothing")
+            measured = measured & ~gone
+    return np.flatnonzero(measured).tolist(), notes
+
+
+def _split(found: MeasuredTable, kept: Sequence[int], rows: Rows) -> Split:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cofront.predict.latency_harness import Split
+
+    all_rows = np.array(kept, dtype=np.int64)
+
+    def within(bounds: tuple[int, int] | None, what: str) -> NDArray[np.int64]:
+        if bounds is None:
+            return all_rows
+        part = all_rows[(all_rows >= bounds[0]) & (all_rows < bounds[1])]
+        if not len(part):
+            raise UsageError(
+                f"--{what} {bounds[0]}:{bounds[1]}: the table has no measured row there, it has {len(found)}"
+            )
+        return part
+
+    classes = getattr(found.space, "classes", None)
+    groups = None if classes is None else np.asarray(classes(found.points))
+    if groups is None:
+        groups = np.unique(found.points, axis=0, return_inverse=True)[1].ravel()
+    return Split(within(rows.pool, "pool"), within(rows.test, "test"), groups, rows.trim)
+
+
+def _known(
+    found: MeasuredTable, table: Path, known: str, own: str, *, required: bool, unit: str | None
+) -> KnownDevices | None:
+    """The known devices to learn from, or None if there are none and none is needed."""
+    from cofront.predict.devices import shipped
+
+    base = found.space.name.partition("@")[0]
+    if known in ("paper", "all"):
+        try:
+            devices = shipped(base)
+        except UsageError:
+            if required:
+                raise
+            return None
+        names = [n for n in devices.names if known == "all" or n in PAPER.get(base, devices.names)]
+        return devices.select(names).without(own)
+    names = [n.strip() for n in known.split(",") if n.strip()]
+    devices = None
+    with suppress(UsageError):
+        devices = shipped(base)
+    if devices is not None and all(n in devices.names for n in names):
+        return devices.select(names).without(own)
+    return _from_columns(found, table, names, own, unit)
+
+
+def _from_columns(found: MeasuredTable, table: Path, names: list[str], own: str, unit: str | None) -> KnownDevices:
+    from cofront.hardware.tables import parse_column, read_measured
+    from cofront.predict.devices import learn_devices
+    from cofront.space.columnfile import read_columns
+
+    _, columns = read_columns(table, set())
+    chosen = {}
+    for name in names:
+        match = next((c for c in columns if name in (c, c.removeprefix("lat_ms_"))), None)
+        if match is None:
+            raise unknown_name("known device or column", name, columns)
+        device = parse_column(match, unit).device
+        if device != own:
+            chosen[device] = match
+    if not chosen:
+        raise UsageError("--known names no device but the target itself")
+    read = read_measured(table, found.space, list(chosen.values()), unit=unit)
+    return learn_devices(read.space, read.points, {d: read.column(c) for d, c in chosen.items()})
+
+
+def _score(report: LatencyReport) -> PredictorScore:
+    return PredictorScore(
+        predictor=report.predictor, spearman=report.spearman.mean, kendall=report.kendall.mean,
+        mape=report.mape.mean, mae=report.mae_s.mean, within_5=report.within_5.mean, within_10=report.within_10.mean,
+        coverage=report.coverage.mean, fit_s=report.fit_s, predict_s=report.predict_s,
+        spearman_half=_number(report.spearman.half), kendall_half=_number(report.kendall.half),
+        mape_half=_number(report.mape.half),
+    )  # fmt: skip
+
+
+def _number(value: float) -> float | None:
+    return value if value == value else None
