@@ -11,6 +11,7 @@ from amaranth.hdl import Module
 from amaranth.sim import Simulator
 
 from cofront.hardware.subgraph.packing import PAIRS, SHARED
+from cofront.rtl.dual import DualLut, DualOwn, DualShared
 from cofront.rtl.multipliers import LutProduct, Operands, OwnDsp, SharedDsp
 
 KINDS = [Operands(8, 8), Operands(4, 8), Operands(4, 4)]
@@ -133,3 +134,50 @@ def test_wires_of_a_pair_over_all_weights(key):
             low = min(bits, pair.weight_distance, pair.act_distance)
             assert np.array_equal(field(p, 0, low), w0 * x[:, 0])
             assert np.array_equal(field(p, high, bits) + ((p >> (high - 1)) & 1), w1 * x[:, 1])
+
+
+def run_dual(dut, weights, acts, double):
+    """Product words (n, count) of bytes of weights and activations."""
+    top, out = Module(), []
+    top.submodules.dut = dut
+    sim = Simulator(top)
+    sim.add_clock(1e-6)
+
+    async def drive(ctx):
+        ctx.set(dut.double, double)
+        for w, x in zip(weights, acts, strict=True):
+            ctx.set(dut.weights, [int(v) for v in w])
+            ctx.set(dut.acts, [int(v) for v in x])
+            await ctx.tick()
+
+    async def watch(ctx):
+        for _ in range(dut.latency):
+            await ctx.tick()
+        for _ in range(len(weights)):
+            out.append(list(ctx.get(dut.products)))
+            await ctx.tick()
+
+    sim.add_testbench(drive)
+    sim.add_testbench(watch)
+    sim.run()
+    return np.array(out)
+
+
+@pytest.mark.parametrize(
+    ("make", "count", "own"),
+    [
+        (lambda: DualShared(1), 1, False),
+        (lambda: DualShared(2), 2, False),
+        (DualOwn, 1, True),
+        (lambda: DualLut(True), 1, True),
+        (lambda: DualLut(False), 1, False),
+    ],
+)
+def test_dual_products(make, count, own):
+    w, x = operands(KINDS[0], count, 1, 150)
+    assert np.array_equal(field(run_dual(make(), w + 128, x, 0), 0, 16), w * x)
+    w, x = operands(KINDS[2], 2 * count, 2 if own else 1, 150)
+    bytes_w = (w[:, ::2] + 8) + ((w[:, 1::2] + 8) << 4)
+    words = run_dual(make(), bytes_w, x[:, :1] + (x[:, 1:] << 4) if own else x, 1)
+    got = np.stack([field(words, 0, 8), field(words, 8, 8)], -1).reshape(len(w), -1)
+    assert np.array_equal(got, w * x)
