@@ -117,6 +117,11 @@ class KernelDesign:
         return self.name == "dw"
 
     @property
+    def dual(self) -> bool:
+        """Whether runs of 4 x 4 bits compute twice the outputs."""
+        return self.kind.w4a4_factor > 1
+
+    @property
     def out_lanes(self) -> int:
         """Lanes of the output and residual streams. DUAL gathers two beats of po into one where it is not `double`."""
         return self.kernel.po * self.kind.w4a4_factor

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -60,10 +60,10 @@ class Kernel(wiring.Component):
         m, d, run = Module(), self.design, self.run
         lanes, front, array = d.out_lanes, self.front, self.array
         m.submodules.front, m.submodules.array = front, array
-        m.submodules.walk = walk = Walk(depthwise=d.depthwise)
+        m.submodules.walk = walk = Walk(d.depthwise, d.dual)
         m.submodules.weights = weights = Loaded(d.bus_bits, d.weight_word_bits, d.weight_half, d.kind.weight_bits)
         m.submodules.params = params = Loaded(d.bus_bits, d.param_word_bits, d.param_half)
-        m.submodules.requantise = req = Requantise(lanes, residual=not d.depthwise)
+        m.submodules.requantise = req = Requantise(lanes, residual=not d.depthwise, halves=d.dual)
         m.submodules.queue = queue = Queue(beats(8, lanes)._payload_shape, QUEUE)
 
         # Walk and front.
@@ -71,6 +71,7 @@ class Kernel(wiring.Component):
             walk.run.eq(run),
             walk.start.eq(self.start),
             front.run.eq(run),
+            array.double.eq(run.double),
             front.start.eq(self.start),
             front.enable.eq(walk.busy),
             walk.ready.eq(front.ready),
@@ -80,7 +81,16 @@ class Kernel(wiring.Component):
             front.next.eq(walk.next),
             front.next_row.eq(walk.next_row),
         ]
-        wiring.connect(m, wiring.flipped(self.input), front.input)
+        if d.dual and d.depthwise:
+            # A byte of its input is two channels in a double run; the zero point, too.
+            m.submodules.halves = halves = Halves(d.kernel.po)
+            m.d.comb += [halves.run.eq(run), halves.start.eq(self.start)]
+            wiring.connect(m, wiring.flipped(self.input), halves.input)
+            wiring.connect(m, halves.output, front.input)
+            with m.If(run.double):
+                m.d.comb += front.run.zero_in.eq(run.zero_in[:4].replicate(2))
+        else:
+            wiring.connect(m, wiring.flipped(self.input), front.input)
 
         # Weights reach the array with the activations: their memory is a cycle behind its address.
         for memory, port in ((weights, self.weights), (params, self.params)):
@@ -99,24 +109,30 @@ class Kernel(wiring.Component):
         now = Signal(FLAGS)
         m.d.sync += now.eq(early)
         beat = Signal(range(max(d.param_half, 2)))
-        with m.If(early.last):
+        with m.If(early.emit):
             m.d.sync += beat.eq(Mux(early.end, 0, beat + 1))
         with m.If(self.start):
             m.d.sync += beat.eq(0)
         m.d.comb += params.address.eq(beat)
 
+        takes = [now.last]
+        if d.dual:
+            takes = [now.last & (run.double | ~now.upper), now.last & (run.double | now.upper)]
         for i in range(lanes):
+            mine = now.step
+            if d.dual:
+                mine = now.step & (run.double | (now.upper == (i >= d.kernel.po)))
             constants = params.data.word_select(i, 48)
             acc = Signal(signed(ACC_BITS), name=f"acc_{i}")
             factor = Signal(16, name=f"factor_{i}")
             bias = constants[:ACC_BITS].as_signed()
-            with m.If(now.step):
+            with m.If(mine):
                 m.d.sync += acc.eq(Mux(now.first, bias, acc) + array.sums[i])
             m.d.sync += factor.eq(constants[32:])
             m.d.comb += [req.accs[i].eq(acc), req.multipliers[i].eq(factor)]
-        take = Signal()
-        m.d.sync += take.eq(now.last)
-        m.d.comb += [req.run.eq(run), req.take.eq(take)]
+        take, emit = Signal.like(req.take), Signal()
+        m.d.sync += [take.eq(Cat(*takes)), emit.eq(now.emit)]
+        m.d.comb += [req.run.eq(run), req.take.eq(take), req.emit.eq(emit)]
 
         # Output queue: room is claimed when a beat is begun and given back when it leaves.
         m.d.comb += [
@@ -134,7 +150,7 @@ class Kernel(wiring.Component):
         if d.depthwise:
             m.d.comb += walk.room.eq(room)
         else:
-            m.d.comb += walk.room.eq(room & self._residual(m, req, walk, now.last))
+            m.d.comb += walk.room.eq(room & self._residual(m, req, walk, Cat(*takes), now.emit))
 
         active = Signal()
         m.d.comb += [self.busy.eq(active), self.done.eq(active & ~walk.busy & (taken == 0))]
@@ -144,7 +160,7 @@ class Kernel(wiring.Component):
             m.d.sync += active.eq(1)
         return m
 
-    def _residual(self, m: Module, req: Any, walk: Any, last: Any) -> Any:
+    def _residual(self, m: Module, req: Any, walk: Any, takes: Any, emit: Any) -> Any:
         """Queue of residual beats, taken as sums are complete; whether one is there that no begun beat has claimed."""
         m.submodules.residuals = queue = Queue(beats(8, self.design.out_lanes)._payload_shape, QUEUE)
         free = Signal(range(QUEUE + 1))
@@ -153,10 +169,45 @@ class Kernel(wiring.Component):
         m.d.sync += free.eq(free + enter - (walk.begin & self.run.residual))
         m.d.comb += [
             req.residuals.eq(queue.output.payload),
-            req.residual_take.eq(last & self.run.residual),
-            queue.output.ready.eq(req.residual_take),
+            req.residual_take.eq(Mux(self.run.residual, takes, 0)),
+            queue.output.ready.eq(emit & self.run.residual),
         ]
         return ~self.run.residual | (free != 0)
+
+
+class Halves(wiring.Component):
+    """Beats of 2 `lanes` channels to words of `lanes` bytes, for DUAL's depthwise kernel.
+
+    Double run: two channels of 4 bits a byte. Single run: the lower lanes, then the upper unless the pixel has ended.
+    """
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        super().__init__(
+            {
+                "run": In(KERNEL_RUN),
+                "start": In(1),
+                "input": In(beats(8, 2 * lanes)),
+                "output": Out(beats(8, lanes)),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m, beat, lanes = Module(), self.input.payload, self.lanes
+        unit = Signal(16)
+        last = unit == self.run.out_beats - 1
+        m.d.comb += [
+            self.output.valid.eq(self.input.valid),
+            self.input.ready.eq(self.output.ready & (self.run.double | unit[0] | last)),
+        ]
+        for i in range(lanes):
+            pair = Cat(beat[2 * i][:4], beat[2 * i + 1][:4])
+            m.d.comb += self.output.payload[i].eq(Mux(self.run.double, pair, Mux(unit[0], beat[lanes + i], beat[i])))
+        with m.If(self.output.valid & self.output.ready):
+            m.d.sync += unit.eq(Mux(last, 0, unit + 1))
+        with m.If(self.start):
+            m.d.sync += unit.eq(0)
+        return m
 
 
 def front_type(design: KernelDesign) -> Any:

@@ -94,17 +94,21 @@ class Lane(wiring.Component):
 
 
 class Requantise(wiring.Component):
-    """`lanes` lanes. `take` comes with accumulators and multipliers; `residual_take` a cycle before, with residuals."""
+    """`lanes` lanes. `take` comes with accumulators and multipliers; `residual_take` a cycle before, with residuals.
 
-    def __init__(self, lanes: int, residual: bool) -> None:
-        self.lanes, self.residual = lanes, residual
+    Either is a bit per half of the lanes where `halves`, else one bit. `emit` with the `take` that completes a beat.
+    """
+
+    def __init__(self, lanes: int, residual: bool, halves: bool = False) -> None:
+        self.lanes, self.residual, self.halves = lanes, residual, 2 if halves else 1
         super().__init__(
             {
                 "run": In(KERNEL_RUN),
-                "take": In(1),
+                "take": In(self.halves),
+                "emit": In(1),
                 "accs": In(data.ArrayLayout(signed(ACC_BITS), lanes)),
                 "multipliers": In(data.ArrayLayout(unsigned(16), lanes)),
-                "residual_take": In(1),
+                "residual_take": In(self.halves),
                 "residuals": In(data.ArrayLayout(unsigned(8), lanes)),
                 "valid": Out(1),
                 "results": Out(data.ArrayLayout(unsigned(8), lanes)),
@@ -119,9 +123,9 @@ class Requantise(wiring.Component):
             offset.eq(-run.residual_zero),
             factor.eq(Mux(run.residual, run.residual_multiplier, 0)),
         ]
-        waiting = Signal(LATENCY)  # takes whose P is not there yet
+        waiting = Signal(LATENCY)  # beats whose P is not there yet
         plane, more = Signal(range(PLANES)), Signal()
-        m.d.sync += waiting.eq(Cat(self.take, waiting[:-1]))
+        m.d.sync += waiting.eq(Cat(self.emit, waiting[:-1]))
         first = waiting[-1]
         with m.If(run.logits & (first | more)):
             m.d.sync += [plane.eq(Mux(first, 1, plane + 1)), more.eq(first | (plane != PLANES - 1))]
@@ -131,12 +135,13 @@ class Requantise(wiring.Component):
         m.d.sync += [middle.eq(shift[2:4]), valid.eq(Cat(first | more, valid[0])), self.valid.eq(valid[1])]
         for i in range(self.lanes):
             m.submodules[f"lane_{i}"] = lane = Lane(self.residual)
+            part = i * self.halves // self.lanes
             m.d.comb += [
                 lane.acc.eq(self.accs[i]),
                 lane.multiplier.eq(self.multipliers[i]),
-                lane.take.eq(self.take),
+                lane.take.eq(self.take[part]),
                 lane.operand.eq(self.residuals[i]),
-                lane.operand_take.eq(self.residual_take),
+                lane.operand_take.eq(self.residual_take[part]),
                 lane.operand_offset.eq(offset),
                 lane.operand_multiplier.eq(factor),
                 lane.half.eq(half),

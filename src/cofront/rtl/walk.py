@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import C, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from cofront.rtl.config import KERNEL_RUN
 from cofront.rtl.requantise import PLANES
 
-#: What travels with a step down the pipeline: it is one; first and last of an output beat; last of a pixel.
-FLAGS: Any = data.StructLayout({"step": 1, "first": 1, "last": 1, "end": 1})
+#: What travels with a step down the pipeline: it is one; first and last of an output beat, which is an upper half (in
+#: a single run of DUAL); the last of a beat of the output stream; the last of a pixel.
+FLAGS: Any = data.StructLayout({"step": 1, "first": 1, "last": 1, "upper": 1, "emit": 1, "end": 1})
 
 
 class Walk(wiring.Component):
@@ -21,11 +22,12 @@ class Walk(wiring.Component):
     The first step of an output beat waits for `room`, the first of a pixel (depthwise: of
     a unit) for `ready`, too; all others never wait.
     `word` is the address of the weights: the steps of a pixel, counted. `beat` is what the front is asked for: the
-    input beat, or the output beat of a depthwise kernel. Beats of logits are at least `PLANES` cycles apart.
+    input beat, or the output beat of a depthwise kernel. Beats of logits are at least `PLANES` cycles apart. `halves`:
+    an engine of doubled outputs, which in a single run gathers two beats, for which room is claimed once (`begin`).
     """
 
-    def __init__(self, depthwise: bool) -> None:
-        self.depthwise = depthwise
+    def __init__(self, depthwise: bool, halves: bool = False) -> None:
+        self.depthwise, self.halves = depthwise, halves
         super().__init__(
             {
                 "run": In(KERNEL_RUN),
@@ -54,22 +56,25 @@ class Walk(wiring.Component):
         last_in = last_turn if self.depthwise else last_turn & (ci == run.in_beats - 1)
         last_out = last_in & (co == run.out_beats - 1)
         last_x, last_y = x == run.out_width - 1, y == run.out_height - 1
-        may = ~first | (self.room & (pace == 0))
+        upper = co[0] & ~run.double if self.halves else C(0, 1)
+        may = ~first | ((self.room | upper) & (pace == 0))
         m.d.comb += [
             self.step.eq(self.busy & may & (~fresh | self.ready)),
-            self.begin.eq(self.step & first),
+            self.begin.eq(self.step & first & ~upper),
             self.turn.eq(turn),
             self.beat.eq(co if self.depthwise else ci),
             self.next.eq(self.step & last_out),
             self.next_row.eq(self.next & last_x),
             self.flags.step.eq(self.step),
-            self.flags.first.eq(self.begin),
+            self.flags.first.eq(self.step & first),
             self.flags.last.eq(self.step & last_in),
+            self.flags.upper.eq(upper),
+            self.flags.emit.eq(self.next | (self.step & last_in & (upper | run.double if self.halves else 1))),
             self.flags.end.eq(self.next),
         ]
         with m.If(pace != 0):
             m.d.sync += pace.eq(pace - 1)
-        with m.If(self.begin & run.logits):
+        with m.If(self.step & first & run.logits):
             m.d.sync += pace.eq(PLANES - 1)
         with m.If(self.step):
             m.d.sync += [
