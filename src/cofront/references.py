@@ -50,6 +50,7 @@ REFERENCES: dict[str, str] = {
     "MetaSGD17": "Li, Zhou, Chen, Li. Meta-SGD: Learning to Learn Quickly for Few-Shot Learning. arXiv:1707.09835.",
     "QONNX": "Pappalardo, Umuroglu, Blott, Mitrevski, Hawks, Tran, et al. QONNX: Representing Arbitrary-Precision "
     "Quantized Neural Networks. arXiv:2206.07527.",
+    "UG579": "AMD. UltraScale Architecture DSP Slice User Guide, UG579.",
 }
 
 

@@ -8,7 +8,7 @@
     PCIN                            pcin   P      another slice's P, three cycles after a
 
 For synthesis it is an explicit instance: open tools do not absorb registers into the slice, nor infer the packing. For
-simulation it is the model below, written from the documented behaviour [UG579]; `dsp48e2.v` is the same model in
+simulation it is the model below, written from the documented behaviour [UG579]; `testbench/dsp48e2.v` is the same in
 Verilog under the vendor's port names, so that netlists with instances can be simulated, too.
 """
 
