@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from cofront.task.data import load_dataset
-from cofront.task.release import NAME, default_weights, save_supernet
+from cofront.task.release import NAME, default_weights, load_supernet, save_supernet
 from cofront.task.table import measure, write_table
 from cofront.task.train import Recipe, Trainer
 
@@ -41,10 +41,14 @@ def main() -> None:
             os.execv(sys.executable, [sys.executable, "-m", "cofront.task.pipeline", *sys.argv[1:]])
     train = trainer.summary() | {"command": command}
     weights = args.out / NAME
-    save_supernet(trainer.net, weights, train)
+    made = load_supernet(weights)[1] if weights.is_file() else {}
+    if all(made.get(k) == train[k] for k in ("hours", "steps", "torch")):
+        train = made  # the same weights: writing them anew would part them from the lines measured with them
+    else:
+        save_supernet(trainer.net, weights, train)
     lines = args.folder / "table.jsonl"
     count = measure(weights, lines, args.points, args.seed, args.table_minutes, args.workers, args.data)
-    meta = write_table(lines, weights, args.out / "subgraph32_cifar10.parquet", command, args.seed, train)
+    meta = write_table(lines, weights, args.out / "subgraph32_cifar10.parquet", train["command"], args.seed, train)
     trainer.log(f"table of {count} pairs, accuracy {meta['accuracy']}")
 
 
