@@ -164,11 +164,10 @@ def _known(
         names = [n for n in devices.names if known == "all" or n in PAPER.get(base, devices.names)]
         return devices.select(names).without(own)
     names = [n.strip() for n in known.split(",") if n.strip()]
-    devices = None
     with suppress(UsageError):
-        devices = shipped(base)
-    if devices is not None and all(n in devices.names for n in names):
-        return devices.select(names).without(own)
+        come_along = shipped(base)
+        if all(n in come_along.names for n in names):
+            return come_along.select(names).without(own)
     return _from_columns(found, table, names, own, unit)
 
 
