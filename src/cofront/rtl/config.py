@@ -35,6 +35,7 @@ from amaranth.hdl import signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from cofront.errors import InputError
 from cofront.hardware.subgraph.calls import PARAM_BITS
 from cofront.hardware.subgraph.config import KernelConfig
 from cofront.hardware.subgraph.engines import EngineKind
@@ -161,14 +162,16 @@ class KernelDesign:
         With one tap all rows share a memory, else each has its own; block RAMs are filled up.
         """
         k = self.kernel
-        row = max(up(k.line_elements, k.po if self.depthwise else k.pi), 1)
+        if k.rows == 1:
+            return self.pixel_words
+        row = max(up(k.line_elements, k.po if self.depthwise else k.pi), self.pixel_words, 1)
         if k.taps == 1:
             return BLOCK_WORDS * up(k.rows * row, BLOCK_WORDS) // k.rows
         return BLOCK_WORDS * up(row, BLOCK_WORDS)
 
     @property
     def pixel_words(self) -> int:
-        """Kernels of one row: words of one pixel, of which the buffer holds two."""
+        """Words of one input pixel at most. A kernel of one row holds two of them, others at least one a row."""
         k = self.kernel
         return up(k.out_elements, k.po) if self.depthwise else up(k.in_elements, k.pi)
 
@@ -177,7 +180,13 @@ def tap_table(size: int, taps: int, rows: int) -> list[list[tuple[int, int] | No
     """Turn by turn, the window position (ky, kx) of each of `taps` multipliers; None: weight 0.
 
     taps <= rows: counted in columns of max(size, taps) positions. taps > rows: size * size positions in a sequence.
+    InputError if the kernel does not serve the size.
     """
+    sizes = tuple(range(1, rows + 1)) if taps <= rows else window_sizes(rows)
+    if size not in sizes:
+        raise InputError(
+            f"a kernel of {taps} taps and {rows} rows serves windows of {', '.join(map(str, sorted(sizes)))}, not {size}"
+        )
     pitch = max(size, taps) if taps <= rows else size
     flat: list[tuple[int, int] | None] = []
     for kx in range(size):
