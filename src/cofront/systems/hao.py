@@ -110,20 +110,21 @@ class Hao:
         watch, s = Stopwatch(), self.settings
         self._learn(TrellisPoints(self.problem).sample(self.rng, s.initial))
         caps = self._caps()
-        share = max(1, s.proposals // (s.batch * len(caps)))
+        batch = min(s.batch, s.proposals)
+        share = max(1, s.proposals // (batch * len(caps)))
         done = 0
         for cap in caps:
             tree = TreeSearch(self.space.sizes[self.free], self.rng, s.exploration)
             for _ in range(share):
                 if watch.spent(budget or Budget(evaluations=1 << 62), done):
                     break
-                proposals = tree.propose(s.batch)
+                proposals = tree.propose(batch)
                 found = [list(self._design(p, caps)) for p in proposals]
                 tree.update(proposals, self._rewards(found, cap))
                 self._measure_best([c for group in found for c in group if c.cycles <= cap])
-                done += s.batch
+                done += batch
                 if on_progress:
-                    on_progress(done, share * s.batch * len(caps))
+                    on_progress(done, share * batch * len(caps))
         self._measure_front()
         return self._front(watch.seconds, done)
 
@@ -218,13 +219,15 @@ class Hao:
         self._learn(np.array(front, dtype=np.int64))
 
     def _caps(self) -> IntArray:
-        """Latency caps: quantiles of what random proposals need, the middle ones of a geometric ladder."""
+        """Latency caps: a geometric ladder around what random proposals need."""
         cycles = []
         for p in TrellisPoints(self.problem).sample(self.rng, 8):
             cycles += [c.cycles for c in self._design(p[self.free], np.array([INFEASIBLE]))]
         if not cycles:
             raise UsageError("none of 8 random networks fits the device at any configuration; choose a larger device")
-        return np.geomspace(0.3 * min(cycles), 1.2 * max(cycles), self.settings.caps).astype(np.int64)
+        s = self.settings
+        count = max(1, min(s.caps, s.proposals // s.batch))  # few proposals: fewer caps, the loosest of all the last
+        return np.geomspace(1.2 * max(cycles), 0.3 * min(cycles), count)[::-1].astype(np.int64)
 
     def _front(self, seconds: float, proposals: int) -> Front:
         """Measured candidates that no other one dominates; nothing is certified."""
