@@ -184,9 +184,8 @@ def tap_table(size: int, taps: int, rows: int) -> list[list[tuple[int, int] | No
     """
     sizes = tuple(range(1, rows + 1)) if taps <= rows else window_sizes(rows)
     if size not in sizes:
-        raise InputError(
-            f"a kernel of {taps} taps and {rows} rows serves windows of {', '.join(map(str, sorted(sizes)))}, not {size}"
-        )
+        served = ", ".join(map(str, sorted(sizes)))
+        raise InputError(f"a kernel of {taps} taps and {rows} rows serves windows of {served}, not {size}")
     pitch = max(size, taps) if taps <= rows else size
     flat: list[tuple[int, int] | None] = []
     for kx in range(size):
