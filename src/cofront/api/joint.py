@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -17,13 +17,16 @@ def exact_front(
     problem: CodesignProblem,
     *,
     objective: str = "cycles",
-    on_progress: Callable[[str, int, float], None] | None = None,
+    third: str | None = None,
+    third_budgets: Sequence[int] | None = None,
+    on_progress: Callable[[str, int, float | None], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     time_limit_s: float | None = None,
 ) -> Front:
     """`joint_front` with its result in accuracies. `on_progress` hears (stage, designs, gap as a fraction).
 
-    With `objective` "energy" the front is that of energy and accuracy.
+    That gap is None until there is a proven one below 1. With `objective` "energy" the front is that of energy and
+    accuracy; with `third`, a resource, every design that is on the front of one of `third_budgets`.
     """
     from cofront.front import Front
     from cofront.problem import INFEASIBLE
@@ -33,11 +36,12 @@ def exact_front(
 
     def heard(p: JointProgress) -> None:
         assert on_progress is not None
-        on_progress(p.stage, p.points, min(1.0, p.gap_micro * steepest))
+        gap = 1.0 if p.gap_micro is None else p.gap_micro * steepest
+        on_progress(p.stage if gap < 1.0 else f"{p.stage}, nothing proven yet", p.points, gap if gap < 1.0 else None)
 
     found = joint_front(
-        problem, objective=cast(Any, objective), on_progress=heard if on_progress else None, should_stop=should_stop,
-        time_limit_s=time_limit_s,
+        problem, objective=cast(Any, objective), third=third, third_budgets=third_budgets,
+        on_progress=heard if on_progress else None, should_stop=should_stop, time_limit_s=time_limit_s,
     )  # fmt: skip
     scores = np.array([p.score for p in found.points], dtype=np.int64)
     designs = _designs(problem, found, problem.accuracy(scores).tolist())
@@ -52,14 +56,18 @@ def exact_front(
             (cycles / problem.clock_hz if cycles < INFEASIBLE else np.inf, float(problem.accuracy(np.array(score))))
             for cycles, score in found.bound
         )
+    counts = {**found.counts, **({} if third is None else {"budgets_done": len(found.levels)})}
     return Front(
         designs=tuple(designs), gap=gap, n_designs=found.n_designs, solve_s=found.seconds["total"],
-        status=found.status, bound=bound, stats={k: float(v) for k, v in {**found.counts, **found.seconds}.items()},
+        status=found.status, bound=bound, stats={k: float(v) for k, v in {**counts, **found.seconds}.items()},
     )  # fmt: skip
 
 
 def _designs(problem: CodesignProblem, found: JointFront, accuracies: list[float]) -> list[Design]:
-    """The points as designs; of those beyond the clip of the accuracy model, which share one accuracy, the fastest."""
+    """The points as designs; of those beyond the clip of the accuracy model, which share one accuracy, the fastest.
+
+    (The fastest of every budget, when there is a third resource.)
+    """
     from cofront.front import Design
     from cofront.search.evaluator import Evaluator
     from cofront.search.exact.joint.api import static_pj
@@ -67,9 +75,11 @@ def _designs(problem: CodesignProblem, found: JointFront, accuracies: list[float
     evaluator, per_cycle = Evaluator(problem), static_pj(problem)
     configs: dict[tuple[int, tuple[int, ...]], dict[str, Any]] = {}
     designs: list[Design] = []
+    best: dict[int | None, float] = {}
     for p, accuracy in zip(found.points, accuracies, strict=True):
-        if designs and accuracy <= designs[-1].accuracy:
+        if accuracy <= best.get(p.level, -1.0):
             continue
+        best[p.level] = accuracy
         key = p.engine, p.configs
         if key not in configs:
             configs[key] = problem.engines[p.engine].config(p.configs)

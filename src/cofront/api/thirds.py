@@ -1,14 +1,16 @@
-"""A third objective: fronts at a ladder of budgets of one resource, or of latency and of energy, each exact.
+"""A third objective: a ladder of budgets of one resource, or latency and energy; every front of them exact.
 
-Every front of the ladder is exact, so for each budget in `levels` the union answers exactly which accuracy can be had
-at which latency. Between two levels it is a valid, not a complete, answer.
+For each budget of the ladder the designs that keep within it answer exactly which accuracy can be had at which latency.
+Between two budgets they are a valid, not a complete, answer; so are the designs between the two ends for energy, where
+the front of latency and that of energy are exact.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cofront.api.joint import exact_front
 
@@ -31,51 +33,45 @@ def third_front(
     problem: CodesignProblem,
     third: str,
     *,
-    on_progress: Callable[[str, int, float], None] | None = None,
+    on_progress: Callable[[str, int, float | None], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     time_limit_s: float | None = None,
 ) -> tuple[Front, list[float]]:
-    """The non-dominated union of the ladder's fronts, fastest first, and the ladder's budgets (none for energy)."""
-    if third == "energy":
-        levels: list[float] = []
-        runs = [(problem, "cycles"), (problem, "energy")]
-    else:
-        index = problem.resource_names.index(third)
-        top = int(problem.budget[index])
-        steps = sorted({-(-top * k // STEPS) for k in range(1, STEPS + 1)}, reverse=True)
-        levels, runs = [float(s) for s in steps], []
-        for step in steps:
-            budget = problem.budget.copy()
-            budget[index] = step
-            runs.append((replace(problem, budget=budget), "cycles"))
-    found: list[Front] = []
-    for number, (part, objective) in enumerate(runs):
-
-        def heard(stage: str, designs: int, gap: float, number: int = number) -> None:
-            if on_progress is not None:
-                on_progress(f"{stage}, front {number + 1} of {len(runs)}", designs, gap)
-
-        found.append(
-            exact_front(
-                part, objective=objective, on_progress=heard, should_stop=should_stop, time_limit_s=time_limit_s
-            )
-        )
-        if should_stop is not None and should_stop():
-            break
-    whole = len(found) == len(runs) and all(f.status != "feasible" for f in found)
-    designs = _non_dominated([d for f in found for d in f.designs], third)
+    """The non-dominated designs, fastest first, and the budgets whose fronts are proven (none for energy)."""
+    how: dict[str, Any] = {"on_progress": on_progress, "should_stop": should_stop, "time_limit_s": time_limit_s}
+    if third != "energy":
+        top = int(problem.budget[problem.resource_names.index(third)])
+        budgets = sorted({-(-top * k // STEPS) for k in range(1, STEPS + 1)})
+        found = exact_front(problem, third=third, third_budgets=budgets, **how)
+        designs = _non_dominated(list(found.designs), third)
+        done = budgets[: int(found.stats["budgets_done"])]
+        return replace(found, designs=tuple(designs), bound=()), [float(b) for b in reversed(done)]
+    parts = [exact_front(problem, objective="cycles", **how)]
+    if parts[0].status != "feasible":
+        parts.append(exact_front(problem, objective="energy", **how))
+    whole = len(parts) == 2 and all(f.status != "feasible" for f in parts)
+    designs = _non_dominated([d for f in parts for d in f.designs], third)
     status: Status = "feasible" if not whole else "optimal" if designs else "infeasible"
     return replace(
-        found[0], designs=tuple(designs), gap=max(f.gap for f in found) if whole else 1.0, status=status, bound=(),
-        solve_s=sum(f.solve_s for f in found),
-    ), levels  # fmt: skip
+        parts[0], designs=tuple(designs), gap=max(f.gap for f in parts) if whole else 1.0, status=status, bound=(),
+        solve_s=sum(f.solve_s for f in parts),
+    ), []  # fmt: skip
 
 
 def _non_dominated(designs: list[Design], third: str) -> list[Design]:
     """Those that no other beats or equals in latency, accuracy and the third objective; fastest first."""
-    ordered = sorted(designs, key=lambda d: (d.cycles, -d.accuracy, third_value(d, third)))
     kept: list[Design] = []
-    for d in ordered:
-        if not any(k.accuracy >= d.accuracy and third_value(k, third) <= third_value(d, third) for k in kept):
-            kept.append(d)
+    accuracies: list[float] = []  # rising, with the least third value at each or more, rising too
+    values: list[float] = []
+    for d in sorted(designs, key=lambda d: (d.cycles, -d.accuracy, third_value(d, third))):
+        value = third_value(d, third)
+        i = bisect_left(accuracies, d.accuracy)
+        if i < len(values) and values[i] <= value:
+            continue
+        kept.append(d)
+        low = i
+        while low > 0 and values[low - 1] >= value:
+            low -= 1
+        high = i + 1 if i < len(accuracies) and accuracies[i] == d.accuracy else i
+        accuracies[low:high], values[low:high] = [d.accuracy], [value]
     return kept

@@ -66,7 +66,12 @@ def run(
     ] = "additive",
     accelerator: Accelerator = None,
     third: Annotated[
-        str | None, typer.Option("--third", help="A third objective: energy, dsp, lut, ff or bram36.")
+        str | None,
+        typer.Option(
+            "--third",
+            help="A third objective: dsp, lut, ff or bram36 (the exact front at each of 12 budgets of it), or energy "
+            "(the exact fronts of latency and of energy).",
+        ),
     ] = None,
     cover: Annotated[
         float | None,

@@ -103,6 +103,11 @@ def _proof(document: SearchDocument) -> str:
     designs = f"{output.count(document.designs)} designs"
     if document.gap is None:
         return f"{document.method}: {designs} tried in {seconds}; nothing is proven about the others"
+    if document.gap == 0 and document.third is not None:
+        what = "least latency and of least energy"
+        if document.third != "energy":
+            what = f"each of {len(document.third_levels)} budgets of {document.third}"
+        return f"gap 0: the fronts of {what} are exact over {designs}, proven in {seconds}"
     if document.gap == 0:
         return f"gap 0: exact over {designs} (network x precision x accelerator), proven in {seconds}"
     return f"gap {100 * document.gap:.4f} points, certified over {designs} after {seconds}"

@@ -73,12 +73,15 @@ class JointFront:
 
 @dataclass(frozen=True)
 class JointProgress:
-    """What a running search knows: the stage, front points so far, open boxes, the certified gap, seconds gone."""
+    """What a running search knows: the stage, front points so far, open boxes, the certified gap, seconds gone.
+
+    `gap_micro` is None as long as nothing is proven.
+    """
 
     stage: str
     points: int
     open_boxes: int
-    gap_micro: int
+    gap_micro: int | None
     seconds: float
 
 
@@ -118,7 +121,7 @@ def joint_front(
         late = time_limit_s is not None and time.monotonic() - start > time_limit_s
         return late or (should_stop is not None and should_stop())
 
-    def report(stage: str, points: int, n_open: int, gap: int) -> None:
+    def report(stage: str, points: int, n_open: int, gap: int | None) -> None:
         assert on_progress is not None
         on_progress(JointProgress(stage, points, n_open, gap, time.monotonic() - start))
 
@@ -138,9 +141,11 @@ def joint_front(
         found = [(None, d) for d in search.designs()]
     else:
         budgets = ladder(problem, third, third_budgets)
+        search.prefix = f"budget 1 of {len(budgets)}, "
         search.prepare()
         found = []
-        for level, new in search.climb(problem.resource_names.index(third), budgets):
+        for number, (level, new) in enumerate(search.climb(problem.resource_names.index(third), budgets), 1):
+            search.prefix = f"budget {min(number + 1, len(budgets))} of {len(budgets)}, "
             found += [(level, d) for d in new]
             done = (*done, level) if search.complete else done
         found.sort(key=lambda x: (x[1].cost, x[1].score))

@@ -72,7 +72,8 @@ class Search:
     engines: list[BoxEngine] = field(default_factory=list)
     front: Incumbent = field(default_factory=Incumbent)
     counters: Counters = field(default_factory=Counters)
-    on_progress: Callable[[str, int, int, int], None] | None = None
+    on_progress: Callable[[str, int, int, int | None], None] | None = None
+    prefix: str = ""  # of the stages that progress tells
     windows: Windows | None = None
     open: list[Block] = field(default_factory=list)
     singles: list[Block] = field(default_factory=list)
@@ -89,6 +90,7 @@ class Search:
 
     def prepare(self) -> None:
         t = time.perf_counter()
+        self.report("comparing configurations", proven=False)
         compacts: list[CompactEngine] = []
         for i in range(len(self.problem.engines)):
             compact = compact_engine(self.problem, i, self.cost, dominance=self.dominance)
@@ -123,6 +125,7 @@ class Search:
     def seed(self) -> None:
         """A first front from a beam, then the fronts of the accelerators that are best at one multiplier each."""
         start = time.perf_counter()
+        self.report("first designs", proven=False)
         if len(self.front.cost) == 0:
             windows = self._first_windows()
             coarse = windows.coarse(*self.steps())
@@ -280,7 +283,7 @@ class Search:
                 return
             self._dp(engine, entry, self.windows)
             if i % 64 == 0 and self.on_progress is not None:
-                self.on_progress("paths", len(self.front.cost), len(queue) - i, int(queue[i][0]) + 1)
+                self.on_progress(f"{self.prefix}paths", len(self.front.cost), len(queue) - i, int(queue[i][0]) + 1)
         self.singles = []
         self.complete = True
         self._lap("paths", start)
@@ -322,10 +325,11 @@ class Search:
             return whole_bound([], False, self.max_score, self.score_range)
         return certify(cost, score, ranges, self.max_score, low, self.limits.max_cost)
 
-    def report(self, stage: str) -> None:
+    def report(self, stage: str, *, proven: bool = True) -> None:
         if self.on_progress is not None:
             n_open = sum(len(b.boxes) for b in self.open + self.singles)
-            self.on_progress(stage, len(self.front.cost), n_open, self.certificate().gap)
+            gap = self.certificate().gap if proven else None
+            self.on_progress(self.prefix + stage, len(self.front.cost), n_open, gap)
 
     def run(self) -> None:
         if not self.should_stop():
