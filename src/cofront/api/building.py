@@ -1,0 +1,195 @@
+"""`build` and `verify`: a design as hardware, and the proof that it computes what it should."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from cofront.errors import CofrontError, InputError, UnsupportedError, UsageError
+from cofront.study.built import BuildDocument, CyclesPart, DifferencePart, ResourcePart, VerifyDocument
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cofront.network import Network
+    from cofront.rtl.verify import Simulated, Work
+    from cofront.study.documents import DesignDocument
+    from cofront.task.integer import QuantizedNetwork
+
+Note = Callable[[str], None]
+
+
+def build(
+    design: Path,
+    folder: Path,
+    *,
+    weights: Path | None = None,
+    data: Path | None = None,
+    bus_bits: int | None = None,
+    seed: int = 0,
+    note: Note = lambda _: None,
+) -> BuildDocument:
+    """Builds the accelerator of a design file. `weights`: an integer network, as `train` and `evaluate --out` write."""
+    from cofront.api.costing import load_device
+    from cofront.api.networks import design_network, read_design
+    from cofront.hardware.subgraph.config import Config
+    from cofront.rtl.build import VECTORS, Source
+    from cofront.rtl.build import build as make
+    from cofront.rtl.yosys import need_amaranth, yosys_version
+    from cofront.study.documents import to_json
+
+    begun = time.monotonic()
+    document = read_design(design)
+    if document.accelerator != "subgraph":
+        raise UnsupportedError(f"hardware is generated for accelerator 'subgraph', not '{document.accelerator}'")
+    need_amaranth()
+    yosys_version()
+    config = Config.from_dict(document.design.config, document.clock_hz)
+    network = design_network(document)
+    device = load_device(document.device)
+    quantized, origin = integers_of(document, network, weights, seed, note)
+    images, _, source_note = _images(quantized, data, VECTORS)
+    notes = (f"the test bench runs {source_note}",)
+    source = Source(quantized, config, device, to_json(document) + "\n", origin, images, notes)
+    built = make(source, folder, bus_bits=bus_bits, note=note)
+    m = built.manifest
+    return BuildDocument(
+        design=str(design), folder=str(folder), network=m["network"], device=device.name, clock_hz=m["clock_hz"],
+        config=m["config"], bus_bits=built.bus_bits, weights=origin, cycles=m["expected"]["cycles"],
+        latency_s=m["expected"]["latency_s"], resources=m["expected"]["resources"], descriptors=m["descriptors"],
+        memory_bytes=m["memory_bytes"], files=sorted([*m["files"], "manifest.json"]),
+        seconds=time.monotonic() - begun, notes=m["notes"],
+    )  # fmt: skip
+
+
+def integers_of(
+    document: DesignDocument, network: Network, weights: Path | None, seed: int, note: Note
+) -> tuple[QuantizedNetwork, str]:
+    """The integers of a design and where they are from: a file, the shipped supernet, or random ones."""
+    from cofront.api.weights import trained_weights
+    from cofront.rtl.standin import random_integers
+    from cofront.task.integer import QuantizedNetwork
+
+    if weights is not None:
+        found = QuantizedNetwork.load(weights)
+        if found.network.shapes != network.shapes or [n.op for n in found.network.nodes] != [
+            n.op for n in network.nodes
+        ]:
+            raise InputError(f"'{weights}' holds the integers of another network than the design's")
+        return found, f"of {weights.name}"
+    reason = f"no trained integers come with '{document.network}'"
+    if document.space:
+        note("quantising the design's network")
+        trained = trained_weights(document, network, seed)
+        if trained.integers is not None:
+            return trained.integers, "trained"
+        reason = trained.reason.partition(";")[0]
+    return random_integers(network, seed), f"random (seed {seed}), useless for inference: {reason}"
+
+
+def _images(
+    quantized: QuantizedNetwork, data: Path | None, count: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, str]:
+    """Test images with labels and what they are; random images where there is no data."""
+    import numpy as np
+
+    from cofront.task.data import load_dataset
+
+    shapes = quantized.network.shapes
+    channels, h, w = shapes[quantized.network.input.name]
+    classes = shapes[quantized.network.output.name][0]
+    try:
+        found = load_dataset(data)
+        have = found.x_test.shape[1:]
+        reason = ""
+        if have[-1] != channels or (h != w and have[:2] != (h, w)):
+            reason = f"the test images are {' x '.join(map(str, have))}, the network takes {h} x {w} x {channels}"
+    except CofrontError as error:
+        reason = str(error)
+    if not reason:
+        if count > len(found.x_test):
+            raise UsageError(f"--images {count}: there are {len(found.x_test)} test images")
+        labels = found.y_test[:count] if len(found.classes) == classes else None
+        return found.x_test[:count], labels, f"{count} test images of {data.name if data else 'CIFAR-10'}"
+    if data is not None:
+        raise InputError(reason)
+    images = np.random.default_rng(0).integers(0, 256, (count, h, w, channels)).astype(np.uint8)
+    return images, None, f"{count} random images ({reason})"
+
+
+def verify(
+    folder: Path,
+    *,
+    images: int = 4,
+    synth: bool = False,
+    tensors: bool = False,
+    data: Path | None = None,
+    simulator: str | None = None,
+    stalls: int = 0,
+    vcd: Path | None = None,
+    jobs: int = 1,
+    seed: int = 0,
+    note: Note = lambda _: None,
+    progress: Callable[[Work], None] | None = None,
+) -> VerifyDocument:
+    """Simulates a build folder on test images and compares it with the integer model; `synth` counts resources too."""
+    from cofront.rtl.manifest import read
+    from cofront.rtl.simulate import MemoryModel, choose_tool
+    from cofront.rtl.verify import check_simulation, check_synthesis
+
+    if images < 1:
+        raise UsageError(f"--images must be at least 1, got {images}")
+    if not 0 <= stalls < 1000:
+        raise UsageError(f"--stalls is out of 1000 cycles, got {stalls}")
+    begun = time.monotonic()
+    built = read(folder)
+    tool = choose_tool(simulator)
+    found, labels, source = _images(built.quantized, data, images)
+    given = built.manifest["memory"]
+    memory = MemoryModel(int(given["latency"]), int(given["bytes_per_kilocycle"]), stalls, seed)
+    done = check_simulation(
+        built, found, everything=tensors, tool=tool, memory=memory, jobs=jobs, vcd=vcd, note=note, progress=progress
+    )  # fmt: skip
+    result = _document(folder, done, images, source)
+    if stalls:
+        result = replace_document(result, notes=[*result.notes, f"memory rests {stalls} of 1000 cycles at random"])
+    if labels is not None and built.manifest["weights"].partition(" ")[0] != "random" and not done.comparison.differing:
+        accuracy = built.quantized.accuracy(found, cast(Any, labels))
+        result = replace_document(result, accuracy=accuracy)
+    if synth:
+        counted = check_synthesis(built, note=note)
+        predicted = built.manifest["expected"]["resources"]
+        rows = [
+            ResourcePart(resource=k, predicted=predicted[k], counted=n, error=(predicted[k] - n) / n if n else None)
+            for k, n in counted.resources().items()
+        ]
+        result = replace_document(result, resources=rows, synthesis=counted.to_dict())
+    return replace_document(result, seconds=time.monotonic() - begun, waveform=str(vcd) if vcd else None)
+
+
+def replace_document(document: VerifyDocument, **values: Any) -> VerifyDocument:
+    import msgspec
+
+    return msgspec.structs.replace(document, **values)
+
+
+def _document(folder: Path, done: Simulated, images: int, source: str) -> VerifyDocument:
+    first = done.comparison.first
+    return VerifyDocument(
+        folder=str(folder), passed=not done.comparison.differing, simulator=done.tool, images=images,
+        image_source=source, tensors=done.comparison.tensors, elements=done.comparison.elements,
+        differing=done.comparison.differing, cycles=done.cycles, predicted_cycles=done.predicted_cycles,
+        cycles_error=(done.predicted_cycles - done.cycles) / done.cycles, seconds=done.seconds,
+        calls=[
+            CyclesPart(
+                call=c.name, layers=list(c.layers), descriptors=c.descriptors, simulated=c.simulated,
+                predicted=c.predicted, error=c.error,
+            )
+            for c in done.calls
+        ],
+        first_difference=DifferencePart(**asdict(first)) if first else None,
+    )  # fmt: skip

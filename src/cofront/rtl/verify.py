@@ -1,0 +1,168 @@
+"""Checks of a build folder: outputs against the integer model, cycles and resources against what was expected."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cofront.rtl import manifest
+from cofront.rtl.compare import Comparison, Difference, compare
+from cofront.rtl.manifest import Built
+from cofront.rtl.netlist import TOP
+from cofront.rtl.simulate import MemoryModel, Run, Tool, choose_tool, compile_simulator, simulate
+from cofront.rtl.synthesise import Synthesis, family_of, synthesise
+from cofront.rtl.yosys import Note, silent
+
+#: Memory contents kept at once.
+BATCH_BYTES = 1 << 28
+#: A run is given up after this many times the cycles expected, and these on top.
+PATIENCE, SLACK = 6, 200_000
+
+
+@dataclass(frozen=True)
+class CallCycles:
+    """Cycles of one call of the accelerator; `predicted` None: the model has no such call."""
+
+    name: str
+    layers: tuple[str, ...]
+    descriptors: int
+    predicted: int | None
+    simulated: int
+
+    @property
+    def error(self) -> float | None:
+        """(predicted - simulated) / simulated."""
+        return None if self.predicted is None else (self.predicted - self.simulated) / self.simulated
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Results of the simulation of some images."""
+
+    tool: str
+    comparison: Comparison
+    runs: tuple[Run, ...]
+    calls: tuple[CallCycles, ...]
+    predicted_cycles: int
+    seconds: float
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of the first image (they depend on memory, not on the image)."""
+        return self.runs[0].cycles
+
+
+@dataclass(frozen=True)
+class Work:
+    """How far a simulation is: cycles done and expected in all, images done."""
+
+    cycles: int
+    total: int
+    images: int
+    seconds: float
+
+    @property
+    def left_s(self) -> float | None:
+        return self.seconds * (self.total - self.cycles) / self.cycles if self.cycles else None
+
+
+def check_simulation(
+    built: Built,
+    images: npt.NDArray[np.uint8],
+    *,
+    everything: bool = False,
+    tool: Tool | None = None,
+    memory: MemoryModel | None = None,
+    jobs: int = 1,
+    vcd: Path | None = None,
+    note: Note = silent,
+    progress: Callable[[Work], None] | None = None,
+) -> Simulated:
+    """Runs images (n, h, w, c) on the built engine and compares the results, or every tensor (`everything`)."""
+    chosen = tool or choose_tool()
+    simulator = simulator_of(built, chosen, vcd is not None, note)
+    expected = int(built.manifest["expected"]["cycles"])
+    given = built.manifest["memory"]
+    model = memory or MemoryModel(int(given["latency"]), int(given["bytes_per_kilocycle"]))
+    begun = time.monotonic()
+    tracker = _Tracker(expected * len(images), begun, progress)
+    size = max(min(BATCH_BYTES // max(jobs * built.program.memory_bytes, 1), -(-len(images) // jobs)), 1)
+    batches = [range(i, min(i + size, len(images))) for i in range(0, len(images), size)]
+
+    def run(batch: range) -> tuple[list[Run], Comparison]:
+        part = images[batch.start : batch.stop]
+        runs, memories = simulate(
+            simulator, built.program, part, memory=model, everything=everything,
+            limit=PATIENCE * expected + SLACK, vcd=vcd if batch.start == 0 else None,
+            progress=lambda image, cycle, _: tracker(batch.start, image * expected + cycle, image),
+        )  # fmt: skip
+        found = compare(built.quantized, built.program, part, memories, everything=everything, numbers=batch)
+        return [replace(r, image=r.image + batch.start) for r in runs], found
+
+    with ThreadPoolExecutor(max(jobs, 1)) as pool:
+        done = list(pool.map(run, batches))
+    runs = tuple(r for part, _ in done for r in part)
+    return Simulated(
+        tool=chosen,
+        comparison=_joined([c for _, c in done]),
+        runs=runs,
+        calls=call_cycles(built, runs[0].stamps),
+        predicted_cycles=expected,
+        seconds=time.monotonic() - begun,
+    )
+
+
+class _Tracker:
+    """Adds up the progress of batches that run side by side."""
+
+    def __init__(self, total: int, begun: float, show: Callable[[Work], None] | None) -> None:
+        self.total, self.begun, self.show = total, begun, show
+        self.done: dict[int, tuple[int, int]] = {}
+
+    def __call__(self, batch: int, cycles: int, images: int) -> None:
+        self.done[batch] = (cycles, images)
+        if self.show:
+            parts = self.done.values()
+            cycles, images = sum(c for c, _ in parts), sum(i for _, i in parts)
+            self.show(Work(min(cycles, self.total), self.total, images, time.monotonic() - self.begun))
+
+
+def simulator_of(built: Built, tool: Tool, trace: bool, note: Note) -> Path:
+    """The compiled simulator of a build, kept beside its files in `simulators`."""
+    lines = (line.split() for line in built.text("testbench/ports.h").splitlines())
+    names = [words[1].removeprefix("P_") for words in lines if len(words) == 3 and words[1].startswith("P_")]
+    sources = {"engine.v": built.text(manifest.MODEL)}
+    cache = built.folder / "simulators"
+    return compile_simulator(sources, names, built.bus_bits, cache, tool=tool, trace=trace, note=note)
+
+
+def call_cycles(built: Built, stamps: Sequence[int]) -> tuple[CallCycles, ...]:
+    """Cycles of each call, from the cycles at which descriptors ended."""
+    predicted = {c["name"]: int(c["cycles"]) for c in built.manifest["expected"]["calls"]}
+    spent: dict[str, list[int]] = {}
+    layers: dict[str, dict[str, None]] = {}
+    before = 0
+    for job, stamp in zip(built.program.jobs, stamps, strict=True):
+        spent.setdefault(job.call, []).append(stamp - before)
+        layers.setdefault(job.call, {}).update(dict.fromkeys(job.layers))
+        before = stamp
+    return tuple(CallCycles(n, tuple(layers[n]), len(c), predicted.get(n), sum(c)) for n, c in spent.items())
+
+
+def _joined(parts: Sequence[Comparison]) -> Comparison:
+    first: Difference | None = next((p.first for p in parts if p.first), None)
+    return Comparison(
+        sum(p.elements for p in parts), sum(p.differing for p in parts), max(p.tensors for p in parts), first
+    )
+
+
+def check_synthesis(built: Built, *, note: Note = silent) -> Synthesis:
+    """Counts the resources of the built engine."""
+    note(f"synthesising with yosys for {family_of(built.device)} (minutes for engines of hundreds of DSPs)")
+    return synthesise(built.text(manifest.VERILOG), TOP, family_of(built.device), note=note)

@@ -1,0 +1,91 @@
+"""The JSON of `cofront build` and `cofront verify`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from cofront.study.documents import Document, Part
+
+
+class BuildDocument(Document, frozen=True, kw_only=True, tag="build"):
+    """A build folder. `weights` is "trained", or says why they are not; cycles and resources are the cost model's."""
+
+    design: str
+    folder: str
+    network: str
+    device: str
+    clock_hz: float
+    config: dict[str, Any]
+    bus_bits: int
+    weights: str
+    cycles: int
+    latency_s: float
+    resources: dict[str, int]
+    descriptors: int
+    memory_bytes: int
+    files: list[str]
+    seconds: float
+    notes: list[str] = msgspec.field(default_factory=list)
+
+
+class CyclesPart(Part, frozen=True, kw_only=True):
+    """Cycles of one call, predicted and simulated; `error` is (predicted - simulated) / simulated."""
+
+    call: str
+    layers: list[str]
+    descriptors: int
+    simulated: int
+    predicted: int | None = None
+    error: float | None = None
+
+
+class DifferencePart(Part, frozen=True, kw_only=True):
+    """The first element that differs from the integer model."""
+
+    image: int
+    tensor: str
+    layer: str
+    descriptor: int
+    row: int
+    column: int
+    channel: int
+    expected: int
+    found: int
+
+
+class ResourcePart(Part, frozen=True, kw_only=True):
+    """One resource, predicted by the cost model and counted by Yosys (an estimate itself)."""
+
+    resource: str
+    predicted: int
+    counted: int
+    error: float | None = None
+
+
+class VerifyDocument(Document, frozen=True, kw_only=True, tag="verify"):
+    """`passed`: no element compared differs. Cycles are those of the first image."""
+
+    folder: str
+    passed: bool
+    simulator: str
+    images: int
+    image_source: str
+    tensors: int
+    elements: int
+    differing: int
+    cycles: int
+    predicted_cycles: int
+    cycles_error: float
+    seconds: float
+    calls: list[CyclesPart]
+    first_difference: DifferencePart | None = None
+    accuracy: float | None = None  # of the images' labels, as hardware classifies them
+    resources: list[ResourcePart] = msgspec.field(default_factory=list)
+    synthesis: dict[str, Any] | None = None
+    waveform: str | None = None
+    notes: list[str] = msgspec.field(default_factory=list)
+
+
+KINDS: tuple[type[Document], ...] = (BuildDocument, VerifyDocument)
