@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,7 +58,7 @@ def run(
     return 0 if done.passed else 1
 
 
-def _progress() -> object:
+def _progress() -> Callable[[Work], None]:
     """Shows how far a simulation is and how long it will still take."""
     last = time.monotonic()
 

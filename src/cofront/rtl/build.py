@@ -107,11 +107,11 @@ def _fill(part: Path, source: Source, program: Program, expected: Cost, bus: int
     quantized, config = source.quantized, source.config
     for name in ("rtl", "program", "network", "testbench"):
         (part / name).mkdir()
-    xilinx = source.device.dsp_kind == "DSP48E2"
-    model = engine_verilog(config, bus, note=note)
-    (part / manifest.MODEL).write_text(model, encoding="utf-8")
-    verilog = engine_verilog(config, bus, primitives=True, note=note) if xilinx else model
-    (part / manifest.VERILOG).write_text(verilog, encoding="utf-8")
+    # Of other devices' slices there are no instances: their tools infer them.
+    primitives = source.device.dsp_kind == "DSP48E2"
+    (part / manifest.VERILOG).write_text(
+        engine_verilog(config, bus, primitives=primitives, note=note), encoding="utf-8"
+    )
     (part / manifest.IMAGE).write_bytes(program.image)
     (part / manifest.PROGRAM).write_text(json.dumps(program.to_dict(), indent=1) + "\n", encoding="utf-8")
     (part / "design.json").write_text(source.design, encoding="utf-8")
@@ -168,6 +168,7 @@ def _write_testbench(part: Path, source: Source, program: Program, bus: int, rat
     """The test bench with what it needs to run without cofront: images and the results of the integer model."""
     folder = part / "testbench"
     shutil.copyfile(TESTBENCH, folder / "testbench.cpp")
+    shutil.copyfile(TESTBENCH.with_name("dsp48e2.v"), part / manifest.MODEL)
     (folder / "ports.h").write_text(ports_header(port_names(source.config, bus), bus, "verilator"), encoding="utf-8")
     images = test_images(source.quantized, source.images)[:VECTORS]
     (folder / "inputs.bin").write_bytes(b"".join(input_blob(program, image) for image in images))

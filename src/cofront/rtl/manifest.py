@@ -21,7 +21,7 @@ NAME: Final = "manifest.json"
 FORMAT: Final = 1
 
 VERILOG = "rtl/engine.v"
-MODEL = "rtl/engine_model.v"
+MODEL = "testbench/dsp48e2.v"
 IMAGE = "program/program.bin"
 PROGRAM = "program/program.json"
 WEIGHTS = "network/weights.safetensors"

@@ -13,7 +13,7 @@ def makefile(arguments: Mapping[str, Any]) -> str:
     """`make` compiles the test bench with Verilator and runs the images of this folder."""
     text = " ".join(f"{k}={v}" for k, v in arguments.items())
     return f"""# The engine on the images of this folder: make; with a waveform of the first: make TRACE=1
-VERILOG = ../rtl/engine_model.v
+VERILOG = ../rtl/engine.v dsp48e2.v
 FLAGS = $(if $(TRACE),--trace -CFLAGS -DTRACE)
 RUN = {text}
 
@@ -44,7 +44,7 @@ Weights: {content["weights"]}.
 | file | what |
 |---|---|
 | `rtl/engine.v` | the engine, top module `{TOP}`; multipliers are instances of the device's DSP slice |
-| `rtl/engine_model.v` | the same with a model of the slice in their place, for simulation without vendor libraries |
+| `testbench/dsp48e2.v` | a model of that slice, for simulation without vendor libraries; not for synthesis |
 | `program/program.bin` | memory from address 0 on: {content["descriptors"]} descriptors, weights, constants |
 | `program/program.json` | where every tensor is, and what each descriptor does |
 | `network/` | the network as QONNX, as integer ONNX (what hardware computes, bit for bit), and its integers |
@@ -82,8 +82,8 @@ One clock `clk`, one synchronous reset `rst` (active high).
 ## Vendor flow
 
 Add `rtl/engine.v` to a project and constrain `clk` to {1e9 / content["clock_hz"]:.3f} ns; package it as an IP with the
-AXI interfaces above, which tools infer from the port names. `rtl/engine_model.v` is for simulation only. Resource
-figures of `cofront verify --synth` are Yosys estimates; nothing here was compared with a vendor's tools.
+AXI interfaces above, which tools infer from the port names. Resource figures of `cofront verify --synth` are Yosys
+estimates; nothing here was compared with a vendor's tools.
 """
 
 

@@ -403,7 +403,7 @@ class ParetoDocument(Document, frozen=True, kw_only=True, tag="pareto"):
     notes: list[str] = []
 
 
-KINDS: tuple[type[Document], ...] = (
+_KINDS: tuple[type[Document], ...] = (
     EstimateDocument,
     FitDocument,
     SearchDocument,
@@ -418,6 +418,15 @@ KINDS: tuple[type[Document], ...] = (
     PredictorDocument,
     ParetoDocument,
 )
+
+def __getattr__(name: str) -> Any:
+    """`KINDS`: every kind of document; some are in modules that build on this one."""
+    if name != "KINDS":
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    from cofront.study import built
+
+    return (*_KINDS, *built.KINDS)
+
 
 D = TypeVar("D", bound=Document)
 
@@ -476,7 +485,7 @@ def _short(value: object) -> str:
 def json_schemas() -> dict[str, dict[str, Any]]:
     """Kind -> JSON Schema (2020-12)."""
     out = {}
-    for kind in KINDS:
+    for kind in __getattr__("KINDS"):
         schema = msgspec.json.schema(kind)
         tag = str(kind.__struct_config__.tag)
         out[tag] = {
