@@ -9,7 +9,10 @@ import pytest
 from cofront.study import documents
 from cofront.study.documents import KINDS, SearchDocument, json_schemas
 
-VERBS = ("search", "fit", "estimate", "train", "evaluate", "export", "report", "zoo", "devices", "spaces")
+VERBS = (
+    "search", "fit", "estimate", "train", "evaluate", "export", "report", "zoo", "devices", "spaces",
+    "evaluate-predictor", "pareto",
+)  # fmt: skip
 ROOT = Path(__file__).parents[2]
 
 LIGHT = """
