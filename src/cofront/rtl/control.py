@@ -81,6 +81,7 @@ class Fetcher(wiring.Component):
                 port.words.eq(fields[f"{name}_{'weight' if what == 'weights' else 'param'}_words"]),
                 port.half.eq(~getattr(self, f"half_{name}")),
                 port.expand.eq(fields[f"{name}_expand"] if what == "weights" else 0),
+                port.double.eq(fields[f"{name}_double"] if what == "weights" else 0),
                 port.data.payload.eq(self.words.payload),
             ]
 

@@ -252,7 +252,11 @@ class Engine(wiring.Component):
                     add.input.valid.eq(residual.valid & last[name]),
                 ]
                 residual_ready = residual_ready | (last[name] & add.input.ready)
-                wiring.connect(m, add.output, kernel.residual)
+                m.d.comb += [
+                    kernel.residual.payload.eq(add.output.payload),
+                    kernel.residual.valid.eq(add.output.valid & last[name] & d["residual_on"]),
+                    add.output.ready.eq(kernel.residual.ready),
+                ]
         for name, targets in links.items():
             output = self.kernels[name].output
             ready: Any = C(0, 1)
