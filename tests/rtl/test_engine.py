@@ -63,16 +63,18 @@ def test_engine_around_model_kernels(
 
 
 @pytest.mark.parametrize(
-    ("mode", "bus_bits", "stall", "bits", "taps"),
+    ("mode", "bus_bits", "stall", "bits", "taps", "cout"),
     [
-        ("fused", 64, 0.0, (8, 8), (1, 3)),
-        ("fused", 128, 0.3, (4, 4), (1, 1)),
-        ("split", 64, 0.3, (4, 8), (1, 3)),
+        ("fused", 64, 0.3, (4, 4), (1, 3), 5),
+        ("fused", 128, 0.0, (8, 8), (1, 9), 6),
+        ("split", 64, 0.3, (4, 8), (1, 1), 5),
     ],
 )
-def test_whole_engine(mode: str, bus_bits: int, stall: float, bits: tuple[int, int], taps: tuple[int, int]) -> None:
-    """conv -> dw -> pw in one run, or one by one."""
-    net = chain(cin=5, wide=9, cout=6, size=4).with_bits(lambda n: bits if n.block == "b" else (8, 8))
+def test_whole_engine(
+    mode: str, bus_bits: int, stall: float, bits: tuple[int, int], taps: tuple[int, int], cout: int
+) -> None:
+    """conv -> dw -> pw in one run, or one by one; with an addition where the channels (`cout`) allow it."""
+    net = chain(cin=5, wide=9, cout=cout, size=4).with_bits(lambda n: bits if n.block == "b" else (8, 8))
     check(net, accelerator(**{**TINY, "taps": taps}), 3, bus_bits=bus_bits, mode=mode, stall=stall)
 
 
