@@ -131,6 +131,7 @@ def verify(
     simulator: str | None = None,
     stalls: int = 0,
     vcd: Path | None = None,
+    gantt: Path | None = None,
     jobs: int = 1,
     seed: int = 0,
     note: Note = lambda _: None,
@@ -160,6 +161,14 @@ def verify(
     if labels is not None and built.manifest["weights"].partition(" ")[0] != "random" and not done.comparison.differing:
         accuracy = built.quantized.accuracy(found, cast(Any, labels))
         result = replace_document(result, accuracy=accuracy)
+    if gantt is not None:
+        from cofront.rtl.gantt import draw, measure
+
+        activity = measure(built, found, note)
+        draw(activity, built.program.jobs, f"{built.manifest['network']} on {built.device.name}", gantt)
+        result = replace_document(
+            result, busy={name: activity.busy(name) for name in activity.kernels}, gantt=str(gantt)
+        )
     if synth:
         counted = check_synthesis(built, note=note)
         predicted = built.manifest["expected"]["resources"]

@@ -41,6 +41,9 @@ def run(
     ] = None,
     stalls: Annotated[int, typer.Option("--stalls", help="Of 1000 cycles, how many memory rests at random.")] = 0,
     vcd: Annotated[Path | None, typer.Option("--vcd", help="Write the waveform of the first image (large).")] = None,
+    gantt: Annotated[
+        Path | None, typer.Option("--gantt", help="Chart of what kernels and memory do over an image (HTML).")
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Simulations side by side.")] = os.cpu_count() or 1,
     json: Json = False,
     seed: Seed = 0,
@@ -49,7 +52,7 @@ def run(
 
     done = building.verify(
         folder, images=images, synth=synth, tensors=tensors, data=data, simulator=simulator, stalls=stalls, vcd=vcd,
-        jobs=jobs, seed=seed, note=output.note, progress=_progress(),
+        gantt=gantt, jobs=jobs, seed=seed, note=output.note, progress=_progress(),
     )  # fmt: skip
     if json:
         output.emit_json(done)
@@ -87,6 +90,9 @@ def _show(done: VerifyDocument) -> None:
     if done.resources:
         found = [[r.resource, f"{r.predicted:,}", f"{r.counted:,}", output.percent(r.error)] for r in done.resources]
         output.table("resources (counted: Yosys estimate)", ["", "predicted", "counted", "error"], found)
+    if done.gantt:
+        busy = ", ".join(f"{name} {output.percent(share, 0)}" for name, share in done.busy.items())
+        output.line(f"kernels multiply: {busy} of the time; chart: {done.gantt}")
     for text in done.notes:
         output.line(f"note: {text}")
     if done.accuracy is not None:

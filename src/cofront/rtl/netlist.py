@@ -24,6 +24,15 @@ def engine_verilog(config: Config, bus_bits: int, *, primitives: bool = False, n
     return verilog(Engine(config, bus_bits), TOP, Primitives() if primitives else None, note)
 
 
+def probed_verilog(config: Config, bus_bits: int, note: Note = silent) -> tuple[str, list[str]]:
+    """Verilog of the engine with probes (our model in the place of DSP slices), and its ports."""
+    need_amaranth()
+    from cofront.rtl.probes import ProbedEngine
+
+    engine = ProbedEngine(config, bus_bits)
+    return verilog(engine, TOP, None, note), ["clk", "rst", *engine.signature.members]
+
+
 def verilog(component: Any, name: str, platform: Any = None, note: Note = silent) -> str:
     """Verilog of any component, its ports being those of its signature."""
     need_amaranth()

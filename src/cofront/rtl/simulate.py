@@ -13,9 +13,9 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -47,13 +47,19 @@ class MemoryModel:
 
 @dataclass(frozen=True)
 class Run:
-    """One image: cycles in all, the cycle at which each descriptor ended, words that went over the memory port."""
+    """One image: cycles in all, the cycle at which each descriptor ended, words that went over the memory port.
+
+    Where it was asked for, `activity` has for each `bucket` of cycles what kernels did (cycles in each state, as
+    `probes.STATES`) and, as "memory", the words moved.
+    """
 
     image: int
     cycles: int
     stamps: tuple[int, ...]
     words_read: int
     words_written: int
+    bucket: int = 0
+    activity: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 #: Called with the image at work, its cycles so far and its descriptors done.
@@ -152,6 +158,7 @@ def simulate(
     everything: bool = False,
     limit: int | None = None,
     vcd: Path | None = None,
+    bucket: int = 0,
     progress: Progress | None = None,
 ) -> tuple[list[Run], npt.NDArray[np.uint8]]:
     """Runs images (n, h, w, c); what each took, and the memory behind it (n, memory bytes).
@@ -184,6 +191,8 @@ def simulate(
         }
         if limit is not None:
             arguments["limit"] = limit
+        if bucket:
+            arguments["bucket"] = bucket
         if vcd is not None:
             arguments["vcd"] = str(vcd.resolve())
         command = [str(simulator.resolve()), *(f"{k}={v}" for k, v in arguments.items())]

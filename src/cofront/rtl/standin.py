@@ -27,7 +27,24 @@ def random_integers(net: Network, seed: int = 0) -> QuantizedNetwork:
             zeros[node.name], bits[node.name] = 0, 8
         elif node.name not in zeros and source in zeros:
             zeros[node.name], bits[node.name] = zeros[source], bits[source]
-    return QuantizedNetwork(net, layers, pools)
+    return QuantizedNetwork(net, layers, pools, scales=_scales(net, layers, pools))
+
+
+def _scales(net: Network, layers: dict[str, QuantizedLayer], pools: dict[str, Rescale]) -> dict[str, float]:
+    """Real scales that agree with the integers: free where only weights lie between, else what sums and averages say."""
+    scales: dict[str, float] = {}
+    for node in net.nodes:
+        if node.name in layers:
+            layer = layers[node.name]
+            scales[layer.output] = 1 / 16
+            if layer.residual is not None:
+                scale = scales.get(layer.residual.tensor, 1 / 64)
+                scales[layer.output] = scale * 2.0**layer.shift / layer.residual.multiplier
+        elif node.name in pools:
+            pool, source = pools[node.name], node.inputs[0]
+            area = int(np.prod(net.shapes[source][1:]))
+            scales[node.name] = scales.get(source, 1 / 64) * 2.0**pool.shift / (pool.multiplier * area)
+    return scales
 
 
 def _layer(

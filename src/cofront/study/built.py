@@ -85,6 +85,8 @@ class VerifyDocument(Document, frozen=True, kw_only=True, tag="verify"):
     resources: list[ResourcePart] = msgspec.field(default_factory=list)
     synthesis: dict[str, Any] | None = None
     waveform: str | None = None
+    gantt: str | None = None
+    busy: dict[str, float] = msgspec.field(default_factory=dict)  # share of the time each kernel multiplies
     notes: list[str] = msgspec.field(default_factory=list)
 
 

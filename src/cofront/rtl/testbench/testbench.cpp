@@ -14,10 +14,12 @@
 //   offset=A            base address of the accelerator's memory
 //   limit=N             cycles after which a run is given up
 //   vcd=FILE            waveform of the first image (compiled with -DTRACE)
+//   bucket=N            what kernels did, counted over N cycles each, for engines with probes (P_probe_* in ports.h)
 //
 // Prints one JSON object a line: progress, then for each image its cycles and the cycle at which each descriptor ended.
 // Exit codes: 0 done, 1 wrong arguments, 2 outputs differ, 3 given up, 4 protocol violated or register wrong.
 
+#include <algorithm>
 #include <chrono>
 #include <cstdarg>
 #include <cstdint>
@@ -343,6 +345,65 @@ class Bench {
   Top top_;
 };
 
+// Cycles that each kernel spent in each state, and words on the memory port, bucket by bucket.
+class Activity {
+ public:
+  explicit Activity(uint64_t bucket) : bucket_(bucket) {}
+
+  void sample(Top& top, const Memory& memory) {
+    (void)top;
+    if (!bucket_) return;
+    if (cycle_++ % bucket_ == 0) {
+      for (auto& states : kernels_) states.push_back({});
+      words_.push_back(0);
+    }
+#ifdef P_probe_conv
+    kernels_[0].back().count[get(top.P_probe_conv)]++;
+#endif
+#ifdef P_probe_dw
+    kernels_[1].back().count[get(top.P_probe_dw)]++;
+#endif
+#ifdef P_probe_pw
+    kernels_[2].back().count[get(top.P_probe_pw)]++;
+#endif
+    uint64_t moved = memory.words_read + memory.words_written;
+    words_.back() += moved - before_;
+    before_ = moved;
+  }
+
+  void start(const Memory& memory) {
+    for (auto& states : kernels_) states.clear();
+    words_.clear();
+    cycle_ = 0;
+    before_ = memory.words_read + memory.words_written;
+  }
+
+  void print() const {
+    if (!bucket_) return;
+    static const char* names[] = {"conv", "dw", "pw"};
+    printf(", \"bucket\": %llu, \"activity\": {", (unsigned long long)bucket_);
+    for (int k = 0; k < 3; k++) {
+      printf("\"%s\": [", names[k]);
+      for (size_t i = 0; i < kernels_[k].size(); i++) {
+        const uint32_t* n = kernels_[k][i].count;
+        printf("%s[%u, %u, %u, %u]", i ? ", " : "", n[0], n[1], n[2], n[3]);
+      }
+      printf("], ");
+    }
+    printf("\"memory\": [");
+    for (size_t i = 0; i < words_.size(); i++) printf("%s%llu", i ? ", " : "", (unsigned long long)words_[i]);
+    printf("]}");
+  }
+
+ private:
+  struct States {
+    uint32_t count[4] = {0, 0, 0, 0};
+  };
+  uint64_t bucket_, cycle_ = 0, before_ = 0;
+  std::vector<States> kernels_[3];
+  std::vector<uint64_t> words_;
+};
+
 std::vector<uint8_t> contents(const std::string& path) {
   FILE* file = fopen(path.c_str(), "rb");
   if (!file) fail(1, "cannot read '%s'", path.c_str());
@@ -382,6 +443,7 @@ int main(int argc, char** argv) {
   Memory& memory = bench->memory;
   if (bench->read(IDENTITY) != 0x636f6602) fail(4, "the identity register is 0x%llx", (unsigned long long)bench->read(IDENTITY));
   bool differs = false;
+  Activity activity(o.number("bucket", 0));
   auto shown = std::chrono::steady_clock::now();
   for (uint64_t image = first; image < first + images; image++) {
     // What a run does not write must not matter: it is never 0.
@@ -392,11 +454,13 @@ int main(int argc, char** argv) {
     bench->write(PROGRAM, 0), bench->write(COUNT, count), bench->write(BASE, offset), bench->write(CONTROL, 1);
     std::vector<uint64_t> stamps;
     uint64_t cycle = 0;
+    activity.start(memory);
     while (get(bench->top().P_busy)) {
       if (cycle >= limit)
         fail(3, "image %llu: %llu of %llu descriptors are done after %llu cycles", (unsigned long long)image,
              (unsigned long long)get(bench->top().P_finished), (unsigned long long)count, (unsigned long long)cycle);
       bench->cycle();
+      activity.sample(bench->top(), memory);
       cycle++;
       while (stamps.size() < get(bench->top().P_finished)) stamps.push_back(cycle);
       if (cycle % 4096 == 0) {
@@ -418,7 +482,9 @@ int main(int argc, char** argv) {
            (unsigned long long)image, (unsigned long long)cycles, (unsigned long long)(memory.words_read - read),
            (unsigned long long)(memory.words_written - written));
     for (size_t i = 0; i < stamps.size(); i++) printf(i ? ", %llu" : "%llu", (unsigned long long)stamps[i]);
-    printf("]}\n");
+    printf("]");
+    activity.print();
+    printf("}\n");
     fflush(stdout);
     const uint8_t* result = &memory.data[offset + dump.first];
     if (out && fwrite(result, 1, dump.second, out) != dump.second) fail(1, "cannot write '%s'", o.str("outputs").c_str());

