@@ -1,6 +1,6 @@
 """Latency of unseen devices from few measurements, under HELP's protocol, every method beside the same baselines.
 
-    python benchmarks/latency_predictors.py [--draws 5] [--samples 10] [--methods transfer,nnls,ridge,adaproxy,gp]
+    python benchmarks/latency_predictors.py [--draws 5] [--samples 10] [--methods transfer,nnls,...] [--spaces fbnet]
 
 Known devices are HELP's training split; rows to learn from are drawn from its pool, rows to score on are its test rows,
 both without the fastest and slowest tenth; measurements scale themselves (no range of the target is known). With
@@ -42,10 +42,11 @@ def targets(file: str, split: dict[str, list[str]]) -> tuple[list[str], list[str
     return test, [d for d in split["meta_valid"] if f"lat_ms_{d}" in names], sorted({*split["meta_test"]} - {*test})
 
 
-def measure(methods: list[str], samples: int, draws: int) -> dict[str, object]:
+def measure(methods: list[str], samples: int, draws: int, only: list[str]) -> dict[str, object]:
     splits = json.loads((DATA / "help_splits.json").read_text())
     out: dict[str, object] = {}
-    for space, (file, key) in TABLES.items():
+    for space in only:
+        file, key = TABLES[space]
         split = splits[key]
         test, valid, missing = targets(file, split)
         rows = Rows(tuple(split["help_pool"]), tuple(split["help_test"]), 0.1, keep_dead=True)
@@ -81,8 +82,14 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--samples", type=int, default=10)
     parser.add_argument("--methods", default="transfer,nnls,adaproxy,ridge,gp")
+    parser.add_argument("--spaces", default=",".join(TABLES))
     args = parser.parse_args()
-    found = measure(args.methods.split(","), args.samples, args.draws)
+    for space in args.spaces.split(","):
+        keep(args, measure(args.methods.split(","), args.samples, args.draws, [space]))
+
+
+def keep(args: argparse.Namespace, found: dict[str, object]) -> None:
+    """Adds to what the file has."""
     old = json.loads(OUT.read_text()) if OUT.is_file() else {}
     runs = old.get("runs", {})
     kept = runs.get(str(args.samples), {})
@@ -91,21 +98,16 @@ def main() -> None:
         kept.setdefault(space, {"methods": {}})["methods"].update(result["methods"])
         kept[space]["missing"] = result["missing"]
     runs[str(args.samples)] = kept
-    OUT.write_text(
-        json.dumps(
-            {
-                "command": "python " + " ".join([f"benchmarks/{Path(__file__).name}", *sys.argv[1:]]),
-                "date": datetime.date.today().isoformat(),
-                "seed": SEED,
-                "draws": args.draws,
-                "python": platform.python_version(),
-                "versions": {p: version(p) for p in ("numpy", "scipy", "scikit-learn")},
-                "runs": runs,
-            },
-            indent=1,
-        )
-        + "\n"
-    )
+    meta = {
+        "command": "python " + " ".join([f"benchmarks/{Path(__file__).name}", *sys.argv[1:]]),
+        "date": datetime.date.today().isoformat(),
+        "seed": SEED,
+        "draws": args.draws,
+        "python": platform.python_version(),
+        "versions": {p: version(p) for p in ("numpy", "scipy", "scikit-learn")},
+        "runs": runs,
+    }
+    OUT.write_text(json.dumps(meta, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -140,8 +140,8 @@ def _split(found: MeasuredTable, kept: Sequence[int], rows: Rows) -> Split:
             )
         return part
 
-    classes = getattr(found.space, "classes", None)
-    groups = None if classes is None else np.asarray(classes(found.points))
+    isomorphism = getattr(found.space, "isomorphism", None)
+    groups = None if isomorphism is None else np.asarray(isomorphism(found.points))
     if groups is None:
         groups = np.unique(found.points, axis=0, return_inverse=True)[1].ravel()
     return Split(within(rows.pool, "pool"), within(rows.test, "test"), groups, rows.trim)

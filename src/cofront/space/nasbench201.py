@@ -105,7 +105,7 @@ class NasBench201(Space):
         points = self.canonical(points)
         return np.stack([(points == o).sum(axis=1) for o in range(len(OPS))], axis=1).astype(float)
 
-    def classes(self, points: Points) -> IntArray:
+    def isomorphism(self, points: Points) -> IntArray:
         """(n,) equal for isomorphic cells, which no split may tear apart."""
         return canonical_cells(self.validate(points))
 
