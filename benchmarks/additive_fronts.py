@@ -5,7 +5,8 @@
 FBNet has no table of accuracies here: its networks are valued by sum ln(1 + MMACs) over layers (a stand-in with
 diminishing returns). Once-for-All's accuracy is the additive model fitted to its ImageNet table, its latency a ridge on
 the same features fitted to a measured GPU table, brought to resolution 224 by area (a rough stand-in). NSGA-II gets
---factor times the exact search's CPU time, at least two seconds, on the wall clock: on a busy machine that is less. Writes additive_fronts.json beside this file.
+--factor times the exact search's CPU time, at least two seconds, on the wall clock: on a busy machine that is less.
+Writes additive_fronts.json beside this file.
 """
 
 from __future__ import annotations

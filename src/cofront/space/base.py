@@ -167,4 +167,3 @@ class Space(ABC):
         """Choice name -> chosen value, for people and JSON."""
         row = self.validate(point)[0]
         return {c.name: c.options[int(i)] for c, i in zip(self.choices, row, strict=True)}
-
