@@ -5,13 +5,15 @@
 NSGA-II gets 10 and 100 times the exact search's processor seconds, random search 10 times; sequential designs take
 what they take. Processor seconds, because the machine may be shared. Everything is compared with the exact front:
 hypervolume, certified loss of accuracy at each exact design's latency, latency at equal accuracy. Writes
-joint_vs_heuristics.json beside this file (--quick: 1 and 2 times, fewer designs, prints only).
+joint_vs_heuristics.json beside this file, result by result: the same command goes on where it was stopped, and starts
+anew when the exact front is another than before (--quick: 1 and 2 times, fewer designs, prints only).
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import json
 import math
 import os
@@ -37,7 +39,6 @@ from cofront.predict.tables import read_table
 from cofront.problem import INFEASIBLE, CodesignProblem, IntArray
 from cofront.search.budget import Budget
 from cofront.search.cover import accelerators_of, accuracy_losses, cover, smallest_tolerance
-from cofront.search.evaluator import Evaluator
 from cofront.search.evolution import nsga2
 from cofront.search.metrics import compare, merged
 from cofront.search.random import random_search
@@ -141,45 +142,58 @@ def uniform(problem: CodesignProblem, sp: Any, kernel: int, expand: int, depth: 
     return path_of(problem.trellis, sp.canonical(np.array([point]))[0])
 
 
-def sequential(problem: CodesignProblem, exact: Front, networks: int) -> list[dict[str, Any]]:
-    sp, evaluator = space.load("ofa_mobilenetv3"), Evaluator(problem)
-    out = []
+def sequential(problem: CodesignProblem, exact: Front, networks: int, done: Done) -> None:
+    sp = space.load("ofa_mobilenetv3")
     start = None
     for engine in ("E48", "E88", "DUAL"):
         fixed = codenet(problem, engine)
+        name = f"CoDeNet-like accelerator, {engine} -> best network"
         if fixed is None:
-            out.append({"method": f"CoDeNet-like accelerator, {engine}", "note": "does not fit"})
+            done.add("sequential", name, lambda n=name: {"method": n, "note": "does not fit"})
             continue
         start = fixed
-        seconds, front = processor(lambda a=fixed: best_networks(problem, [a]))
         config = problem.engines[fixed[0]].config(fixed[1])
-        out.append(row(f"CoDeNet-like accelerator, {engine} -> best network", front, exact, seconds, config=config))
+        done.run("sequential", name, exact, lambda a=fixed: best_networks(problem, [a]), config=config)
     for name, choice in (("least", (0, 0, 0)), ("middle", (1, 1, 1)), ("largest", (2, 2, 2))):
         accelerator = tuned(problem, uniform(problem, sp, *choice))
         if accelerator is not None:
-            seconds, front = processor(lambda a=accelerator: best_networks(problem, [a]))
-            out.append(row(f"accelerator tuned for the {name} W8A8 network -> best network", front, exact, seconds))
+            title = f"accelerator tuned for the {name} W8A8 network -> best network"
+            done.run("sequential", title, exact, lambda a=accelerator: best_networks(problem, [a]))
     for name, cost in proxies(problem).items():
         paths = proxy_networks(problem, cost, networks)
-        seconds, front = processor(lambda p=paths: best_accelerators(problem, p))
-        out.append(row(f"network by {name} -> best accelerator", front, exact, seconds, networks=len(paths)))
+        title = f"network by {name} -> best accelerator"
+        done.run("sequential", title, exact, lambda p=paths: best_accelerators(problem, p), networks=len(paths))
     if start is not None:
         limits = [d.cycles for d in exact.designs[:: max(1, len(exact.designs) // 16)]]
-        seconds, front = processor(lambda: alternate(problem, start, limits))
-        out.append(row("alternating from the CoDeNet-like accelerator", front, exact, seconds, limits=len(limits)))
-        del evaluator
-    return out
+        title = "alternating from the CoDeNet-like accelerator"
+        done.run("sequential", title, exact, lambda: alternate(problem, start, limits), limits=len(limits))
 
 
-def engines_alone(problem: CodesignProblem, exact: Front) -> list[dict[str, Any]]:
+def engines_alone(problem: CodesignProblem, exact: Front, done: Done) -> None:
     """How much each engine kind is worth, and the front without DUAL, whose cost is our own estimate."""
-    out = []
     names = [e.name for e in problem.engines]
     for kept in ([n for n in names if n != "DUAL"], *([n] for n in names)):
         part = replace(problem, engines=tuple(e for e in problem.engines if e.name in kept))
-        seconds, front = processor(lambda p=part: exact_front(p))
-        out.append(row(f"exact, engines {', '.join(kept)}", front, exact, seconds))
-    return out
+        done.run("engines", f"exact, engines {', '.join(kept)}", exact, lambda p=part: exact_front(p))
+
+
+def heuristics(problem: CodesignProblem, exact: Front, exact_s: float, plan: list[tuple[int, int]], done: Done) -> None:
+    """NSGA-II and random search; `plan` lists (times the exact search's processor seconds, seed)."""
+    for times, seed in plan:
+        limit = Budget(cpu_s=times * exact_s)
+        part = Budget(cpu_s=times * exact_s / len(problem.engines))
+        more = {"times_exact": times, "seed": seed, "population": POPULATION[times]}
+
+        def one(s: int = seed, b: Budget = limit, n: int = POPULATION[times]) -> Front:
+            return nsga2(problem, budget=b, seed=s, population=n)
+
+        def each(s: int = seed, b: Budget = part, n: int = POPULATION[times]) -> Front:
+            return by_engine(problem, b, s, n)
+
+        done.run("heuristics", "NSGA-II", exact, one, **more)
+        done.run("heuristics", "NSGA-II, one run per engine kind", exact, each, **more)
+        if times in (1, 10) and seed == 0:
+            done.run("heuristics", "random search", exact, lambda b=limit: random_search(problem, budget=b), **more)
 
 
 def bitstreams(problem: CodesignProblem, exact: Front) -> dict[str, Any]:
@@ -200,6 +214,41 @@ def bitstreams(problem: CodesignProblem, exact: Front) -> dict[str, Any]:
     return out
 
 
+class Done:
+    """Results so far, written after each; a result that is there already is not made again."""
+
+    def __init__(self, path: Path | None, head: dict[str, Any]) -> None:
+        self.path, self.result = path, {**head, "heuristics": [], "sequential": [], "engines": []}
+        if path is not None and path.is_file():
+            known = json.loads(path.read_text(encoding="utf-8"))
+            if known.get("exact", {}).get("front_hash") == head["exact"]["front_hash"]:
+                self.result = {**head, **{k: known[k] for k in known if k not in head or k == "exact"}}
+
+    @property
+    def exact_s(self) -> float:
+        """Processor seconds of the exact search when the first result was made."""
+        return float(self.result["exact"]["processor_s_least"])
+
+    def add(self, part: str, name: str, make: Callable[[], Any], **key: Any) -> None:
+        rows = self.result[part]
+        if any(r["method"] == name and all(r.get(k) == v for k, v in key.items()) for r in rows):
+            return
+        rows.append(make())
+        self.write()
+
+    def run(self, part: str, name: str, exact: Front, search: Callable[[], Front], **more: Any) -> None:
+        def make() -> dict[str, Any]:
+            seconds, front = processor(search)
+            tried = {"evaluations": front.n_designs} if part == "heuristics" else {}
+            return row(name, front, exact, seconds, **more, **tried)
+
+        self.add(part, name, make, **{k: v for k, v in more.items() if k in ("times_exact", "seed")})
+
+    def write(self) -> None:
+        if self.path is not None:
+            self.path.write_text(json.dumps(self.result, indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="little time for the heuristics, nothing written")
@@ -207,27 +256,11 @@ def main() -> None:
     measured = build_problem(space.load("ofa_mobilenetv3"), device.load("zu3eg"), table=TABLE, penalty=PENALTY)
     problem = measured.problem
     exact_front(problem)  # compiles
-    runs = [(*processor(lambda: exact_front(problem)), time.perf_counter()) for _ in range(2 if quick else 5)]
-    exact_s, exact = min(((s, f) for s, f, _ in runs), key=lambda r: r[0])
+    runs = [processor(lambda: exact_front(problem)) for _ in range(2 if quick else 3)]
+    exact_s, exact = min(runs, key=lambda r: r[0])
     print(f"exact: {exact_s:.2f} processor s, {len(exact.designs)} designs, gap {exact.gap}", file=sys.stderr)
-    random_search(problem, budget=Budget(evaluations=2048))  # compiles
-    rows = []
-    for times, seeds in ((1, (0,)), (2, (0,))) if quick else ((10, tuple(SEEDS)), (100, (0,))):
-        for seed in seeds:
-            limit = Budget(cpu_s=times * exact_s)
-            seconds, front = processor(
-                lambda s=seed, b=limit, n=POPULATION[times]: nsga2(problem, budget=b, seed=s, population=n)
-            )
-            more = {"times_exact": times, "seed": seed, "evaluations": front.n_designs, "population": POPULATION[times]}
-            rows.append(row("NSGA-II", front, exact, seconds, **more))
-            part = Budget(cpu_s=times * exact_s / len(problem.engines))
-            seconds, front = processor(lambda s=seed, b=part, n=POPULATION[times]: by_engine(problem, b, s, n))
-            more["evaluations"] = front.n_designs
-            rows.append(row("NSGA-II, one run per engine kind", front, exact, seconds, **more))
-    limit = Budget(cpu_s=(1 if quick else 10) * exact_s)
-    seconds, front = processor(lambda: random_search(problem, budget=limit))
-    rows.append(row("random search", front, exact, seconds, evaluations=front.n_designs))
-    result = {
+    points = repr([(d.cycles, d.accuracy, d.point) for d in exact.designs])
+    head = {
         "command": "COFRONT_DATA=FOLDER python benchmarks/joint_vs_heuristics.py",
         "date": datetime.date.today().isoformat(),
         "versions": {"python": platform.python_version(), **{n: version(n) for n in ("numpy", "numba", "pymoo")}},
@@ -236,23 +269,28 @@ def main() -> None:
         "exact": {
             "status": exact.status, "gap": exact.gap, "designs_covered": exact.n_designs,
             "accelerators": problem.n_accelerators(), "front": len(exact.designs),
-            "processor_s_least": round(exact_s, 3), "wall_s_least": round(min(f.solve_s for _, f, _ in runs), 3),
+            "front_hash": hashlib.sha256(points.encode()).hexdigest()[:16],
+            "processor_s_least": round(exact_s, 3), "wall_s_least": round(min(f.solve_s for _, f in runs), 3),
             "latency_ms": [exact.designs[0].latency_s * 1e3, exact.designs[-1].latency_s * 1e3],
             "accuracy_range": [exact.designs[0].accuracy, exact.designs[-1].accuracy],
         },
         "columns": "hypervolume_ratio over the exact front's; loss_* accuracy points at the exact designs' latencies "
         "(null: nothing as fast); unreached: exact designs with nothing as fast; ratio_*: latency over the exact one "
         "at equal accuracy (null: never reached); unmatched: accuracies never reached; above: must be 0",
-        "heuristics": rows,
-        "sequential": sequential(problem, exact, 8 if quick else 48),
-        "engines": engines_alone(problem, exact),
-        "bitstreams": bitstreams(problem, exact),
     }  # fmt: skip
-    text = json.dumps(result, indent=2)
+    done = Done(None if quick else Path(__file__).with_suffix(".json"), head)
+    random_search(problem, budget=Budget(evaluations=2048))  # compiles
+    plans = [[(1, 0), (2, 0)]] if quick else [[(10, 0)], [(10, s) for s in SEEDS], [(100, 0)]]
+    heuristics(problem, exact, done.exact_s, plans[0], done)
+    if "bitstreams" not in done.result:
+        done.result["bitstreams"] = bitstreams(problem, exact)
+        done.write()
+    sequential(problem, exact, 8 if quick else 48, done)
+    engines_alone(problem, exact, done)
+    for plan in plans[1:]:
+        heuristics(problem, exact, done.exact_s, plan, done)
     if quick:
-        print(text)
-    else:
-        Path(__file__).with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+        print(json.dumps(done.result, indent=2))
 
 
 if __name__ == "__main__":
