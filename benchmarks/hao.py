@@ -3,6 +3,8 @@
     python benchmarks/hao.py [--evaluator table] [--seeds 3] [--proposals 360]     # subgraph32, what ships
     python benchmarks/hao.py --evaluator supernet [--data FOLDER]                  # accuracies evaluated for real
     python benchmarks/hao.py --space ofa_mobilenetv3 --table FILE                  # stated penalties as sensitivities
+    python benchmarks/hao.py --seed 1 --json part.json                             # one seed, e.g. beside the others
+    python benchmarks/hao.py --merge part.json                                     # its runs into hao.json
     python benchmarks/hao.py --claims                                              # prints the claims table, no run
 
 `table`: the additive accuracy model of the measured table is the truth for HAO and for the exact search, so the
@@ -156,6 +158,21 @@ def claims(document: dict[str, Any]) -> list[Claim]:
     return out
 
 
+def merge(document: dict[str, Any], files: list[Path], target: Path) -> None:
+    """The runs of several files with the same inputs, and the claims over all of them."""
+    for file in files:
+        other = json.loads(file.read_text())
+        for name, part in other["runs"].items():
+            mine = document.setdefault("runs", {}).setdefault(name, {**part, "seeds": {}})
+            if mine["inputs"] != part["inputs"]:
+                raise SystemExit(f"{file}: '{name}' was run on other accuracies or settings")
+            mine["seeds"] |= part["seeds"]
+        document |= {k: v for k, v in other.items() if k not in ("runs", "claims")}
+    document["claims"] = claims_json(claims(document))
+    target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    print(claims_table(claims(document)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", default="subgraph32")
@@ -163,6 +180,8 @@ def main() -> None:
     parser.add_argument("--evaluator", choices=("table", "supernet"), default="table")
     parser.add_argument("--proposals", type=int, default=HaoSettings.proposals)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seed", type=int, help="only this one")
+    parser.add_argument("--merge", type=Path, nargs="+", help="add the runs of other files of this kind to --json")
     parser.add_argument("--data", type=Path, help="CIFAR-10, for the supernet evaluator")
     parser.add_argument("--cache", type=Path, default=Path("runs/hao/measured.jsonl"))
     parser.add_argument("--json", type=Path, default=JSON)
@@ -171,6 +190,10 @@ def main() -> None:
     document: dict[str, Any] = json.loads(args.json.read_text()) if args.json.is_file() else {}
     if args.claims:
         print(claims_table(claims(document)))
+        return
+
+    if args.merge:
+        merge(document, args.merge, args.json)
         return
 
     penalty = PENALTY if args.space == "ofa_mobilenetv3" else None
@@ -200,7 +223,7 @@ def main() -> None:
     document["runs"][name] = part
     document["versions"] = {"cofront": cofront.__version__, "python": platform.python_version()}
     document.setdefault("zoo_fps", {n: zoo_fps(n) for n in ("mnasnet-b1", "fbnet-c")})
-    for seed in range(args.seeds):
+    for seed in range(args.seeds) if args.seed is None else (args.seed,):
         if str(seed) in part["seeds"]:
             continue
         part["seeds"][str(seed)] = run(measured, truth, best, HaoSettings(proposals=args.proposals, seed=seed))

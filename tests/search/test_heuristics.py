@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,12 @@ from cofront.errors import InputError, UsageError
 from cofront.front import Front
 from cofront.problem import CodesignProblem, IntArray
 from cofront.search.archive import non_dominated
-from cofront.search.budget import Budget
+from cofront.search.budget import Budget, Stopwatch
 from cofront.search.evaluator import Evaluator
 from cofront.search.evolution import Generations, nsga2
 from cofront.search.genome import encode
 from cofront.search.metrics import FloatArray
-from cofront.search.random import random_search
+from cofront.search.random import fitting, random_search
 from cofront.search.sequential import (
     alternate,
     best_accelerators,
@@ -78,8 +79,6 @@ def test_genomes_decode_to_every_path_and_configuration(seed: int) -> None:
 
 def test_the_space_variables_are_genes() -> None:
     """Parallel edges told apart by (variable, value) pairs need no index gene."""
-    from dataclasses import replace
-
     problem = random_problem(np.random.default_rng(5))
     trellis = problem.trellis
     by_pair: dict[tuple[int, int, bool], int] = {}
@@ -225,6 +224,32 @@ def test_foreign_and_broken_checkpoints_are_named(ofa: CodesignProblem, tmp_path
             nsga2(ofa, budget=small, population=40, seed=3, checkpoint=file)
     with pytest.raises(InputError, match="cannot write the checkpoint"):
         nsga2(ofa, budget=small, population=40, seed=3, checkpoint=tmp_path / "none" / "run.npz")
+
+
+def test_nsga2_begins_with_accelerators_that_fit(ofa: CodesignProblem) -> None:
+    tight = replace(ofa, budget=ofa.budget // 3)
+    genome, evaluator = encode(tight), Evaluator(tight)
+
+    def fit(genomes: IntArray) -> float:
+        engine, chosen = genome.accelerators(genomes)
+        met = evaluator(engine, chosen, np.zeros((len(genomes), 0), dtype=np.int64))
+        return float(np.mean(met.violation == 0))
+
+    rng = np.random.default_rng(0)
+    assert fit(genome.sample(rng, 400)) < 0.3
+    assert fit(fitting(genome, evaluator, rng, 400)) > 0.95
+    first: list[int] = []
+    nsga2(tight, budget=Budget(evaluations=40), population=40, on_progress=lambda n, s, kept: first.append(kept))
+    assert first[0] > 0  # a design that can be built in the first generation
+
+
+def test_a_resumed_stopwatch_counts_wall_and_processor_time_apart() -> None:
+    watch = Stopwatch(before=100.0, cpu_before=3.0)
+    assert 100.0 <= watch.seconds < 160.0
+    assert 3.0 <= watch.cpu_s < 60.0
+    assert not watch.spent(Budget(cpu_s=90.0), 0)
+    assert watch.spent(Budget(time_s=90.0), 0)
+    assert watch.spent(Budget(cpu_s=2.0), 0)
 
 
 def test_budgets(ofa: CodesignProblem) -> None:

@@ -131,28 +131,40 @@ def sensitivities(
 ) -> tuple[list[list[Any]], float]:
     """Rows [block, operator, inputs, outputs, precision, sensitivity], and the worst relative standard error of the
     traces that matter (those of at least a hundredth of the largest of their network)."""
-    from cofront.space.subgraph32 import OPS as NAMED
-
     rows: list[list[Any]] = []
     worst = 0.0
-    for op, named in enumerate(NAMED):
-        real = real_network(net, data, op, images)
-        by_weight, by_read = traces(real, samples, seed)
-        for found in (by_weight, by_read):
-            least = max(t.trace for t in found.values()) / 100
-            worst = max([worst, *(t.stderr / t.trace for t in found.values() if t.trace >= least)])
-        reads = {
-            (n, bits): max(by_read[n].mean, 0.0) * read_error(*real.reads[n], bits) for n in by_read for bits in (8, 4)
-        }
-        for b in slices(op):
-            stage, position = divmod(b.slot, 3)
-            for name, (w_bits, a_bits) in zip(NAMES, PRECISIONS, strict=True):
-                value = sum(
-                    max(by_weight[c.name].mean, 0.0) * weight_error(net, c, real.gains[c.name], w_bits)
-                    + reads[c.name, a_bits]
-                    for c in convs(b)
-                )
-                rows.append([f"s{stage + 1}b{position + 1}", named.name, b.cin, b.cout, name, 0.5 * value])
+    for op in range(len(OPS)):
+        found, error = of_operator(net, data, op, images=images, samples=samples, seed=seed)
+        rows += found
+        worst = max(worst, error)
+    return rows, worst
+
+
+def of_operator(
+    net: Supernet, data: Dataset, op: int, *, images: int = IMAGES, samples: int = SAMPLES, seed: int = 0
+) -> tuple[list[list[Any]], float]:
+    """The same for the blocks of one operator; operators do not depend on one another."""
+    from cofront.space.subgraph32 import OPS as NAMED
+
+    real = real_network(net, data, op, images)
+    by_weight, by_read = traces(real, samples, seed)
+    worst = 0.0
+    for found in (by_weight, by_read):
+        least = max(t.trace for t in found.values()) / 100
+        worst = max([worst, *(t.stderr / t.trace for t in found.values() if t.trace >= least)])
+    reads = {
+        (n, bits): max(by_read[n].mean, 0.0) * read_error(*real.reads[n], bits) for n in by_read for bits in (8, 4)
+    }
+    rows: list[list[Any]] = []
+    for b in slices(op):
+        stage, position = divmod(b.slot, 3)
+        for name, (w_bits, a_bits) in zip(NAMES, PRECISIONS, strict=True):
+            value = sum(
+                max(by_weight[c.name].mean, 0.0) * weight_error(net, c, real.gains[c.name], w_bits)
+                + reads[c.name, a_bits]
+                for c in convs(b)
+            )
+            rows.append([f"s{stage + 1}b{position + 1}", NAMED[op].name, b.cin, b.cout, name, 0.5 * value])
     return rows, worst
 
 
