@@ -11,17 +11,17 @@ import pytest
 
 pytest.importorskip("amaranth")
 
-from amaranth.hdl import Module, signed
+from amaranth.hdl import Cat, Module, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 import cofront.rtl
-from cofront.rtl.dsp48 import LATENCY, LATENCY_C, LATENCY_PCIN, Dsp48e2, Primitives
+from cofront.rtl.dsp48 import LATENCY, LATENCY_C, Dsp48e2, Primitives
 
 
 class Slices(wiring.Component):
-    """Every way the slices are used: alone, pre-adder on B with an addend from C, and the cascade of a requantiser."""
+    """Every way the slices are used: alone, pre-adder on B with an addend from C, and the sum of a requantiser."""
 
     def __init__(self):
         super().__init__(
@@ -31,9 +31,10 @@ class Slices(wiring.Component):
                 "c": In(signed(48)),
                 "d": In(signed(27)),
                 "take": In(1),
+                "flags": In(3),
                 "p_alone": Out(signed(48)),
                 "p_addend": Out(signed(48)),
-                "p_cascade": Out(signed(48)),
+                "p_sum": Out(signed(48)),
             }
         )
 
@@ -41,43 +42,46 @@ class Slices(wiring.Component):
         m = Module()
         m.submodules.alone = alone = Dsp48e2()
         m.submodules.addend = addend = Dsp48e2(preadd="B", addend="c")
-        m.submodules.last = last = Dsp48e2(addend="pcin")
-        for dsp in (alone, addend, last):
-            m.d.comb += [dsp.a.eq(self.a), dsp.b.eq(self.b), dsp.c.eq(self.c), dsp.d.eq(self.d), dsp.take.eq(self.take)]
-        m.d.comb += [
-            last.pcin.eq(addend.pcout),
-            self.p_alone.eq(alone.p),
-            self.p_addend.eq(addend.p),
-            self.p_cascade.eq(last.p),
-        ]
+        m.submodules.sum = total = Dsp48e2(addend="sum")
+        for dsp in (alone, addend, total):
+            m.d.comb += [dsp.a.eq(self.a), dsp.b.eq(self.b), dsp.c.eq(self.c), dsp.d.eq(self.d)]
+            m.d.comb += [dsp.take_a.eq(self.take), dsp.take_b.eq(self.take)]
+        m.d.comb += Cat(total.use_d, total.give, total.again).eq(self.flags)
+        m.d.comb += [self.p_alone.eq(alone.p), self.p_addend.eq(addend.p), self.p_sum.eq(total.p)]
         return m
 
 
 def stimuli(count, seed=0):
-    """(a, b, c, d, take) with sums that fit the ports of the multiplier."""
+    """(a, b, c, d, take, flags) with sums that fit the ports of the multiplier."""
     rng = random.Random(seed)
     rows = []
     for _ in range(count):
         d = rng.randint(-(1 << 16), (1 << 16) - 1)
         a, b = rng.randint(-(1 << 26) + (1 << 16), (1 << 26) - (1 << 16) - 1), rng.randint(-(1 << 16), (1 << 16) - 1)
-        rows.append((a, b, rng.randint(-(1 << 45), (1 << 45) - 1), d, int(rng.random() < 0.7)))
+        rows.append((a, b, rng.randint(-(1 << 44), (1 << 44) - 1), d, int(rng.random() < 0.7), rng.randrange(8)))
     return rows
 
 
 def expected(rows):
     """Outputs after each row, in plain integers: what was taken, through the latencies."""
-    a = b = 0
+
+    def row(t):
+        return rows[t] if t >= 0 else (0,) * 6
+
+    a = b = total = 0
     taken, out = [], []
-    for row in rows:
-        if row[4]:
-            a, b = row[:2]
+    for t, now in enumerate(rows):
+        if now[4]:
+            a, b = now[:2]
         taken.append((a, b))
-    for t in range(len(rows)):
-        ab = taken[t - LATENCY + 1] if t >= LATENCY - 1 else (0, 0)
-        d = rows[t - LATENCY + 1][3] if t >= LATENCY - 1 else 0
-        c = rows[t - LATENCY_C + 1][2] if t >= LATENCY_C - 1 else 0
-        out.append(((ab[0] + d) * ab[1], ab[0] * (ab[1] + d) + c))
-    return [(p, q, p + (out[t - LATENCY_PCIN][1] if t else 0)) for t, (p, q) in enumerate(out)]
+        a3, b3 = taken[t - LATENCY + 1] if t >= LATENCY - 1 else (0, 0)
+        d, c = row(t - LATENCY + 1)[3], row(t - LATENCY_C + 1)[2]
+        if now[5] >> 1 & 1:
+            product = (d if row(t - 2)[5] & 1 else a3) * b3
+            total = product + (total if now[5] >> 2 else c)
+            total = (total + (1 << 47)) % (1 << 48) - (1 << 47)
+        out.append(((a3 + d) * b3, a3 * (b3 + d) + c, total))
+    return out
 
 
 def test_model_is_the_documented_arithmetic():
@@ -86,15 +90,15 @@ def test_model_is_the_documented_arithmetic():
     sim.add_clock(1e-6)
 
     async def bench(ctx):
-        for a, b, c, d, take in rows:
-            for name, value in (("a", a), ("b", b), ("c", c), ("d", d), ("take", take)):
+        for row in rows:
+            for name, value in zip(("a", "b", "c", "d", "take", "flags"), row, strict=True):
                 ctx.set(getattr(dut, name), value)
             await ctx.tick()
-            got.append(tuple(ctx.get(p) for p in (dut.p_alone, dut.p_addend, dut.p_cascade)))
+            got.append(tuple(ctx.get(p) for p in (dut.p_alone, dut.p_addend, dut.p_sum)))
 
     sim.add_testbench(bench)
     sim.run()
-    assert got[LATENCY:] == expected(rows)[LATENCY:]
+    assert got == expected(rows)
 
 
 HARNESS = r"""
@@ -102,17 +106,17 @@ HARNESS = r"""
 #include <cstdio>
 int main() {
   cxxrtl_design::p_slices top;
-  long long a, b, c, d; int take;
-  while (scanf("%lld %lld %lld %lld %d", &a, &b, &c, &d, &take) == 5) {
+  long long a, b, c, d; int take, flags;
+  while (scanf("%lld %lld %lld %lld %d %d", &a, &b, &c, &d, &take, &flags) == 6) {
     top.p_a.set<uint32_t>(uint32_t(a) & 0x7ffffff);
     top.p_b.set<uint32_t>(uint32_t(b) & 0x3ffff);
     top.p_c.set<uint64_t>(uint64_t(c) & 0xffffffffffffull);
     top.p_d.set<uint32_t>(uint32_t(d) & 0x7ffffff);
-    top.p_take.set<uint32_t>(take);
+    top.p_take.set<uint32_t>(take); top.p_flags.set<uint32_t>(flags);
     top.p_clk.set<uint32_t>(0); top.step();
     top.p_clk.set<uint32_t>(1); top.step(); top.step();  // the second lets wires follow registers
     printf("%llu %llu %llu\n", (unsigned long long)top.p_p__alone.get<uint64_t>(),
-           (unsigned long long)top.p_p__addend.get<uint64_t>(), (unsigned long long)top.p_p__cascade.get<uint64_t>());
+           (unsigned long long)top.p_p__addend.get<uint64_t>(), (unsigned long long)top.p_p__sum.get<uint64_t>());
   }
 }
 """
@@ -140,4 +144,4 @@ def test_instance_with_the_model_of_its_cell(tmp_path):
     text = "\n".join(" ".join(map(str, row)) for row in rows)
     printed = subprocess.run([program], input=text, capture_output=True, text=True, check=True).stdout
     got = [tuple(int(v) - (int(v) >> 47 << 48) for v in line.split()) for line in printed.splitlines()]
-    assert got[LATENCY:] == expected(rows)[LATENCY:]
+    assert got == expected(rows)

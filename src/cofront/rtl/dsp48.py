@@ -5,7 +5,15 @@
     B         b      B1     B2      M      P
     D         d      D                            here always a constant of the run
     C                       c       C      P      the addend comes two cycles after a
-    PCIN                            pcin   P      another slice's P, three cycles after a
+
+As a "sum" it adds two products in two cycles, D * B' + C and then A * B + P, so that a second slice is saved:
+
+    cycle    -1      0      1       2       3      4
+    B         b'     b
+    A                a
+    use_d            x                            AD takes D in the place of A
+    give                            x       x     P takes a value
+    again                                   x     P + ... in the place of C + ...
 
 For synthesis it is an explicit instance: open tools do not absorb registers into the slice, nor infer the packing. For
 simulation it is the model below, written from the documented behaviour [UG579]; `testbench/dsp48e2.v` is the same in
@@ -16,15 +24,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from amaranth.hdl import C, ClockSignal, Instance, Module, Signal, signed
+from amaranth.hdl import C, Cat, ClockSignal, Instance, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-#: Cycles from A and B to P, from C to P, and from PCIN to P.
-LATENCY, LATENCY_C, LATENCY_PCIN = 4, 2, 1
+#: Cycles from A and B to P, and from C to P.
+LATENCY, LATENCY_C = 4, 2
 
 PreAdd = Literal["A", "B"]
-Addend = Literal["none", "c", "pcin"]
+Addend = Literal["none", "c", "sum"]
 
 
 class Primitives:
@@ -36,7 +44,8 @@ class Primitives:
 class Dsp48e2(wiring.Component):
     """P = (A + D) * B + addend (pre-add "A", sum of 27 bits), or A * (B + D) + addend (pre-add "B", sum of 18 bits).
 
-    `take` enables the first registers of A and B.
+    `take_a`, `take_b` enable the first registers of A and B. Addend "sum": P = D * B + C or A * B + P or C, as said
+    above, by `use_d`, `give`, `again`.
     """
 
     def __init__(self, preadd: PreAdd = "A", addend: Addend = "none") -> None:
@@ -47,10 +56,12 @@ class Dsp48e2(wiring.Component):
                 "b": In(signed(18)),
                 "d": In(signed(27)),
                 "c": In(signed(48)),
-                "pcin": In(signed(48)),
-                "take": In(1),
+                "take_a": In(1, init=1),
+                "take_b": In(1, init=1),
+                "use_d": In(1),
+                "give": In(1),
+                "again": In(1),
                 "p": Out(signed(48)),
-                "pcout": Out(signed(48)),
             }
         )
 
@@ -66,31 +77,43 @@ class Dsp48e2(wiring.Component):
         a1, b1 = Signal(signed(27)), Signal(signed(18))
         a2, b2 = Signal(signed(27)), Signal(signed(18))
         product = Signal(signed(45))
-        with m.If(self.take):
-            m.d.sync += [a1.eq(self.a), b1.eq(self.b)]
+        with m.If(self.take_a):
+            m.d.sync += a1.eq(self.a)
+        with m.If(self.take_b):
+            m.d.sync += b1.eq(self.b)
         d1 = Signal(signed(27))
-        on_a, on_b = (d1, 0) if self.preadd == "A" else (0, d1)
-        m.d.sync += [d1.eq(self.d), a2.eq(a1 + on_a), b2.eq(b1 + on_b), product.eq(a2 * b2)]
-        if self.addend == "c":
-            c1 = Signal(signed(48))
-            m.d.sync += [c1.eq(self.c), self.p.eq(product + c1)]
-        elif self.addend == "pcin":
-            m.d.sync += self.p.eq(product + self.pcin)
+        m.d.sync += [d1.eq(self.d), product.eq(a2 * b2)]
+        if self.addend == "sum":
+            m.d.sync += [a2.eq(Mux(self.use_d, d1, a1)), b2.eq(b1)]
         else:
-            m.d.sync += self.p.eq(product)
-        m.d.comb += self.pcout.eq(self.p)
+            on_a, on_b = (d1, 0) if self.preadd == "A" else (0, d1)
+            m.d.sync += [a2.eq(a1 + on_a), b2.eq(b1 + on_b)]
+        c1 = Signal(signed(48))
+        m.d.sync += c1.eq(self.c)
+        if self.addend == "sum":
+            with m.If(self.give):
+                m.d.sync += self.p.eq(product + Mux(self.again, self.p, c1))
+        else:
+            m.d.sync += self.p.eq(product + c1 if self.addend == "c" else product)
 
     def _instance(self, m: Module) -> None:
         on_a = self.preadd == "A"
-        mode = {"none": 0b00_000_01_01, "pcin": 0b00_001_01_01, "c": 0b00_011_01_01}[self.addend]
+        summing = self.addend == "sum"
+        mode: Any = C(0b00_000_01_01 if self.addend == "none" else 0b00_011_01_01, 9)  # M, or M + C
+        inside: Any = C(0b00100, 5)  # pre-adder: A (or B) + D
+        if summing:
+            mode = Mux(self.again, C(0b00_010_01_01, 9), mode)  # M + P
+            inside = Cat(C(0, 1), self.use_d, self.use_d, C(0, 2))  # without A; with D
         one, zero = C(1, 1), C(0, 1)
         wide = Signal(signed(30))
         m.d.comb += wide.eq(self.a)
         enables = ("CEA2", "CEB2", "CED", "CEAD", "CEM", "CEP", "CEC", "CECTRL", "CEINMODE", "CEALUMODE", "CECARRYIN")
         resets = ("A", "B", "C", "D", "M", "P", "CTRL", "INMODE", "ALUMODE", "ALLCARRYIN")
-        first = {"CEA2" if on_a else "CEA1", "CEB1" if on_a else "CEB2"}
+        first = {"CEA2" if on_a else "CEA1": self.take_a, "CEB1" if on_a else "CEB2": self.take_b}
         ports: dict[str, Any] = {f"i_{n}": one for n in enables} | {f"i_RST{n}": zero for n in resets}
-        ports |= {"i_CEA1": one, "i_CEB1": one} | {f"i_{n}": self.take for n in first}
+        ports |= {"i_CEA1": one, "i_CEB1": one} | {f"i_{n}": enable for n, enable in first.items()}
+        if summing:
+            ports["i_CEP"] = self.give
         m.submodules.slice = Instance(
             "DSP48E2",
             p_USE_MULT="MULTIPLY",
@@ -117,9 +140,9 @@ class Dsp48e2(wiring.Component):
             i_CLK=ClockSignal(),
             i_A=wide,
             i_B=self.b,
-            i_C=self.c if self.addend == "c" else C(0, 48),
+            i_C=C(0, 48) if self.addend == "none" else self.c,
             i_D=self.d,
-            i_PCIN=self.pcin if self.addend == "pcin" else C(0, 48),
+            i_PCIN=C(0, 48),
             i_ACIN=C(0, 30),
             i_BCIN=C(0, 18),
             i_CARRYIN=zero,
@@ -127,9 +150,8 @@ class Dsp48e2(wiring.Component):
             i_MULTSIGNIN=zero,
             i_CARRYINSEL=C(0, 3),
             i_ALUMODE=C(0, 4),
-            i_INMODE=C(0b00100, 5),
-            i_OPMODE=C(mode, 9),
+            i_INMODE=inside,
+            i_OPMODE=mode,
             o_P=self.p,
-            o_PCOUT=self.pcout,
             **ports,
         )

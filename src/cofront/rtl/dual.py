@@ -58,7 +58,6 @@ class DualShared(wiring.Component):
             dsp.a.eq(Mux(self.double, narrow_a, wide_a)),
             dsp.d.eq(Mux(self.double, narrow_d, wide_d)),
             dsp.b.eq(self.acts[0]),
-            dsp.take.eq(1),
         ]
         wide = separate(m, dsp.p, self.weights, self.acts[0], Shared(8, 8, count, WIDE.distance))
         pairs = separate(m, dsp.p, halves, self.acts[0][:4], narrow)
@@ -93,7 +92,6 @@ class DualOwn(wiring.Component):
             dsp.b.eq(Mux(self.double, pair_b, self.weights[0])),
             dsp.a.eq(Mux(self.double, pair_a, self.acts[0])),
             dsp.d.eq(Mux(self.double, -(8 + (8 << PAIR.weight_distance)), -128)),
-            dsp.take.eq(1),
         ]
         low, high = (Signal(8, name=name) for name in ("low", "high"))
         first, second = separate_pair(dsp.p, PAIR)

@@ -64,7 +64,7 @@ class SharedDsp(wiring.Component):
         places = [i * pack.distance for i in range(pack.count)]
         offset = -sum((1 << (pack.weight_bits - 1)) << at for at in places)
         m.submodules.dsp = dsp = Dsp48e2()
-        m.d.comb += [dsp.d.eq(offset), dsp.b.eq(self.acts[0]), dsp.take.eq(1)]
+        m.d.comb += [dsp.d.eq(offset), dsp.b.eq(self.acts[0])]
         for at, weight in zip(places, self.weights, strict=True):
             m.d.comb += dsp.a[at : at + pack.weight_bits].eq(weight)
         products = separate(m, dsp.p, self.weights, self.acts[0], pack)
@@ -118,7 +118,7 @@ class OwnDsp(wiring.Component):
         half = 1 << (self.kind.weight_bits - 1)
         if self.count == 1:
             m.submodules.dsp = dsp = Dsp48e2()
-            m.d.comb += [dsp.d.eq(-half), dsp.take.eq(1), self.products[0].eq(dsp.p[:bits])]
+            m.d.comb += [dsp.d.eq(-half), self.products[0].eq(dsp.p[:bits])]
             m.d.comb += [dsp.a.eq(self.weights[0]), dsp.b.eq(self.acts[0])]
             return m
         assert self.pair is not None
@@ -131,7 +131,7 @@ def pair_slice(m: Module, pair: Pair, weights: Any, acts: Any) -> Any:
     """P of (w0 + w1 2^a)(x0 + x1 2^b): activations on the wide operand, weights with the pre-adder on the other."""
     half = 1 << (pair.weight_bits - 1)
     m.submodules.dsp = dsp = Dsp48e2(preadd="B")
-    m.d.comb += [dsp.d.eq(-(half + (half << pair.weight_distance))), dsp.take.eq(1)]
+    m.d.comb += [dsp.d.eq(-(half + (half << pair.weight_distance)))]
     for i, (weight, act) in enumerate(zip(weights, acts, strict=True)):
         w, x = i * pair.weight_distance, i * pair.act_distance
         m.d.comb += [dsp.b[w : w + pair.weight_bits].eq(weight), dsp.a[x : x + pair.act_bits].eq(act)]

@@ -1,11 +1,11 @@
 """Accumulators to stored activations: clamp(((acc * m + (r - zr) * rm + half) >> shift) + zero, 0, top) in every lane.
 
-Two slices a lane where there is a residual, in cascade, so that no sum is made of LUTs:
+One slice a lane. Where there is a residual it multiplies twice, the residual first, so that beats of a run with
+residuals are at least two cycles apart (`APART`):
 
-    cycle        -1        0         3               4          5          6          7
-    residual     r, zr, rm           P = (r-zr)*rm + half
-    main                   acc, m                    P = acc*m + PCIN
-    shifter                                          48 bits -> by 16s  -> by 4s  -> by 1, + zero, clamp
+    cycle        -1       0        3                  4             5          6          7
+    slice        r - zr   acc, m   P = (r-zr)*rm+half P = acc*m + P
+    shifter                                           48 bits ->    by 16s  -> by 4s   -> by 1, + zero, clamp
 
 Each step of the shifter keeps only what a result of 8 bits can depend on and saturates the rest, which cannot change
 the clamp. Logits skip that and the clamp; the four bytes of a word leave in four cycles from the same P, which stays
@@ -22,6 +22,7 @@ from amaranth.lib.wiring import In, Out
 
 from cofront.rtl.config import ACC_BITS, KERNEL_RUN
 from cofront.rtl.dsp48 import LATENCY, Dsp48e2
+from cofront.rtl.streams import delayed
 
 #: Cycles from `take` to `valid`, and how many cycles earlier the residual operand is taken.
 LATENCY_OUT, RESIDUAL_AHEAD = LATENCY + 3, 1
@@ -29,6 +30,8 @@ LATENCY_OUT, RESIDUAL_AHEAD = LATENCY + 3, 1
 COARSE_BITS, MIDDLE_BITS = 26, 14
 #: Byte planes of a logit.
 PLANES = 4
+#: Cycles between beats of a run with residuals, at least.
+APART = 2
 
 
 class Lane(wiring.Component):
@@ -41,10 +44,10 @@ class Lane(wiring.Component):
                 "acc": In(signed(ACC_BITS)),
                 "multiplier": In(16),
                 "take": In(1),
-                "operand": In(8),
+                "operand": In(signed(9)),
                 "operand_take": In(1),
-                "operand_offset": In(signed(9)),
                 "operand_multiplier": In(signed(27)),
+                "again": In(1),
                 "half": In(signed(48)),
                 "by_16": In(2),
                 "by_4": In(2),
@@ -58,22 +61,21 @@ class Lane(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.main = main = Dsp48e2(addend="pcin" if self.residual else "c")
-        m.d.comb += [main.a.eq(self.acc), main.b.eq(self.multiplier), main.take.eq(self.take)]
+        m.submodules.dsp = dsp = Dsp48e2(addend="sum" if self.residual else "c")
+        m.d.comb += [dsp.a.eq(self.acc), dsp.b.eq(self.multiplier), dsp.c.eq(self.half)]
+        m.d.comb += [dsp.take_a.eq(self.take), dsp.take_b.eq(self.take)]
         if self.residual:
-            m.submodules.other = other = Dsp48e2(preadd="B", addend="c")
+            with m.If(self.operand_take):
+                m.d.comb += [dsp.b.eq(self.operand), dsp.take_b.eq(1)]
+            takes = delayed(m, Cat(self.operand_take, self.take), LATENCY - 1, "takes")
+            m.d.sync += dsp.use_d.eq(self.operand_take)
             m.d.comb += [
-                other.a.eq(self.operand_multiplier),
-                other.b.eq(self.operand),
-                other.d.eq(self.operand_offset),
-                other.c.eq(self.half),
-                other.take.eq(self.operand_take),
-                main.pcin.eq(other.pcout),
+                dsp.d.eq(self.operand_multiplier),
+                dsp.give.eq(takes.any()),
+                dsp.again.eq(takes[1] & self.again),
             ]
-        else:
-            m.d.comb += main.c.eq(self.half)
         coarse, middle = Signal(signed(COARSE_BITS)), Signal(signed(MIDDLE_BITS))
-        m.d.sync += coarse.eq(self._narrow(main.p, self.by_16, 16, COARSE_BITS))
+        m.d.sync += coarse.eq(self._narrow(dsp.p, self.by_16, 16, COARSE_BITS))
         m.d.sync += middle.eq(self._narrow(coarse, self.by_4, 4, MIDDLE_BITS))
         fine, sum_ = Signal(signed(MIDDLE_BITS)), Signal(signed(MIDDLE_BITS))
         m.d.comb += [fine.eq(middle >> self.by_1), sum_.eq(fine + Mux(self.logits, 0, self.zero))]
@@ -117,11 +119,10 @@ class Requantise(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m, run = Module(), self.run
-        half, offset, factor = Signal(signed(48)), Signal(signed(9)), Signal(signed(27))
+        half, factor = Signal(signed(48)), Signal(signed(27))
         m.d.sync += [
             half.eq((C(1, 48) << run.shift[:6]) >> 1),
-            offset.eq(-run.residual_zero),
-            factor.eq(Mux(run.residual, run.residual_multiplier, 0)),
+            factor.eq(run.residual_multiplier),
         ]
         waiting = Signal(LATENCY)  # beats whose P is not there yet
         plane, more = Signal(range(PLANES)), Signal()
@@ -140,10 +141,10 @@ class Requantise(wiring.Component):
                 lane.acc.eq(self.accs[i]),
                 lane.multiplier.eq(self.multipliers[i]),
                 lane.take.eq(self.take[part]),
-                lane.operand.eq(self.residuals[i]),
+                lane.operand.eq(self.residuals[i] - run.residual_zero),
                 lane.operand_take.eq(self.residual_take[part]),
-                lane.operand_offset.eq(offset),
                 lane.operand_multiplier.eq(factor),
+                lane.again.eq(run.residual),
                 lane.half.eq(half),
                 lane.by_16.eq(shift[4:6]),
                 lane.by_4.eq(middle),

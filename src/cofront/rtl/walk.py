@@ -9,7 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from cofront.rtl.config import KERNEL_RUN
-from cofront.rtl.requantise import PLANES
+from cofront.rtl.requantise import APART, PLANES
 
 #: What travels with a step down the pipeline: it is one; first and last of an output beat, which is an upper half (in
 #: a single run of DUAL); the last of a beat of the output stream; the last of a pixel.
@@ -22,7 +22,8 @@ class Walk(wiring.Component):
     The first step of an output beat waits for `room`, the first of a pixel (depthwise: of
     a unit) for `ready`, too; all others never wait.
     `word` is the address of the weights: the steps of a pixel, counted. `beat` is what the front is asked for: the
-    input beat, or the output beat of a depthwise kernel. Beats of logits are at least `PLANES` cycles apart. `halves`:
+    input beat, or the output beat of a depthwise kernel. Beats of logits are at least `PLANES` cycles apart,
+    those with a residual `APART`. `halves`:
     an engine of doubled outputs, which in a single run gathers two beats, for which room is claimed once (`begin`).
     """
 
@@ -74,8 +75,8 @@ class Walk(wiring.Component):
         ]
         with m.If(pace != 0):
             m.d.sync += pace.eq(pace - 1)
-        with m.If(self.step & first & run.logits):
-            m.d.sync += pace.eq(PLANES - 1)
+        with m.If(self.step & first):
+            m.d.sync += pace.eq(Mux(run.logits, PLANES - 1, Mux(run.residual, APART - 1, 0)))
         with m.If(self.step):
             m.d.sync += [
                 turn.eq(Mux(last_turn, 0, turn + 1)),

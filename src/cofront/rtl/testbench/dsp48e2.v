@@ -1,4 +1,4 @@
-// DSP48E2 as this project uses it: multiplier, pre-adder on A or B, addend C or PCIN, all registers; our own model of
+// DSP48E2 as this project uses it: multiplier, pre-adder on A or B, addend C, P or PCIN, all registers; our own model of
 // the documented behaviour, for simulation only. Reset inputs, other ALU modes and the cascades of A and B are left out.
 module DSP48E2 #(
   parameter USE_MULT = "MULTIPLY", parameter USE_SIMD = "ONE48", parameter A_INPUT = "DIRECT",
@@ -26,7 +26,7 @@ module DSP48E2 #(
 
   // The pre-adder: D plus A or B.
   wire signed [26:0] b_wide = {{9{b2[17]}}, b2};
-  wire signed [26:0] added = PREADDINSEL == "A" ? a2[26:0] : b_wide;
+  wire signed [26:0] added = INMODE[1] ? 27'd0 : PREADDINSEL == "A" ? a2[26:0] : b_wide;
   wire signed [26:0] other = INMODE[2] ? d1 : 27'd0;
   wire signed [26:0] sum = INMODE[3] ? other - added : other + added;
 
@@ -34,7 +34,7 @@ module DSP48E2 #(
   wire signed [17:0] b_operand = BMULTSEL == "AD" ? ad[17:0] : b2;
 
   wire signed [47:0] product_wide = {{3{product[44]}}, product};
-  wire signed [47:0] z = OPMODE[6:4] == 3'b001 ? PCIN : OPMODE[6:4] == 3'b011 ? c1 : 48'd0;
+  wire signed [47:0] z = OPMODE[6:4] == 3'b001 ? PCIN : OPMODE[6:4] == 3'b010 ? p : OPMODE[6:4] == 3'b011 ? c1 : 48'd0;
 
   always @(posedge CLK) begin
     if (CEA1) a1 <= A;
