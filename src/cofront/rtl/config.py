@@ -1,6 +1,6 @@
 """What a kernel is (`KernelDesign`, fixed in the netlist), what a run tells it (`KERNEL_RUN`), and how it counts.
 
-The ports of every kernel (`pointwise.Pointwise`, `conv.Conv`, `depthwise.Depthwise`; `lanes` as properties below):
+The ports of every kernel (`kernel.Kernel`; lanes are properties of `KernelDesign`):
 
     run         In(KERNEL_RUN)                            stable from `start` until `done`
     start       In(1)                                     one cycle
@@ -21,6 +21,10 @@ more taps than the window has rows, a turn takes whole columns.
 
 Logits (`logits`): every output beat is followed by three more; the four are the byte planes of 32-bit words, lowest
 byte first. So logits of a beat of L lanes are 4 L bytes in which byte p * L + l is byte p of lane l.
+
+Limits that a program must keep: sums and biases within `ACC_BITS`, the residual's multiplier within 27 signed bits,
+shifts up to 46 (logits: 39), padding of less than the window in all (`size - 1` for both sides together), `line_words`,
+`weight_half`, `param_half` and the sizes of `tap_table`.
 
 A 1 x 1 convolution at stride 1 may be given any in_width x in_height of the right product (the same for the output);
 width 1 needs least of conv's line buffer: one pixel per row.
