@@ -31,7 +31,7 @@ def random_integers(net: Network, seed: int = 0) -> QuantizedNetwork:
 
 
 def _scales(net: Network, layers: dict[str, QuantizedLayer], pools: dict[str, Rescale]) -> dict[str, float]:
-    """Real scales that agree with the integers: free where only weights lie between, else what sums and averages say."""
+    """Real scales that agree with the integers: free between layers, else given by sums and averages."""
     scales: dict[str, float] = {}
     for node in net.nodes:
         if node.name in layers:
