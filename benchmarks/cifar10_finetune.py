@@ -38,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--designs", type=Path)
     parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("runs/finetune"))
     args = parser.parse_args()
@@ -49,7 +50,7 @@ def main() -> None:
             continue
         start, folder = time.perf_counter(), args.folder / name
         before = float(evaluate_points([point], load_supernet()[0], data)[0])
-        trained = finetune(point, args.minutes, args.seed, data, folder)
+        trained = finetune(point, args.minutes, args.seed, data, folder, threads=args.threads)
         val, _ = compare(trained.net, point, data, "val")
         test, integers = compare(trained.net, point, data, "test")
         integers.save(folder / "integers.safetensors")

@@ -19,6 +19,7 @@ STAGE_WIDTHS = ((32, 48, 64), (64, 96, 128), (128, 192, 256))
 DEPTHS = (1, 2, 3)
 CLASSES = 10
 STAGES = range(1, len(STAGE_WIDTHS) + 1)
+STEM = "stem"  # stands before the first stage where later ones have the kind of the first block of the one before
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class BlockOp:
     kernel: int
     expand: float
 
+    @property
+    def kind(self) -> str:
+        """What a later block notices of it."""
+        return f"dw{self.kernel}" if self.depthwise else "full"
+
 
 OPS = (
     BlockOp("dw3e2", True, 3, 2),
@@ -39,6 +45,7 @@ OPS = (
     BlockOp("full3e0.5", False, 3, 0.5),
     BlockOp("full3e1", False, 3, 1),
 )
+KINDS = tuple(dict.fromkeys(o.kind for o in OPS))
 PRECISION_NAMES = tuple(PRECISIONS)
 
 
@@ -111,35 +118,52 @@ class Subgraph32(TrellisSpace):
         return _block(key).with_bits(lambda _: bits)
 
     def declare(self, into: Declaration) -> None:
-        """States: (resolution, stage, width) after a stage; (resolution, stage, width, position) within it."""
+        """States: (resolution, stage, width, kind) after a stage; also the position within it.
+
+        `kind` is that of the stage's first block, the one that halves the map: how well the stage's other blocks and
+        the next stage's first one do depends on it, and what a state remembers an additive model can see.
+        """
         for r, image in enumerate(RESOLUTIONS):
             side, res = image, f"resolution={image}"
-            into.edge("image", (r, 0, STEM_WIDTH), {"resolution": r}, (res,), fragment=StemKey(side), block="stem")
+            into.edge(
+                "image", (r, 0, STEM_WIDTH, STEM), {"resolution": r}, (res,), fragment=StemKey(side), block="stem"
+            )
             for stage in STAGES:
                 _stage(into, r, stage, side, res)
                 side = -(-side // 2)
             for width in STAGE_WIDTHS[-1]:
-                into.edge((r, STAGES[-1], width), "logits", {}, fragment=HeadKey(side, width), block="head")
+                into.edge((r, STAGES[-1], width, ""), "logits", {}, fragment=HeadKey(side, width), block="head")
 
 
 def _stage(into: Declaration, r: int, stage: int, side: int, res: str) -> None:
     half, last = -(-side // 2), len(DEPTHS)
     for w, width in enumerate(STAGE_WIDTHS[stage - 1]):
-        wide, end = f"s{stage}.width={width}", (r, stage, width)
+        wide = f"s{stage}.width={width}"
         for cin in (STEM_WIDTH,) if stage == 1 else STAGE_WIDTHS[stage - 2]:
-            features = (wide, f"{wide}*{res}") + ((f"{wide}*s{stage - 1}.width={cin}",) if stage > 1 else ())
-            blocks = _Blocks(into, stage, 1, (side, cin, width, 2), (wide, res))
-            blocks.declare((r, stage - 1, cin), (*end, 1), {f"s{stage}_width": w}, features)
-        for position in range(2, last + 1):
-            blocks = _Blocks(into, stage, position, (half, width, width, 1), (wide, res))
-            skipped = {f"b{block_number(stage, p)}_{x}": 0 for p in range(position, last + 1) for x in ("op", "bits")}
-            src, depth = (*end, position - 1), f"s{stage}.depth={DEPTHS[position - 2]}"
-            features = (depth, f"{depth}*{res}", f"{depth}*{wide}")
-            into.edge(src, end, {f"s{stage}_depth": position - 2, **skipped}, features, match=1)
-            if position < last:
-                blocks.declare(src, (*end, position), {}, ())
-            else:
-                blocks.declare(src, end, {f"s{stage}_depth": last - 1}, (f"s{stage}.depth={DEPTHS[-1]}",))
+            before = f"s{stage - 1}.width={cin}"
+            for kind in (STEM,) if stage == 1 else KINDS:
+                earlier = f"s{stage - 1}.first={kind}"
+                features = (wide, f"{wide}*{res}") + ((f"{wide}*{before}", f"{wide}*{earlier}") if stage > 1 else ())
+                context = (wide, res) + ((earlier, before) if stage > 1 else ())
+                blocks = _Blocks(into, stage, 1, (side, cin, width, 2), context)
+                for own in KINDS:
+                    blocks.declare(
+                        (r, stage - 1, cin, kind), (r, stage, width, own, 1), {f"s{stage}_width": w}, features, own
+                    )
+        for kind in KINDS:
+            first, end = f"s{stage}.first={kind}", (r, stage, width, kind if stage < STAGES[-1] else "")
+            for position in range(2, last + 1):
+                blocks = _Blocks(into, stage, position, (half, width, width, 1), (wide, res, first))
+                skipped = {
+                    f"b{block_number(stage, p)}_{x}": 0 for p in range(position, last + 1) for x in ("op", "bits")
+                }
+                src, depth = (r, stage, width, kind, position - 1), f"s{stage}.depth={DEPTHS[position - 2]}"
+                features = (depth, f"{depth}*{res}", f"{depth}*{wide}", f"{depth}*{first}")
+                into.edge(src, end, {f"s{stage}_depth": position - 2, **skipped}, features, match=1)
+                if position < last:
+                    blocks.declare(src, (r, stage, width, kind, position), {}, ())
+                else:
+                    blocks.declare(src, end, {f"s{stage}_depth": last - 1}, (f"s{stage}.depth={DEPTHS[-1]}",))
 
 
 @dataclass(frozen=True)
@@ -152,9 +176,19 @@ class _Blocks:
     shape: tuple[int, int, int, int]
     context: tuple[str, ...]  # features that the operator and the precision interact with
 
-    def declare(self, src: Hashable, dst: Hashable, choices: dict[str, int], features: tuple[str, ...]) -> None:
+    def declare(
+        self,
+        src: Hashable,
+        dst: Hashable,
+        choices: dict[str, int],
+        features: tuple[str, ...],
+        kind: str | None = None,
+    ) -> None:
+        """Edges of the operators of one `kind`, of all if there is none."""
         label, number = f"s{self.stage}b{self.position}", block_number(self.stage, self.position)
         for o, op in enumerate(OPS):
+            if kind not in (None, op.kind):
+                continue
             for p, precision in enumerate(PRECISION_NAMES):
                 self.into.edge(
                     src,

@@ -47,13 +47,14 @@ def finetune(
     folder: Path,
     weights: str | Path | None = None,
     log_s: float = 60,
+    threads: int = 2,
 ) -> Trained:
     """Train one point within a time box, from the supernet's weights; goes on from `folder`'s checkpoint if it has one.
 
     `weights` None means the ones that ship with the package.
     """
     p = subnet.as_point(point)
-    recipe = Recipe(minutes=minutes, seed=seed, lr=LR, point=tuple(p.tolist()))
+    recipe = Recipe(minutes=minutes, seed=seed, lr=LR, point=tuple(p.tolist()), threads=threads)
     trainer = Trainer(data, recipe, folder)
     if trainer.checkpoint.exists():
         trainer.load()
