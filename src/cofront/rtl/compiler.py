@@ -14,7 +14,7 @@ from cofront.hardware.subgraph import lower
 from cofront.hardware.subgraph.coefficients import Coefficients
 from cofront.hardware.subgraph.config import Config
 from cofront.network import Conv2d, Flatten, Linear
-from cofront.rtl.config import up
+from cofront.rtl.config import check_run, up
 from cofront.rtl.descriptor import SIZE_BYTES, encode
 from cofront.rtl.jobs import Job, ModeChoice, Planner, Step, unfolded, unfolded_name
 from cofront.rtl.layout import Ints, TensorLayout
@@ -283,6 +283,7 @@ class _Compiler:
                 "residual_zero": layer.residual.zero,
                 "residual_multiplier": layer.residual.multiplier,
             }
+        check_run(form.design, fields, step.node.name)
         out = {f"{form.name}_{key}": value for key, value in fields.items()}
         out[f"{form.name}_on"] = 1
         if first and layer.read is not None:

@@ -23,8 +23,7 @@ Logits (`logits`): every output beat is followed by three more; the four are the
 byte first. So logits of a beat of L lanes are 4 L bytes in which byte p * L + l is byte p of lane l.
 
 Limits that a program must keep: sums and biases within `ACC_BITS`, the residual's multiplier within 27 signed bits,
-shifts up to 46 (logits: 39), padding of less than the window in all (`size - 1` for both sides together), `line_words`,
-`weight_half`, `param_half` and the sizes of `tap_table`.
+and what `check_run` checks; `weight_half` and `param_half` words.
 
 A 1 x 1 convolution at stride 1 may be given any in_width x in_height of the right product (the same for the output);
 width 1 needs least of conv's line buffer: one pixel per row.
@@ -32,6 +31,7 @@ width 1 needs least of conv's line buffer: one pixel per row.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,8 @@ from cofront.hardware.subgraph.engines import EngineKind
 
 #: Accumulators: 27 bits is the wide operand of a DSP48E2, so that one multiplies in the requantisation.
 ACC_BITS = 27
+#: Largest shift of a requantisation; byte planes of logits shift by 24 more.
+MAX_SHIFT = 63
 #: Depth of a block RAM at its widest: memories are rounded up to it, which costs nothing.
 BLOCK_WORDS = 512
 
@@ -178,6 +180,36 @@ class KernelDesign:
         """Words of one input pixel at most. A kernel of one row holds two of them, others at least one a row."""
         k = self.kernel
         return up(k.out_elements, k.po) if self.depthwise else up(k.in_elements, k.pi)
+
+
+def check_run(design: KernelDesign, run: Mapping[str, int], layer: str) -> None:
+    """InputError if the kernel cannot do what a run asks for: everything that its hardware takes for granted.
+
+    `run` has fields of KERNEL_RUN. That sums fit the accumulators is for who knows the weights to prove.
+    """
+
+    def need(right: bool, what: str) -> None:
+        if not right:
+            raise InputError(f"layer '{layer}': kernel '{design.name}' {what}")
+
+    size, windowed = run["size"], design.kernel.rows > 1
+    table = tap_table(size, design.kernel.taps, design.kernel.rows)
+    need(run["stride"] in (1, 2), f"has strides 1 and 2, not {run['stride']}")
+    need(windowed or run["stride"] == 1, "has one row and so stride 1 only")
+    need(run["turns"] == len(table), f"takes {len(table)} turns for a window of {size}, not {run['turns']}")
+    right = (run["out_width"] - 1) * run["stride"] + size - run["pad_left"] - run["in_width"]
+    bottom = (run["out_height"] - 1) * run["stride"] + size - run["pad_top"] - run["in_height"]
+    for side, pad in (
+        ("left and right", run["pad_left"] + max(right, 0)),
+        ("top and bottom", run["pad_top"] + max(bottom, 0)),
+    ):
+        need(pad < size, f"pads a window of {size} by at most {size - 1} on {side} together, not {pad}")
+    words = run["in_beats"] * (run["in_width"] if windowed else 1)
+    need(words <= design.line_words, f"holds {design.line_words} words of a row, not {words}")
+    factor, most = run.get("residual_multiplier", 0), 1 << (ACC_BITS - 1)
+    need(-most <= factor < most, f"multiplies a residual by at most {ACC_BITS} signed bits, not by {factor}")
+    top = MAX_SHIFT - (24 if run.get("logits", 0) else 0)
+    need(run["shift"] <= top, f"shifts by at most {top}, not by {run['shift']}")
 
 
 def tap_table(size: int, taps: int, rows: int) -> list[list[tuple[int, int] | None]]:

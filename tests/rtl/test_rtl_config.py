@@ -1,0 +1,52 @@
+"""What a kernel refuses: one line each, before any hardware runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("amaranth")
+
+from rtl_reference import make_case
+
+from cofront.errors import InputError
+from cofront.hardware.subgraph.config import KernelConfig
+from cofront.hardware.subgraph.engines import ENGINES
+from cofront.rtl.config import KernelDesign, check_run, up
+
+CONV = KernelConfig(2, 2, 1, 1, 256, 3, 64, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, None),
+        ({"stride": 3}, "has strides 1 and 2, not 3"),
+        ({"turns": 8}, "takes 9 turns for a window of 3, not 8"),
+        ({"size": 4}, "1 taps and 3 rows serves windows of 1, 2, 3, not 4"),
+        ({"pad_left": 2}, "pads a window of 3 by at most 2 on left and right together, not"),
+        ({"in_width": 400, "out_width": 400}, "holds 170 words of a row, not 800"),
+        ({"residual_multiplier": 1 << 26}, "multiplies a residual by at most 27 signed bits, not by 67108864"),
+        ({"shift": 40, "logits": 1}, "shifts by at most 39, not by 40"),
+    ],
+)
+def test_a_run_that_the_kernel_cannot_do(change, message):
+    case = make_case(np.random.default_rng(0), "conv", CONV, shape=(4, 4, 3), size=3, padding=1)
+    run = {**case.run(), **change}
+    if "pad_left" in change:
+        run["out_width"] += 1
+    if message is None:
+        check_run(case.design, run, "l")
+        return
+    with pytest.raises(InputError, match=message):
+        check_run(case.design, run, "l")
+
+
+def test_memories_hold_what_the_configuration_says():
+    for taps in (1, 3, 9):
+        for elements in (1, 100, 5000):
+            kernel = KernelConfig(1, 4, taps, 1, 512, 3, elements, 0, 40)
+            design = KernelDesign("dw", kernel, ENGINES["DUAL"])
+            assert design.line_words >= max(up(elements, 4), up(40, 4))
+            assert design.out_lanes == design.in_lanes == 8
+            assert design.param_half == 5
