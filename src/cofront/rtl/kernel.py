@@ -169,7 +169,7 @@ class Kernel(wiring.Component):
         m.d.sync += free.eq(free + enter - (walk.begin & self.run.residual))
         m.d.comb += [
             req.residuals.eq(queue.output.payload),
-            req.residual_take.eq(takes),  # without a residual times 0, or the product of the run before would stay
+            req.residual_take.eq(Mux(self.run.residual, takes, 0)),
             queue.output.ready.eq(emit & self.run.residual),
         ]
         return ~self.run.residual | (free != 0)
