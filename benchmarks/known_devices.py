@@ -18,7 +18,7 @@ from cofront.predict.devices import learn_devices
 
 DATA = Path(os.environ.get("COFRONT_DATA", "../shared/data"))
 OUT = Path(__file__).parent.parent / "src" / "cofront" / "data_tables"
-TABLES = {"nasbench201": ("nasbench201.parquet", "nb201"), "fbnet": ("fbnet_space.parquet", "fbnet")}
+TABLES = {"nasbench201": ("nasbench201.parquet", "nb201"), "fbnet@cifar100": ("fbnet_space.parquet", "fbnet")}
 NOTE = (
     "ridge on one-hot choices, seconds; first {rows} rows of the latency tables of HELP (Lee et al. 2021, MIT), "
     "HW-NAS-Bench (Li et al. 2021, MIT) and Multi-Predict/nasflat_latency"
@@ -42,7 +42,7 @@ def main() -> None:
             rows,
             NOTE.format(rows=rows),
         )
-        found.save(OUT / f"devices_{name}.safetensors")
+        found.save(OUT / f"devices_{name.partition('@')[0]}.safetensors")
         print(name, len(found.names), "devices:", " ".join(found.names))
 
 

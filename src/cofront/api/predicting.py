@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cofront.predict.base import Predictor
     from cofront.predict.devices import KnownDevices
     from cofront.predict.latency_harness import LatencyReport, Split
+    from cofront.space import Space
 
 #: Printed beside every few-shot predictor.
 BASELINES = ("nnls", "ridge")
@@ -63,13 +64,13 @@ def evaluate_predictor(
     from cofront import registry
     from cofront.hardware.tables import read_measured
     from cofront.predict.latency_harness import evaluate_latency
-    from cofront.space import load
 
     started, rows = time.perf_counter(), rows or Rows()
     kind: type[Predictor] = registry.load("predictor", method)
-    wanted = load(space)
+    wanted, said = _variant(space)
     found = read_measured(table, wanted, [target], unit=unit, drop_negative=drop_negative, any_magnitude=any_magnitude)
     kept, notes = _kept(found, target, rows)
+    notes = said + notes
     own = found.quantities[target].device
     others = [n for n in BASELINES if baselines and n != method]
     needed = kind.needs_devices or "nnls" in others
@@ -98,6 +99,21 @@ def evaluate_predictor(
         seed=seed, trim=rows.trim, score=_score(reports[0]), baselines=[_score(r) for r in reports[1:]],
         known=list(devices.names) if devices is not None else [], seconds=time.perf_counter() - started, notes=notes,
     )  # fmt: skip
+
+
+def _variant(space: str) -> tuple[Space, list[str]]:
+    """The space by name; without a variant, the one that the known devices were measured on, and a note of it."""
+    from cofront.predict.devices import shipped
+    from cofront.space import load
+
+    wanted = load(space)
+    with suppress(UsageError):
+        measured = shipped(space).space
+        if "@" not in space and measured != space:
+            other = load(measured)
+            if [c.name for c in other.choices] == [c.name for c in wanted.choices]:
+                return other, [f"networks are those of {measured}, on which the known devices were measured"]
+    return wanted, []
 
 
 def _make(kind: type[Predictor], found: MeasuredTable, devices: KnownDevices | None) -> Predictor:

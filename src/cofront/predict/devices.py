@@ -25,7 +25,7 @@ _ALPHA = 1.0
 class KnownDevices:
     """m devices over f one-hot columns: latency = bias + columns . weights, in seconds.
 
-    `centre` (f,) is the mean row of the networks that they were fitted on.
+    `centre` (f,) is the mean row of the networks that they were fitted on, `space` the variant that was measured.
     """
 
     space: str
@@ -105,4 +105,4 @@ def shipped(space: str) -> KnownDevices:
     with resources.as_file(file) as path, safe_open(path, "numpy") as opened:
         meta = opened.metadata()
         weights, bias, centre = (opened.get_tensor(k).astype(np.float64) for k in ("weights", "bias", "centre"))
-    return KnownDevices(base, tuple(meta["names"].split()), weights, bias, centre, meta["note"])
+    return KnownDevices(meta["space"], tuple(meta["names"].split()), weights, bias, centre, meta["note"])
