@@ -45,7 +45,7 @@ class Bench:
                 while rng.random() < rate:
                     await ctx.tick()
                 if i == 0:
-                    self.first[id(port)] = cycle
+                    self.first.setdefault(id(port), cycle)
                 ctx.set(port.payload, payload)
                 ctx.set(port.valid, 1)
                 taken = False
@@ -55,14 +55,25 @@ class Bench:
 
         self.sim.add_testbench(drive, background=True)
 
-    def take(self, port: Any, count: int, into: list[Any], stall: float | None = None, limit: int = 4000) -> None:
-        """`count` payloads into a list; `stamps` of that list has their cycles."""
+    def take(
+        self,
+        port: Any,
+        count: int,
+        into: list[Any],
+        stall: float | None = None,
+        limit: int = 4000,
+        after: list[bool] | None = None,
+    ) -> None:
+        """`count` payloads into a list, not before `after` holds True; `stamps` of that list has their cycles."""
         rate, rng = self.stall if stall is None else stall, random.Random(self.random.random())
         stamps: list[int] = []
         self.stamps[id(into)] = stamps
 
         async def collect(ctx: Any) -> None:
             cycle = 0
+            while after is not None and not after[0]:
+                await ctx.tick()
+                cycle += 1
             ready = rng.random() >= rate
             ctx.set(port.ready, ready)
             while len(into) < count:
@@ -72,7 +83,7 @@ class Bench:
                 if valid and ready:
                     into.append(list(payload) if hasattr(payload, "__iter__") else payload)
                     stamps.append(cycle)
-                ready = rng.random() >= rate
+                ready = rng.random() >= rate and len(into) < count
                 ctx.set(port.ready, ready)
 
         self.sim.add_testbench(collect)

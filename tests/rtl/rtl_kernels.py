@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from rtl_bench import Bench, to_beats
-from rtl_reference import Case, planes
+from rtl_reference import Case
 
 from cofront.hardware.subgraph.formulas import stream
 from cofront.hardware.subgraph.recurrence import PixelKernel, fused_cycles
@@ -20,56 +21,67 @@ def words(image: bytes, bus_bits: int) -> list[int]:
 
 
 def simulate(case: Case, stall: float = 0.0, seed: int = 0, half: int = 0) -> tuple[Any, int]:
-    """Output (h, w, c) (of logits: beats) and the cycles from the first input beat to the last output beat."""
-    d, form = case.design, case.format
+    """Output (h, w, c) and the cycles from the first input beat to the last output beat."""
+    return simulate_runs([case], stall, seed, half)[0]
+
+
+def simulate_runs(cases: Sequence[Case], stall: float = 0.0, seed: int = 0, half: int = 0) -> list[tuple[Any, int]]:
+    """Runs after each other on one kernel, their halves in turn; what `simulate` gives for each."""
+    d = cases[0].design
     kernel = Kernel(d)
     bench = Bench(kernel, seed, stall)
-    weight, bias = case.layer.weight, case.bias()
-    cin, cout, size = case.inputs.shape[2], len(weight), weight.shape[2]
-    images = {
-        "weights": (form.pack_weights(weight), form.weight_words(cin, cout, size), int(form.expand), int(form.double)),
-        "params": (form.pack_params(bias, case.layer.multiplier), up(cout, d.out_lanes), 0, 0),
-    }
-    for name, (image, *_) in images.items():
-        bench.send(getattr(kernel, name).data, words(image, d.bus_bits))
     lanes = d.out_lanes
-    channels = case.expected.shape[2]
-    if case.layer.out_bits:
-        expected = to_beats(case.expected.reshape(-1, channels), lanes)
-    else:
-        expected = [b for pixel in case.expected.reshape(-1, channels) for b in planes(pixel, lanes)]
-    got: list[Any] = []
-    ready = [False]
+    started = [[False] for _ in cases]
+    loads: list[dict[str, Any]] = []
+    got: list[list[Any]] = [[] for _ in cases]
+    for case, begun, out in zip(cases, started, got, strict=True):
+        form, weight, channels = case.format, case.layer.weight, case.expected.shape[2]
+        cin, cout, size = case.inputs.shape[2], len(weight), weight.shape[2]
+        weights = form.pack_weights(weight), form.weight_words(cin, cout, size), int(form.expand), int(form.double)
+        params = form.pack_params(case.bias(), case.layer.multiplier), up(cout, lanes), 0, 0
+        loads.append({"weights": weights, "params": params})
+        bench.send(kernel.input, to_beats(case.inputs.reshape(-1, cin), d.in_lanes), after=begun)
+        if case.residual is not None:
+            bench.send(kernel.residual, to_beats(case.residual.reshape(-1, channels), lanes), after=begun)
+        beats = case.expected.size // channels * up(channels, lanes) * (1 if case.layer.out_bits else 4)
+        bench.take(kernel.output, beats, out, limit=20000, after=begun)
+    for name in ("weights", "params"):
+        bench.send(getattr(kernel, name).data, [w for load in loads for w in words(load[name][0], d.bus_bits)])
 
     async def control(ctx: Any) -> None:
-        ctx.set(kernel.run, case.run())
-        ctx.set(kernel.half, half)
-        for name, (_, count, expand, double) in images.items():
-            port = getattr(kernel, name)
-            for field, value in (("half", half), ("words", count), ("expand", expand), ("double", double), ("go", 1)):
-                ctx.set(getattr(port, field), value)
-        await ctx.tick()
-        for name in images:
-            ctx.set(getattr(kernel, name).go, 0)
-        await ctx.tick().until(~kernel.weights.busy & ~kernel.params.busy)
-        ctx.set(kernel.start, 1)
-        await ctx.tick()
-        ctx.set(kernel.start, 0)
-        ready[0] = True
+        for i, (case, load, begun) in enumerate(zip(cases, loads, started, strict=True)):
+            use = (half + i) & 1
+            ctx.set(kernel.run, case.run())
+            ctx.set(kernel.half, use)
+            for name, (_, count, expand, double) in load.items():
+                port = getattr(kernel, name)
+                values = (("half", use), ("words", count), ("expand", expand), ("double", double), ("go", 1))
+                for field, value in values:
+                    ctx.set(getattr(port, field), value)
+            await ctx.tick()
+            for name in load:
+                ctx.set(getattr(kernel, name).go, 0)
+            await ctx.tick().until(~kernel.weights.busy & ~kernel.params.busy)
+            ctx.set(kernel.start, 1)
+            await ctx.tick()
+            ctx.set(kernel.start, 0)
+            begun[0] = True
+            if i + 1 < len(cases):
+                await ctx.tick().until(kernel.done)
 
     bench.sim.add_testbench(control)
-    pixels = case.inputs.reshape(-1, case.inputs.shape[2])
-    bench.send(kernel.input, to_beats(pixels, d.in_lanes), after=ready)
-    if case.residual is not None:
-        bench.send(kernel.residual, to_beats(case.residual.reshape(-1, channels), lanes))
-    bench.take(kernel.output, len(expected), got, limit=20000)
     bench.run()
-    cycles = bench.stamps[id(got)][-1] - bench.first[id(kernel.input)]
-    if not case.layer.out_bits:
-        return (got == expected), cycles
-    per = up(channels, lanes)
-    flat = np.array(got).reshape(-1, per * lanes)[:, :channels]
-    return flat.reshape(case.expected.shape), cycles
+    results: list[tuple[Any, int]] = []
+    for i, (case, out) in enumerate(zip(cases, got, strict=True)):
+        cycles = bench.stamps[id(out)][-1] - bench.first[id(kernel.input)] if i == 0 else 0
+        channels = case.expected.shape[2]
+        count = up(channels, lanes) * lanes
+        flat = np.array(out)
+        if not case.layer.out_bits:  # byte planes of 32-bit words
+            parts = flat.reshape(-1, 4, lanes).astype(np.uint8).transpose(0, 2, 1)
+            flat = np.ascontiguousarray(parts).view("<i4").astype(np.int64)
+        results.append((flat.reshape(-1, count)[:, :channels].reshape(case.expected.shape), cycles))
+    return results
 
 
 def kernel_cycles(case: Case) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import numpy as np
 from cofront.hardware.subgraph.config import KernelConfig
 from cofront.hardware.subgraph.engines import ENGINES
 from cofront.network import Builder
-from cofront.rtl.config import KernelDesign, up
+from cofront.rtl.config import KernelDesign
 from cofront.rtl.images import KernelFormat
 from cofront.task.integer import QuantizedLayer, Residual, accumulate
 
@@ -127,15 +127,6 @@ def make_case(
     expected = layer.requantise(acc, other)
     design = KernelDesign(name, kernel, ENGINES[engine], bus_bits)
     return Case(design, layer, network, inputs, other, expected, w_bits, a_bits)
-
-
-def planes(pixel: Any, lanes: int) -> list[list[int]]:
-    """Beats of one pixel of logits: the four byte planes of every `lanes` channels."""
-    padded = np.zeros(up(len(pixel), lanes) * lanes, np.int64)
-    padded[: len(pixel)] = pixel
-    return [
-        [int(v >> (8 * p)) & 255 for v in padded[i : i + lanes]] for i in range(0, len(padded), lanes) for p in range(4)
-    ]
 
 
 def random_case(rng: np.random.Generator, name: str, engine: str, dsp: int | None = None) -> Case:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 pytest.importorskip("amaranth")
 
 from rtl_bench import examples
-from rtl_kernels import kernel_cycles, simulate
+from rtl_kernels import kernel_cycles, simulate, simulate_runs
 from rtl_reference import make_case
 
 from cofront.hardware.subgraph.config import KernelConfig
@@ -39,9 +39,9 @@ def test_bit_exact(pi, po, channels, map_, residual, stall, half, seed):
 
 
 @pytest.mark.parametrize(("pi", "po", "cin", "stall"), [(2, 3, 5, 0.0), (8, 2, 8, 0.4), (8, 2, 8, 0.0)])
-def test_logits_are_byte_planes(pi, po, cin, stall):
+def test_logits(pi, po, cin, stall):
     case = make_case(np.random.default_rng(pi), "pw", config(pi, po), shape=(1, 2, cin), out_channels=7, logits=True)
-    assert simulate(case, stall)[0]
+    assert np.array_equal(simulate(case, stall)[0], case.expected)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,13 @@ def test_cycles_are_those_of_the_model(pi, po, cin, cout):
     out, cycles = simulate(case)
     assert np.array_equal(out, case.expected)
     assert (cycles, cycles) == kernel_cycles(case)
+
+
+@pytest.mark.parametrize("engine", ["E88", "DUAL"])
+def test_runs_leave_nothing_behind(engine):
+    """A residual, none, logits, a residual: each run after the other on the same kernel."""
+    rng, kernel = np.random.default_rng(5), config(2, 2)
+    what = [{"residual": True}, {}, {"logits": True}, {"residual": True}]
+    cases = [make_case(rng, "pw", kernel, engine, shape=(2, 2, 2), out_channels=5, **kw) for kw in what]
+    for case, (out, _) in zip(cases, simulate_runs(cases, 0.2, 1), strict=True):
+        assert np.array_equal(out, case.expected)

@@ -53,4 +53,4 @@ def test_dual_logits():
         7,
         logits=True,
     )
-    assert simulate(case, 0.3)[0]
+    assert np.array_equal(simulate(case, 0.3)[0], case.expected)
