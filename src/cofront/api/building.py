@@ -76,9 +76,7 @@ def integers_of(
 
     if weights is not None:
         found = QuantizedNetwork.load(weights)
-        if found.network.shapes != network.shapes or [n.op for n in found.network.nodes] != [
-            n.op for n in network.nodes
-        ]:
+        if _structure(found.network) != _structure(network):
             raise InputError(f"'{weights}' holds the integers of another network than the design's")
         return found, f"of {weights.name}"
     reason = f"no trained integers come with '{document.network}'"
@@ -89,6 +87,10 @@ def integers_of(
             return trained.integers, "trained"
         reason = trained.reason.partition(";")[0]
     return random_integers(network, seed), f"random (seed {seed}), useless for inference: {reason}"
+
+
+def _structure(network: Network) -> list[Any]:
+    return [(node.op, node.weight_bits, node.in_bits, network.shapes[node.name]) for node in network.nodes]
 
 
 def _images(
