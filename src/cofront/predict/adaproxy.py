@@ -7,6 +7,7 @@ are tried on a part of the measurements kept for validation and the one that ran
 
 from __future__ import annotations
 
+import warnings
 from typing import Self
 
 import numpy as np
@@ -87,6 +88,7 @@ def adapt(parts: FloatArray, y: FloatArray, strengths: tuple[float, ...]) -> lis
 
     The scale a and the offset c are free: projecting their columns out of parts and y leaves a lasso for b.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import lasso_path
 
     free = np.stack([parts.sum(axis=1), np.ones(len(y))], axis=1)
@@ -94,7 +96,9 @@ def adapt(parts: FloatArray, y: FloatArray, strengths: tuple[float, ...]) -> lis
     inner, target = parts - base @ (base.T @ parts), y - base @ (base.T @ y)
     top = max(float(np.abs(inner.T @ target).max()) / len(y), 1e-300)
     alphas = top * np.asarray(strengths)
-    _, corrections, _ = lasso_path(inner, target, alphas=alphas, max_iter=20_000, tol=1e-6)
+    with warnings.catch_warnings():  # the weakest strengths stop a millionth short of the optimum
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        _, corrections, _ = lasso_path(inner, target, alphas=alphas, max_iter=20_000, tol=1e-6)
     out = []
     for b in np.asarray(corrections).T:
         (a, c), *_ = np.linalg.lstsq(free, y - parts @ b, rcond=None)
