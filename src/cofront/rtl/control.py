@@ -44,8 +44,7 @@ def set_pattern(m: Module, port: Any, values: Mapping[str, Any]) -> None:
 class Fetcher(wiring.Component):
     """Reads a descriptor, then fills the idle halves of the kernels' memories and of the table; then it is `ready`.
 
-    `bits` is the descriptor, stable while `ready`; `take` frees it. `go` may come together with `take`. `half_<kernel>`
-    is the half that is computed with.
+    `bits` is the descriptor, stable while `ready`; `take` frees it. `half_<kernel>` is the half that is computed with.
     """
 
     def __init__(self, bus_bits: int, kernels: tuple[str, ...]) -> None:
@@ -85,15 +84,13 @@ class Fetcher(wiring.Component):
                 port.data.payload.eq(self.words.payload),
             ]
 
-        def begin() -> None:
-            m.d.comb += self.start.eq(1)
-            set_pattern(m, self.pattern, {"base": self.address, "run": last + 1, "columns": 1, "rows": 1})
-            m.d.sync += index.eq(0)
-            m.next = "descriptor"
-
         with m.FSM():
             with m.State("idle"), m.If(self.go):
-                begin()
+                m.d.comb += self.start.eq(1)
+                whole = {"base": self.address, "run": last + 1, "columns": 1, "rows": 1}
+                set_pattern(m, self.pattern, whole)
+                m.d.sync += index.eq(0)
+                m.next = "descriptor"
             with m.State("descriptor"):
                 m.d.comb += self.words.ready.eq(1)
                 with m.If(self.words.valid):
@@ -128,8 +125,6 @@ class Fetcher(wiring.Component):
                 m.d.comb += self.ready.eq(1)
                 with m.If(self.take):
                     m.next = "idle"
-                    with m.If(self.go):
-                        begin()
         return m
 
 
@@ -186,15 +181,17 @@ class Sequencer(wiring.Component):
                     m.d.sync += [left.eq(self.count), self.busy.eq(1)]
                     m.next = "next"
             with m.State("next"), m.If(self.fetched):
-                m.d.comb += [self.take.eq(1), self.fetch.eq(left != 1), self.address.eq(following)]
-                m.d.sync += [self.bits.eq(self.next_bits), following.eq(following + SIZE_BYTES)]
+                m.d.comb += self.take.eq(1)
+                m.d.sync += self.bits.eq(self.next_bits)
                 for k in self.kernels:
                     half = getattr(self, f"half_{k}")
                     m.d.sync += half.eq(half ^ (coming[f"{k}_weight_words"] != 0))
                 m.d.sync += self.half_table.eq(self.half_table ^ coming["table_on"])
                 m.next = "start"
             with m.State("start"):
-                m.d.comb += self.start.eq(1)
+                # Not before the start, so that the run's own first words do not wait for the next descriptor.
+                m.d.comb += [self.start.eq(1), self.fetch.eq(left != 1), self.address.eq(following)]
+                m.d.sync += following.eq(following + SIZE_BYTES)
                 m.next = "run"
             with m.State("run"), m.If(self.written):
                 m.next = "drain"
