@@ -35,10 +35,11 @@ import cofront
 from cofront.api.accuracy import Measured, build_problem
 from cofront.api.joint import exact_front
 from cofront.device import load as load_device
-from cofront.front import Front
+from cofront.front import Design, Front
 from cofront.hardware.subgraph import network_problem
 from cofront.network import zoo
 from cofront.problem import IntArray
+from cofront.search.checkpoint import problem_key
 from cofront.search.exact.fit import fit
 from cofront.search.metrics import compare
 from cofront.space import load as load_space
@@ -93,6 +94,19 @@ def measured_front(front: Front, truth: Callable[[IntArray], np.ndarray]) -> Fro
         if not out or a > out[-1].accuracy:
             out.append(replace(d, accuracy=float(a)))
     return replace(front, designs=tuple(out), gap=1.0, status="heuristic", method="exact front, measured")
+
+
+def known_front(measured: Measured, cache: Path) -> Front:
+    """The exact front; kept in a file, for the seeds that run beside one another."""
+    key = f"{measured.table_hash} {measured.problem.n_designs()} {problem_key(measured.problem)}"
+    if cache.is_file() and (found := json.loads(cache.read_text()))["key"] == key:
+        designs = tuple(Design(**{**d, "point": tuple(d["point"])}) for d in found.pop("designs"))
+        return Front(designs, found["gap"], measured.problem.n_designs(), found["solve_s"], found["status"])
+    front = exact_front(measured.problem)
+    kept = {"key": key, "gap": front.gap, "solve_s": front.solve_s, "status": front.status}
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    cache.write_text(json.dumps({**kept, "designs": [asdict(d) for d in front.designs]}))
+    return front
 
 
 def finite(row: dict[str, Any]) -> dict[str, Any]:
@@ -198,8 +212,7 @@ def main() -> None:
 
     penalty = PENALTY if args.space == "ofa_mobilenetv3" else None
     measured = build_problem(load_space(args.space), load_device("zu3eg"), table=args.table, penalty=penalty)
-    exact_front(measured.problem)  # compiles
-    exact = exact_front(measured.problem)
+    exact = known_front(measured, args.cache.with_name(f"exact-{args.space}.json"))
     truth: Any = measured.accuracy
     best = exact
     if args.evaluator == "supernet":

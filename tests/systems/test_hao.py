@@ -8,6 +8,7 @@ from cofront.hardware.subgraph.grid import Grid
 from cofront.search.exact.fit import fit
 from cofront.space import load as load_space
 from cofront.systems.hao import Hao, HaoSettings
+from cofront.systems.hao_bits import by_score, sensitivity
 
 SMALL = Grid("small", (8, 16), (8, 16), (1,), (8, 16), (3, 9), (512, 1024), (512,), (1.0,))
 SETTINGS = HaoSettings(proposals=12, batch=3, caps=2, initial=24, per_round=1)
@@ -105,3 +106,30 @@ def test_sensitivities_must_match_the_edges(instance):
     space, _, problem, sensitivity, measure = instance
     with pytest.raises(UsageError, match="one sensitivity per trellis edge"):
         Hao(space, problem, sensitivity[:-1], measure)
+
+
+def test_the_shipped_sensitivities_are_of_the_shipped_weights(instance):
+    space, _, problem, _, _ = instance
+    found = sensitivity(space, problem)
+    assert found.source.startswith("Hessian traces and quantisation errors of the supernet's weights")
+    precision = np.array([e.precision or "" for e in space.declaration.edges])
+    wide, narrow, narrowest = (found.edges[precision == p] for p in ("W8A8", "W4A8", "W4A4"))
+    assert (wide < narrow).all() and (narrow < narrowest).all()  # parallel edges are declared in this order
+    assert (found.edges[precision == ""] == 0).all()
+
+
+def test_without_weights_the_models_own_losses_stand_in(instance):
+    space, _, problem, _, _ = instance
+    found = by_score(space, problem, "because")
+    assert found.source == "the accuracy model's own loss, not a Hessian: because"
+    assert (found.edges >= 0).all() and (found.edges == 0).any()
+    blocks = np.array([e.precision is not None for e in space.declaration.edges])
+    best = found.edges[blocks].reshape(-1, 3).min(axis=1)  # three parallel edges, one a precision
+    assert (best == 0).all()
+
+
+def test_the_tree_decides_stage_by_stage_and_the_resolution_last(instance):
+    space, _, problem, sensitivity, measure = instance
+    names = [space.choices[v].name for v in Hao(space, problem, sensitivity, measure, SETTINGS).free]
+    assert names[-1] == "resolution" and not [n for n in names if n.endswith("_bits")]
+    assert names.index("b1_op") < names.index("b4_op") < names.index("b7_op")

@@ -168,10 +168,28 @@ def of_operator(
     return rows, worst
 
 
-def main() -> None:
+def write_table(path: Path, weights: Path, rows: list[list[Any]], worst: float, *, command: str, **made: Any) -> None:
+    """The rows as JSON, with what made them."""
     from cofront import __version__
+    from cofront.task.release import digest
+
+    document = {
+        "what": "half the mean Hessian trace times the squared quantisation error, over the weights and activations of "
+        "a block: rows of block, operator, inputs, outputs, precision, sensitivity",
+        "command": command, **made, "worst_relative_standard_error": round(worst, 4), "weights_sha256": digest(weights),
+        "versions": {
+            "cofront": __version__, "torch": torch.__version__, "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }  # fmt: skip
+    body = json.dumps(document, indent=1)[:-2]
+    lines = ",\n  ".join(json.dumps([*r[:5], float(f"{r[5]:.5g}")]) for r in rows)
+    path.write_text(f'{body},\n "rows": [\n  {lines}\n ]\n}}\n', encoding="utf-8")
+
+
+def main() -> None:
     from cofront.task.data import load_dataset
-    from cofront.task.release import default_weights, digest, load_supernet
+    from cofront.task.release import default_weights, load_supernet
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, default=default_weights())
@@ -183,25 +201,12 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     started = time.process_time()
-    rows, worst = sensitivities(
-        load_supernet(args.weights)[0], load_dataset(args.data), images=args.images, samples=args.samples,
-        seed=args.seed,
+    made = {"images": args.images, "samples": args.samples, "seed": args.seed}
+    rows, worst = sensitivities(load_supernet(args.weights)[0], load_dataset(args.data), **made)
+    write_table(
+        args.out, args.weights, rows, worst, command=" ".join(["python -m cofront.task.sensitivity", *sys.argv[1:]]),
+        **made, processor_s=round(time.process_time() - started, 1),
     )  # fmt: skip
-    document = {
-        "what": "half the mean Hessian trace times the squared quantisation error, over the weights and activations of "
-        "a block: rows of block, operator, inputs, outputs, precision, sensitivity",
-        "command": " ".join(["python -m cofront.task.sensitivity", *sys.argv[1:]]),
-        "seed": args.seed, "images": args.images, "samples": args.samples,
-        "worst_relative_standard_error": round(worst, 4), "processor_s": round(time.process_time() - started, 1),
-        "weights_sha256": digest(args.weights),
-        "versions": {
-            "cofront": __version__, "torch": torch.__version__, "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-    }  # fmt: skip
-    body = json.dumps(document, indent=1)[:-2]
-    lines = ",\n  ".join(json.dumps([*r[:5], float(f"{r[5]:.5g}")]) for r in rows)
-    args.out.write_text(f'{body},\n "rows": [\n  {lines}\n ]\n}}\n', encoding="utf-8")
     by_bits = {n: float(np.median([r[5] for r in rows if r[4] == n])) for n in NAMES}
     print("median sensitivity " + ", ".join(f"{n} {v:.3g}" for n, v in by_bits.items()))
     print(f"{args.out}: {len(rows)} rows, worst relative standard error {worst:.1%}")
