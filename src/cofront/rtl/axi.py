@@ -79,7 +79,7 @@ class ReadArbiter(wiring.Component):
     Readers ask only for what they have room for, so that data never waits: there is no ready.
     """
 
-    def __init__(self, readers: int, bus_bits: int, outstanding: int = 16) -> None:
+    def __init__(self, readers: int, bus_bits: int, outstanding: int = 32) -> None:
         self.readers, self.bus_bits, self.outstanding = readers, bus_bits, outstanding
         super().__init__(
             {

@@ -154,7 +154,7 @@ class Writer(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.bursts = bursts = Bursts(self.bus_bits)
-        m.submodules.lengths = lengths = Queue(range(BURST_WORDS + 1), 8)
+        m.submodules.lengths = lengths = Queue(range(BURST_WORDS + 1), 32)
         open_bursts = Signal(8)
         sent = Signal(range(BURST_WORDS + 1))
         asks = Signal()
