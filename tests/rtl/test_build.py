@@ -29,8 +29,7 @@ TINY = {"pi": 2, "po": 2, "pc": 2, "taps": (1, 3), "depth": 512, "rows": 3, "lin
 
 @pytest.fixture
 def source(monkeypatch):
-    monkeypatch.setattr(building, "engine_verilog", lambda *_, **__: "module engine; endmodule\n")
-    monkeypatch.setattr(building, "port_names", lambda *_: ["clk", "rst"])
+    monkeypatch.setattr(building, "engine_verilog", lambda *_, **__: ("module engine; endmodule\n", ["clk", "rst"]))
     quantized = random_integers(chain(size=4).uniform_bits(8, 8), 1)
     return Source(quantized, accelerator(**TINY), PART, "{}\n")
 

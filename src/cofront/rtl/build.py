@@ -19,7 +19,7 @@ from cofront.hardware.subgraph.config import Config
 from cofront.hardware.subgraph.scalar import cost as network_cost
 from cofront.rights import file_mode
 from cofront.rtl import manifest
-from cofront.rtl.netlist import TOP, engine_verilog, port_names
+from cofront.rtl.netlist import TOP, engine_verilog
 from cofront.rtl.program import Program
 from cofront.rtl.readme import makefile, readme
 from cofront.rtl.simulate import LATENCY, TESTBENCH, dump_region, input_blob, input_region, ports_header
@@ -109,15 +109,16 @@ def _fill(part: Path, source: Source, program: Program, expected: Cost, bus: int
         (part / name).mkdir()
     # Of other devices' slices there are no instances: their tools infer them.
     primitives = source.device.dsp_kind == "DSP48E2"
-    (part / manifest.VERILOG).write_text(
-        engine_verilog(config, bus, primitives=primitives, note=note), encoding="utf-8"
-    )
+    verilog, ports = engine_verilog(config, bus, primitives=primitives, note=note)
+    (part / manifest.VERILOG).write_text(verilog, encoding="utf-8")
+    header = ports_header(ports, bus, "verilator")
+    (part / "testbench" / "ports.h").write_text(header, encoding="utf-8")
     (part / manifest.IMAGE).write_bytes(program.image)
     (part / manifest.PROGRAM).write_text(json.dumps(program.to_dict(), indent=1) + "\n", encoding="utf-8")
     (part / "design.json").write_text(source.design, encoding="utf-8")
     _write_network(part / "network", quantized)
     rate = coefficients.load().bytes_per_kilocycle(source.device, config.clock_hz)
-    _write_testbench(part, source, program, bus, rate)
+    _write_testbench(part, source, program, rate)
     content = content_of(source, program, expected, bus, rate)
     (part / "README.md").write_text(readme(content, program), encoding="utf-8")
     manifest.write(part, content)
@@ -164,12 +165,11 @@ def _write_network(folder: Path, quantized: QuantizedNetwork) -> None:
     (folder / "network.integer.onnx").write_bytes(to_integer_onnx(quantized).SerializeToString())
 
 
-def _write_testbench(part: Path, source: Source, program: Program, bus: int, rate: int) -> None:
+def _write_testbench(part: Path, source: Source, program: Program, rate: int) -> None:
     """The test bench with what it needs to run without cofront: images and the results of the integer model."""
     folder = part / "testbench"
     shutil.copyfile(TESTBENCH, folder / "testbench.cpp")
     shutil.copyfile(TESTBENCH.with_name("dsp48e2.v"), part / manifest.MODEL)
-    (folder / "ports.h").write_text(ports_header(port_names(source.config, bus), bus, "verilator"), encoding="utf-8")
     images = test_images(source.quantized, source.images)[:VECTORS]
     (folder / "inputs.bin").write_bytes(b"".join(input_blob(program, image) for image in images))
     first, last = dump_region(program, everything=False)
