@@ -50,3 +50,10 @@ def test_memories_hold_what_the_configuration_says():
             assert design.line_words >= max(up(elements, 4), up(40, 4))
             assert design.out_lanes == design.in_lanes == 8
             assert design.param_half == 5
+
+
+@pytest.mark.parametrize(("name", "taps", "most"), [("conv", 9, 3), ("dw", 25, 9)])
+def test_taps_that_the_rows_cannot_feed(name, taps, most):
+    kernel = KernelConfig(1, 4, taps, 1, 512, 3, 64, 8, 8)
+    with pytest.raises(InputError, match=f"kernel '{name}': 3 rows feed at most {most} taps, not {taps}"):
+        KernelDesign(name, kernel, ENGINES["E88"])

@@ -119,6 +119,12 @@ class KernelDesign:
     kind: EngineKind
     bus_bits: int = 64
 
+    def __post_init__(self) -> None:
+        k = self.kernel
+        most = k.rows**2 if self.depthwise else k.rows
+        if k.taps > most:
+            raise InputError(f"kernel '{self.name}': {k.rows} rows feed at most {most} taps, not {k.taps}")
+
     @property
     def depthwise(self) -> bool:
         return self.name == "dw"
