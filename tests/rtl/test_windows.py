@@ -48,6 +48,21 @@ def test_cycles_are_those_of_the_recurrence(name, taps, rows, size, stride, padd
     assert cycles == exact >= closed
 
 
+@pytest.mark.parametrize(
+    ("taps", "size", "stride", "padding", "shape"),
+    [
+        (9, 3, 2, (1, 1, 0, 0), (6, 3, 5)),  # a column of the row above is left over
+        (25, 5, 2, 2, (6, 6, 3)),  # the window hangs over the right edge by one column of two
+        (9, 5, 1, 2, (4, 2, 4)),  # a map narrower than half the window
+        (9, 3, 2, 0, (6, 6, 3)),
+    ],
+)
+def test_rows_of_windows_never_wait_for_each_other(taps, size, stride, padding, shape):
+    kernel = KernelConfig(1, 2, taps, 1, 256, size, 64, 16, 16)
+    case = make_case(np.random.default_rng(2), "dw", kernel, shape=shape, size=size, stride=stride, padding=padding)
+    assert np.array_equal(simulate(case)[0], case.expected)
+
+
 @pytest.mark.parametrize("rows", [1, 3, 5, 7])
 @pytest.mark.parametrize("taps", [1, 2, 3, 5, 9, 13, 25, 49])
 def test_tap_table_has_every_position_once(rows, taps):

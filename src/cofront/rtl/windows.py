@@ -20,7 +20,8 @@ class WindowBuffer(wiring.Component):
     A column (the words of all rows at one place) is read once per output row and unit; with the older columns from the
     unit's `store` it makes the window. Columns are taken in one long sequence, row after row: where the window hangs
     over the right edge of the map, the first columns of the next row are already shifted in. They are masked there, and
-    in place when the next row begins, so rows follow each other without a gap.
+    in place when the next row begins, so rows follow each other without a gap. At stride 2, where reading is slower
+    than computing and the next row's lines would have to overwrite lines still in use, a row begins afresh.
 
         window 3 x 3, padding 1, width 4           | columns read   for outputs
                                                    | 0 1            0 of row y
@@ -161,7 +162,8 @@ class ColumnPlace(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m, run = Module(), self.run
-        stride = Mux(run.stride == 2, 2, 1)
+        two = run.stride == 2
+        stride = Mux(two, 2, 1)
         base, now, after = (self._column(name) for name in ("base", "now", "after"))
         right = Signal(signed(17))  # column at the right end of the window
         loads, done = Signal(16), Signal(16)
@@ -172,8 +174,9 @@ class ColumnPlace(wiring.Component):
         # The last column that this pixel needs.
         last = Signal(17)
         m.d.comb += last.eq(base["x"] + loads - 1)
-        wraps = last >= run.in_width
-        last_x = Mux(wraps, last - run.in_width, last)
+        over = last >= run.in_width
+        wraps = over & ~two
+        last_x = Mux(over, Mux(two, run.in_width - 1, last - run.in_width), last)
         bottom, below = base["y"] + (run.size - 1) + Mux(wraps, stride, 0), run.in_height - 1
         written = (self.written_y > bottom) | (self.written_y == run.in_height)
         in_row = (self.written_y == bottom) | ((self.written_y == below) & (bottom > below))
@@ -199,16 +202,17 @@ class ColumnPlace(wiring.Component):
         # The column after `now`, if that is read in this cycle.
         slot = now["slot"] + stride
         m.d.comb += [after[k].eq(now[k]) for k in now]
-        with m.If(self.load):
+        with m.If(self.load & (now["x"] != run.in_width)):
             m.d.comb += [after["x"].eq(now["x"] + 1), after["address"].eq(now["address"] + run.in_beats)]
-            with m.If(now["x"] == run.in_width - 1):
-                m.d.comb += [
-                    after["x"].eq(0),
-                    after["address"].eq(0),
-                    after["y"].eq(now["y"] + stride),
-                    after["row"].eq(now["row"] + 1),
-                    after["slot"].eq(Mux(slot >= self.rows, slot - self.rows, slot)),
-                ]
+        afresh = two | (right < run.in_width - 1)
+        with m.If(Mux(afresh, self.next_row, self.load & (now["x"] == run.in_width - 1))):
+            m.d.comb += [
+                after["x"].eq(0),
+                after["address"].eq(0),
+                after["y"].eq(now["y"] + stride),
+                after["row"].eq(now["row"] + 1),
+                after["slot"].eq(Mux(slot >= self.rows, slot - self.rows, slot)),
+            ]
         unit_ends = self.step & (self.turn == run.turns - 1)
         primed = priming & ahead & whole
         again = (unit_ends & ~self.next) | (priming & ahead & ~whole)  # the next unit needs the same columns
@@ -225,7 +229,7 @@ class ColumnPlace(wiring.Component):
         with m.If(self.next_row):
             m.d.sync += [
                 right.eq(run.size - 1 - run.pad_left),
-                loads.eq(run.in_width - 1 - right + run.size - run.pad_left),
+                loads.eq(Mux(afresh, 0, run.in_width - 1 - right) + run.size - run.pad_left),
             ]
         m.d.sync += [self.keep_x.eq(base["x"]), self.keep_y.eq(base["y"])]
         with m.If(self.start):
