@@ -144,7 +144,8 @@ def random_case(rng: np.random.Generator, name: str, engine: str, dsp: int | Non
     top, left, bottom, right = (int(rng.integers(0, (size + 1) // 2)) for _ in range(4))
     h, w = (int(rng.integers(max(size - a - b, 1), 7)) for a, b in ((top, bottom), (left, right)))
     cin, cout = int(rng.integers(1, 7)), int(rng.integers(1, 7))
-    taps = 1 if name == "pw" else pick(*(t for t in (1, 2, 3, 5, 9, 25) if t <= (rows if name == "conv" else rows**2)))
+    many = name == "dw" and (rows - size) % 2 == 0  # more taps than rows
+    taps = 1 if name == "pw" else pick(*(t for t in (1, 2, 3, 5, 9, 25) if t <= (rows**2 if many else rows)))
     dsp = pick(0, 1, 1) if dsp is None else dsp
     pi = 1 if name == "dw" else pick(1, 2, 3, 4)
     kernel = KernelConfig(pi, pick(1, 2, 3, 4), taps, dsp, 512, rows, w * max(cin, pi), cin, max(cin, cout))
