@@ -96,9 +96,9 @@ def adapt(parts: FloatArray, y: FloatArray, strengths: tuple[float, ...]) -> lis
     inner, target = parts - base @ (base.T @ parts), y - base @ (base.T @ y)
     top = max(float(np.abs(inner.T @ target).max()) / len(y), 1e-300)
     alphas = top * np.asarray(strengths)
-    with warnings.catch_warnings():  # the weakest strengths stop a millionth short of the optimum
+    with warnings.catch_warnings():  # the weakest strengths may stop short of the optimum
         warnings.simplefilter("ignore", ConvergenceWarning)
-        _, corrections, _ = lasso_path(inner, target, alphas=alphas, max_iter=20_000, tol=1e-6)
+        _, corrections, _ = lasso_path(inner, target, alphas=alphas, max_iter=3_000, tol=1e-5)
     out = []
     for b in np.asarray(corrections).T:
         (a, c), *_ = np.linalg.lstsq(free, y - parts @ b, rcond=None)
