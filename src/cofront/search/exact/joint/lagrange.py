@@ -124,59 +124,60 @@ def bound(s, n_arcs, alpha, lam):  # type: ignore[no-untyped-def]
     return value[value.shape[0] - 1]
 
 
-def _evaluate(tables, classes, g, entries, alive, coarse, fine, n_blocks, values):  # type: ignore[no-untyped-def]
-    """Bounds of n entry tuples (n, K): which windows stay alive, (n,) bit masks, and the greatest bound per window.
+@njit(cache=True, nogil=True, error_model="numpy")
+def _evaluate(tables, classes, g, entries, alive, coarse, fine, start, end, out, greatest, values):  # type: ignore[no-untyped-def]
+    """Bounds of the entry tuples (n, K) from `start` to `end`: which windows stay alive, to `out` (n,) as bit masks.
 
     `alive` (n,) uint64 says which windows to look at. A window stays alive if its own bound reaches its threshold, and
-    one of its fine windows does (unless `fine` has none).
-    The coarse bounds themselves go to `values` (n, c) if it has n rows.
+    one of its fine windows does (unless `fine` has none). `greatest` (c,) are raised to the bounds of those that stay;
+    the coarse bounds themselves go to `values` (n, c) if it has n rows.
     """
-    n = entries.shape[0]
     count = coarse.alpha.shape[0]
     lanes = fine.alpha.shape[1]
     rows = tables.memory.shape[0]
-    out = np.zeros(n, np.uint64)
-    greatest = np.full((n_blocks, count), NEG, np.int64)
-    keep_values = values.shape[0] == n
-    if keep_values:
-        values[:] = NEG
-    for b in prange(n_blocks):
-        total = np.empty(rows, tables.cycles.dtype)
-        path = np.empty(rows, tables.cycles.dtype)
-        split = np.empty(rows, tables.cycles.dtype)
-        lead = np.empty(rows, tables.cycles.dtype)
-        cost = np.empty(n_classes(classes), np.int64)
-        s = make_scratch(g)
-        for i in range(b * n // n_blocks, (b + 1) * n // n_blocks):
-            row_latencies(tables, entries[i], total, path, split, lead)
-            class_costs(tables, classes, total, cost)
-            n_arcs = filter_edges(g, cost, s)
-            if n_arcs == 0:
+    keep_values = values.shape[0] == entries.shape[0]
+    total = np.empty(rows, tables.cycles.dtype)
+    path = np.empty(rows, tables.cycles.dtype)
+    split = np.empty(rows, tables.cycles.dtype)
+    lead = np.empty(rows, tables.cycles.dtype)
+    cost = np.empty(n_classes(classes), np.int64)
+    s = make_scratch(g)
+    for i in range(start, end):
+        row_latencies(tables, entries[i], total, path, split, lead)
+        class_costs(tables, classes, total, cost)
+        n_arcs = filter_edges(g, cost, s)
+        if n_arcs == 0:
+            continue
+        mask = np.uint64(0)
+        for w in range(count):
+            if not (alive[i] >> np.uint64(w)) & np.uint64(1):
                 continue
-            mask = np.uint64(0)
-            for w in range(count):
-                if not (alive[i] >> np.uint64(w)) & np.uint64(1):
-                    continue
-                v = bound(s, n_arcs, coarse.alpha[w], coarse.lam[w])
-                if keep_values:
-                    values[i, w] = v
-                if v < coarse.threshold[w]:
-                    continue
-                stays = lanes == 0
-                for j in range(lanes):
-                    need = fine.threshold[w, j]
-                    if need < CLOSED and bound(s, n_arcs, fine.alpha[w, j], fine.lam[w, j]) >= need:
-                        stays = True
-                        break
-                if stays:
-                    mask |= np.uint64(1) << np.uint64(w)
-                    greatest[b, w] = max(greatest[b, w], v)
-            out[i] = mask
-    return out, greatest
+            v = bound(s, n_arcs, coarse.alpha[w], coarse.lam[w])
+            if keep_values:
+                values[i, w] = v
+            if v < coarse.threshold[w]:
+                continue
+            stays = lanes == 0
+            for j in range(lanes):
+                need = fine.threshold[w, j]
+                if need < CLOSED and bound(s, n_arcs, fine.alpha[w, j], fine.lam[w, j]) >= need:
+                    stays = True
+                    break
+            if stays:
+                mask |= np.uint64(1) << np.uint64(w)
+                greatest[w] = max(greatest[w], v)
+        out[i] = mask
 
 
-_parallel = njit(cache=True, parallel=True, nogil=True, error_model="numpy")(_evaluate)
-_serial = njit(cache=True, nogil=True, error_model="numpy")(_evaluate)
+@njit(cache=True, parallel=True, nogil=True, error_model="numpy")
+def _parallel(tables, classes, g, entries, alive, coarse, fine, out, greatest, values):  # type: ignore[no-untyped-def]
+    """`_evaluate` of all entries, in as many parts as `greatest` (parts, c) has rows."""
+    n, parts = entries.shape[0], greatest.shape[0]
+    for b in prange(parts):
+        first, last = b * n // parts, (b + 1) * n // parts
+        _evaluate(tables, classes, g, entries, alive, coarse, fine, first, last, out, greatest[b], values)
+
+
 #: From so many tuples on, a second thread is worth its start.
 _WORTH_THREADS = 4096
 
@@ -191,11 +192,18 @@ def evaluate(
     fine: Fine,
     values: I64,
 ) -> tuple[NDArray[np.uint64], I64]:
-    """`_evaluate` on one thread or on all, by size; the result is the same."""
+    """Masks (n,) and greatest bounds (parts, c) of all entries, on one thread or on all: the result is the same."""
     n = len(entries)
-    run, blocks = (_parallel, 64) if n >= _WORTH_THREADS else (_serial, 1)
-    out: tuple[NDArray[np.uint64], I64] = run(tables, classes, g, entries, alive, coarse, fine, blocks, values)
-    return out
+    out = np.zeros(n, np.uint64)
+    if len(values):
+        values[:] = NEG
+    if n >= _WORTH_THREADS:
+        greatest = np.full((64, len(coarse.alpha)), NEG, np.int64)
+        _parallel(tables, classes, g, entries, alive, coarse, fine, out, greatest, values)
+    else:
+        greatest = np.full((1, len(coarse.alpha)), NEG, np.int64)
+        _evaluate(tables, classes, g, entries, alive, coarse, fine, 0, n, out, greatest[0], values)
+    return out, greatest
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
