@@ -82,3 +82,9 @@ def test_whole_engine_full_convolution() -> None:
     """A strided full convolution on an odd map, three taps at once."""
     net = chain(cin=5, wide=9, cout=6, size=5, depthwise=False, stride=2).uniform_bits(8, 8)
     check(net, accelerator(**{**TINY, "taps": (3, 3)}), 4, stall=0.2)
+
+
+def test_whole_engine_strided_depthwise_on_an_odd_map() -> None:
+    """The last windows of a row end in the padding: the run must end, too."""
+    net = chain(cin=5, wide=9, cout=5, size=5, stride=2).uniform_bits(8, 8)
+    check(net, accelerator(**TINY), 3, stall=0.2, limit=6000)
