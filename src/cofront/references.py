@@ -41,8 +41,8 @@ REFERENCES: dict[str, str] = {
     "arXiv:2404.08005.",
     "HELP21": "Lee, Lee, Chong, Hwang. HELP: Hardware-Adaptive Efficient Latency Prediction for NAS via "
     "Meta-Learning. NeurIPS 2021, arXiv:2106.08630.",
-    "OneProxy21": "Lu, Yang, Jiang, Shi, Ren. One Proxy Device Is Enough for Hardware-Aware Neural Architecture Search. "
-    "SIGMETRICS 2022, arXiv:2111.01203.",
+    "OneProxy21": "Lu, Yang, Jiang, Shi, Ren. One Proxy Device Is Enough for Hardware-Aware Neural Architecture "
+    "Search. SIGMETRICS 2022, arXiv:2111.01203.",
     "BRPNAS20": "Dudziak, Chau, Abdelfattah, Lee, Kim, Lane. BRP-NAS: Prediction-based NAS using GCNs. NeurIPS 2020, "
     "arXiv:2007.08668.",
     "nnMeter21": "Zhang, Han, Wei, Zheng, Cao, Yang, Liu. nn-Meter: Towards Accurate Latency Prediction of "

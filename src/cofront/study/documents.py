@@ -419,6 +419,7 @@ _KINDS: tuple[type[Document], ...] = (
     ParetoDocument,
 )
 
+
 def __getattr__(name: str) -> Any:
     """`KINDS`: every kind of document; some are in modules that build on this one."""
     if name != "KINDS":
