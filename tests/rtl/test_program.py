@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given, reject, settings
 from hypothesis import strategies as st
 from nets import accelerator, chain, random_integers
 
@@ -59,12 +59,16 @@ def test_subgraph32_random_points(seed: int, engine: str, mode: Any, small: bool
         "taps": (pick(1, 3), pick(1, 3, 9)),
     }
     config = accelerator(engine, depth=depth, line=line, **sizes)
-    program = compile_program(quantized, config, PART, bus_bits=pick(64, 128, 256), mode=mode, acc_bits=32)
+    try:
+        program = compile_program(quantized, config, PART, bus_bits=pick(64, 128, 256), mode=mode, acc_bits=32)
+    except InputError as e:
+        assert "cannot run on this accelerator" in str(e)
+        reject()  # buffers too small for a layer: no program, which is what the planner says, too
     image = rng.integers(0, 256, (32, 32, 3)).astype(np.uint8)
     check(quantized, program, config, image)
     assert Program.from_dict(program.to_dict(), program.image) == program
     if small and engine == "E88":
-        assert program.descriptors > len(program.tensors) - 1  # tiles or stripes
+        assert program.descriptors >= len(program.tensors) - 1  # a call each, or more: tiles and stripes
 
 
 def test_modes_are_what_they_say() -> None:
