@@ -62,7 +62,8 @@ def test_subgraph32_random_points(seed: int, engine: str, mode: Any, small: bool
     try:
         program = compile_program(quantized, config, PART, bus_bits=pick(64, 128, 256), mode=mode, acc_bits=32)
     except InputError as e:
-        assert "cannot run on this accelerator" in str(e)
+        if "cannot run on this accelerator" not in str(e):
+            raise
         reject()  # buffers too small for a layer: no program, which is what the planner says, too
     image = rng.integers(0, 256, (32, 32, 3)).astype(np.uint8)
     check(quantized, program, config, image)
