@@ -164,7 +164,8 @@ def test_docs_schema_is_up_to_date():
     for tag, schema in json_schemas().items():
         text = (folder / f"{tag}.schema.json").read_text(encoding="utf-8")
         assert json.loads(text) == schema, (
-            f"{tag} changed; python -c 'from cofront.study.documents import *; write_schemas(Path(\"docs/schema\"))'"
+            f"{tag} changed; python -c 'from pathlib import Path; from cofront.study.documents import write_schemas; "
+            'write_schemas(Path("docs/schema"))\''
         )
     assert len(list(folder.glob("*.schema.json"))) == len(KINDS)
 

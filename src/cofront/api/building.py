@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from cofront.errors import CofrontError, InputError, UnsupportedError, UsageError
-from cofront.study.built import BuildDocument, CyclesPart, DifferencePart, ResourcePart, VerifyDocument
+from cofront.study.documents import BuildDocument, CyclesPart, DifferencePart, ResourcePart, VerifyDocument
 
 if TYPE_CHECKING:
     import numpy as np

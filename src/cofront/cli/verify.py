@@ -16,7 +16,7 @@ from cofront.cli.options import Json, Seed
 
 if TYPE_CHECKING:
     from cofront.rtl.verify import Work
-    from cofront.study.built import VerifyDocument
+    from cofront.study.documents import VerifyDocument
 
 HELP = """Simulate a built accelerator on test images and compare every output.
 

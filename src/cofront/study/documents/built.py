@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
+from msgspec import field
 
-from cofront.study.documents import Document, Part
+from cofront.study.documents.base import Document, Part
 
 
 class BuildDocument(Document, frozen=True, kw_only=True, tag="build"):
@@ -27,7 +27,7 @@ class BuildDocument(Document, frozen=True, kw_only=True, tag="build"):
     memory_bytes: int
     files: list[str]
     seconds: float
-    notes: list[str] = msgspec.field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class CyclesPart(Part, frozen=True, kw_only=True):
@@ -82,12 +82,9 @@ class VerifyDocument(Document, frozen=True, kw_only=True, tag="verify"):
     calls: list[CyclesPart]
     first_difference: DifferencePart | None = None
     accuracy: float | None = None  # of the images' labels, as hardware classifies them
-    resources: list[ResourcePart] = msgspec.field(default_factory=list)
+    resources: list[ResourcePart] = field(default_factory=list)
     synthesis: dict[str, Any] | None = None
     waveform: str | None = None
     gantt: str | None = None
-    busy: dict[str, float] = msgspec.field(default_factory=dict)  # share of the time each kernel multiplies
-    notes: list[str] = msgspec.field(default_factory=list)
-
-
-KINDS: tuple[type[Document], ...] = (BuildDocument, VerifyDocument)
+    busy: dict[str, float] = field(default_factory=dict)  # share of the time each kernel multiplies
+    notes: list[str] = field(default_factory=list)

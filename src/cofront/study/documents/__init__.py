@@ -1,0 +1,63 @@
+"""The JSON that cofront writes: typed, versioned, and never with NaN or infinity.
+
+Every document has `schema` (this version: `cofront.SCHEMA`), `cofront` (the version that wrote it) and `kind`.
+`docs/schema` holds the JSON Schema of each kind, made from these types. Units are SI and in the names; accuracies
+are fractions.
+"""
+
+from __future__ import annotations
+
+from cofront.study.documents.base import Document, Part, clean, from_json, read_document, to_json
+from cofront.study.documents.built import BuildDocument, CyclesPart, DifferencePart, ResourcePart, VerifyDocument
+from cofront.study.documents.catalogue import DeviceDocument, NetworkDocument, SpaceDocument
+from cofront.study.documents.designed import (
+    AcceleratorDocument,
+    AccuracyDocument,
+    DesignDocument,
+    ExportDocument,
+    ReportDocument,
+)
+from cofront.study.documents.kinds import KINDS, json_schemas, write_schemas
+from cofront.study.documents.parts import Call, Cost, Design, Kernel, Limit, Roof, Step
+from cofront.study.documents.solved import EstimateDocument, FitDocument, SearchDocument
+from cofront.study.documents.tables import ParetoDocument, ParetoPoint, PredictorDocument, PredictorScore, SearchTrace
+
+__all__ = [
+    "KINDS",
+    "AcceleratorDocument",
+    "AccuracyDocument",
+    "BuildDocument",
+    "Call",
+    "Cost",
+    "CyclesPart",
+    "Design",
+    "DesignDocument",
+    "DeviceDocument",
+    "DifferencePart",
+    "Document",
+    "EstimateDocument",
+    "ExportDocument",
+    "FitDocument",
+    "Kernel",
+    "Limit",
+    "NetworkDocument",
+    "ParetoDocument",
+    "ParetoPoint",
+    "Part",
+    "PredictorDocument",
+    "PredictorScore",
+    "ReportDocument",
+    "ResourcePart",
+    "Roof",
+    "SearchDocument",
+    "SearchTrace",
+    "SpaceDocument",
+    "Step",
+    "VerifyDocument",
+    "clean",
+    "from_json",
+    "json_schemas",
+    "read_document",
+    "to_json",
+    "write_schemas",
+]

@@ -1,0 +1,63 @@
+"""The JSON of one chosen design: its files, its accuracy, what was made of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import field
+
+from cofront.study.documents.base import Document
+from cofront.study.documents.parts import Call, Design
+
+
+class DesignDocument(Document, frozen=True, kw_only=True, tag="design"):
+    """One design in a file: what `export`, `train` and `evaluate` take."""
+
+    accelerator: str = "subgraph"
+    device: str
+    clock_hz: float
+    design: Design
+    space: str = ""
+    network: str = ""
+    precision: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+class AcceleratorDocument(Document, frozen=True, kw_only=True, tag="accelerator"):
+    """The accelerator of one design and the schedule of its calls."""
+
+    family: str
+    device: str
+    clock_hz: float
+    config: dict[str, Any]
+    resources: dict[str, int]
+    budget: dict[str, int]
+    calls: list[Call]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+class AccuracyDocument(Document, frozen=True, kw_only=True, tag="accuracy"):
+    """`cofront train` and `cofront evaluate`: accuracies are fractions of `images` test images."""
+
+    verb: str
+    design: str
+    task: str
+    images: int
+    accuracies: dict[str, float]
+    seconds: float
+    predicted: float | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+class ExportDocument(Document, frozen=True, kw_only=True, tag="export"):
+    design: str
+    files: dict[str, str]
+    left_out: list[str] = field(default_factory=list)
+
+
+class ReportDocument(Document, frozen=True, kw_only=True, tag="report"):
+    study: str
+    report: str
+    runs: int
+    designs: int
