@@ -53,6 +53,8 @@ def verilog(component: Any, name: str, platform: Any = None, note: Note = silent
                 (
                     "read_rtlil in.il",
                     "proc -nomux -norom",
+                    # Every memory is written before it is read: pages of zeros would only be compiled by everyone.
+                    "delete t:$meminit_v2",
                     "memory_collect",
                     f"attrmap {attributes}",
                     f"attrmap -modattr {attributes}",
