@@ -1,4 +1,4 @@
-"""Handlers of activations, element-wise arithmetic, quantisers, and the operators without effect at inference."""
+"""Handlers of activations, element-wise arithmetic, and the operators without effect at inference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from cofront.network.onnx_io import constants
 from cofront.network.onnx_io.draft import Refusal, Value
 from cofront.network.onnx_io.layers import affine
 from cofront.network.onnx_io.load import RawNode
@@ -146,32 +145,6 @@ def last(r: Reader, n: RawNode) -> Value:
     return r.value(n.input(0))
 
 
-def _quantised(r: Reader, n: RawNode, bits: int) -> Value:
-    v = r.pending(n.input(0))
-    if v.bits is None:  # else it is stored already, and this is a reader that wants fewer bits
-        layer = r.draft.layers[v.node]
-        layer.out_bits = max(bits, layer.out_bits or 0)
-        layer.direct = True
-    return replace(v, bits=bits)
-
-
-def quant(r: Reader, n: RawNode) -> Value:
-    """A QONNX quantiser on activations: the stored width of what it reads."""
-    if n.op == "BipolarQuant":
-        return _quantised(r, n, 1)
-    if any(r.const(i) is None for i in n.inputs[1:4]) or len(n.inputs) < 4:
-        raise Refusal("has a scale, zero point or bit-width that is not constant")
-    return _quantised(r, n, constants.quant_bits(r.const(n.input(3))))
-
-
-def quantize_linear(r: Reader, n: RawNode) -> Value:
-    zero = r.const(n.input(2)) if n.input(2) else None
-    if n.input(2) and zero is None:
-        raise Refusal("has a zero point that is not constant")
-    bits = r.bits.get(n.input(2)) or (8 if zero is None else 8 * zero.dtype.itemsize)
-    return _quantised(r, n, bits)
-
-
 HANDLERS: dict[str, Handler] = {
     "Relu": relu,
     "Sigmoid": sigmoid,
@@ -191,8 +164,4 @@ HANDLERS: dict[str, Handler] = {
     "Softmax": last,
     "LogSoftmax": last,
     "ArgMax": last,
-    "Quant": quant,
-    "IntQuant": quant,
-    "BipolarQuant": quant,
-    "QuantizeLinear": quantize_linear,
 }

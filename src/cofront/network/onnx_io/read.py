@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from cofront.errors import InputError, UnsupportedError
 from cofront.network.blocks import label_blocks
 from cofront.network.graph import Network
-from cofront.network.onnx_io import elementwise, layers, shaping
+from cofront.network.onnx_io import elementwise, layers, quantisers, shaping
 from cofront.network.onnx_io.load import raw_graph, read_model, with_shape
 from cofront.network.onnx_io.patterns import rewrite
 from cofront.network.onnx_io.reader import Reader
 
-_HANDLERS = {**layers.HANDLERS, **shaping.HANDLERS, **elementwise.HANDLERS}
+_HANDLERS = {**layers.HANDLERS, **shaping.HANDLERS, **elementwise.HANDLERS, **quantisers.HANDLERS}
 
 
 @dataclass(frozen=True)

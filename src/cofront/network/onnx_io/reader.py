@@ -35,6 +35,10 @@ class Reader:
         self.handlers = handlers
         self.draft = Draft()
         self.notes: list[str] = []
+        #: quantisers whose range clips what no activation of ours does, in words
+        self.clipping: list[str] = []
+        #: whether a quantiser says that the input is not negative
+        self.input_from_zero = False
         self.consts: dict[str, Array] = dict(graph.constants)
         self.bits: dict[str, int] = dict(graph.narrow)
         self.values: dict[str, Value] = {}
@@ -120,6 +124,11 @@ class Reader:
             raise UnsupportedError(f"output '{self.graph.output}': {refusal}") from None
         if (len(out.dims) == 4 and out.perm != NCHW and not out.pixel) or out.flat:
             raise UnsupportedError(f"output '{self.graph.output}' is not in the order (batch, channels, height, width)")
+        if self.clipping:
+            self.notes.append(
+                f"{len(self.clipping)} quantiser(s) clip at the ends of their range, such as {self.clipping[0]}: "
+                "only their widths are kept"
+            )
         return out
 
     def _input(self) -> None:
