@@ -6,6 +6,7 @@ Shapes are (channels, height, width) for feature maps and (features,) for vector
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Literal, get_args
@@ -19,13 +20,14 @@ Padding = tuple[int, int, int, int]  # top, left, bottom, right: ONNX order
 ActivationKind = Literal["relu", "relu6", "hswish", "hsigmoid", "sigmoid", "silu"]
 
 
-class Op:
+class Op(ABC):
     """An operator. `arity` is the number of inputs it takes (None: two or more)."""
 
     arity: int | None = 1
 
+    @abstractmethod
     def out_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        raise NotImplementedError  # pragma: no cover - every operator below defines it
+        """Shape of the output; an InputError where the inputs do not fit."""
 
     def macs(self, inputs: tuple[Shape, ...]) -> int:
         """Multiply-accumulates for one sample; 0 for everything but convolution and linear layers."""

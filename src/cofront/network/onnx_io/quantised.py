@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ QONNX_DOMAIN = "qonnx.custom_op.general"
 _NARROW_OPSET, _NARROW_IR = 21, 10
 
 
-class _QuantisedWriter(Writer):
+class _QuantisedWriter(Writer, ABC):
     """Writes the float graph with a quantiser behind every stored tensor and before every re-quantising reader."""
 
     def __init__(self, network: Network, quantisation: Quantisation) -> None:
@@ -35,13 +36,13 @@ class _QuantisedWriter(Writer):
         self._stored: dict[str, str] = {}
         self._read: dict[tuple[str, Grid], str] = {}
 
+    @abstractmethod
     def activations(self, tensor: str, grid: Grid, base: str) -> str:
         """Adds a quantiser of `tensor`; the name of its output."""
-        raise NotImplementedError  # pragma: no cover - both writers below define it
 
+    @abstractmethod
     def integers(self, node: Node, layer: IntegerLayer) -> str:
         """Adds a layer's integers; the name of the real tensor that they stand for."""
-        raise NotImplementedError  # pragma: no cover - both writers below define it
 
     def stored(self, node: Node) -> None:
         grid = self.quantisation.stored.get(node.name)
