@@ -6,8 +6,9 @@ import pytest
 
 from cofront.errors import InputError, UsageError
 from cofront.network.ops import Activation, Add, Mul
+from cofront.network.zoo.units import make_divisible
 from cofront.space import load
-from cofront.space.ofa_mobilenetv3 import OfaMobileNetV3, _divisible
+from cofront.space.ofa_mobilenetv3 import OfaMobileNetV3
 from cofront.testing.spaces import SpaceConformance
 
 TABLE = Path(os.environ.get("COFRONT_DATA", "../shared/data")) / "ofa_mobilenetv3_imagenet.parquet"
@@ -67,7 +68,7 @@ def test_largest_network_has_the_published_structure():
     ("value", "expected"), [(16 * 3, 48), (24 * 3 // 4, 24), (40 * 6 // 4, 64), (18, 24), (19, 24), (3, 8), (60, 64)]
 )
 def test_channels_are_multiples_of_eight(value, expected):
-    assert _divisible(value) == expected
+    assert make_divisible(value) == expected
 
 
 def test_table_with_lists():

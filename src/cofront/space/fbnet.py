@@ -11,24 +11,13 @@ from __future__ import annotations
 
 from cofront.errors import UsageError, unknown_name
 from cofront.network import Builder
+from cofront.network.zoo.fbnet import STEM_WIDTH, layers
+from cofront.network.zoo.units import inverted_residual
 from cofront.space.chain import ChainSpace, Place, places
 
 #: (kernel, expansion, groups of the 1 x 1 convolutions), in the order of the tables' operator numbers.
 UNITS = ((3, 1, 1), (3, 1, 2), (3, 3, 1), (3, 6, 1), (5, 1, 1), (5, 1, 2), (5, 3, 1), (5, 6, 1))
 SKIP = len(UNITS)
-STEM_WIDTH = 16
-
-
-def _layers(second_stride: int) -> tuple[tuple[int, int], ...]:
-    return (
-        ((16, 1),)
-        + ((24, second_stride),) + ((24, 1),) * 3
-        + ((32, 2),) + ((32, 1),) * 3
-        + ((64, 2),) + ((64, 1),) * 3
-        + ((112, 1),) * 4
-        + ((184, 2),) + ((184, 1),) * 3
-        + ((352, 1),)
-    )  # fmt: skip
 
 
 class FBNet(ChainSpace):
@@ -48,7 +37,7 @@ class FBNet(ChainSpace):
         if self.small:
             self.name = "fbnet@cifar100"
         self.head, self.classes = (1504, 100) if self.small else (1984, 1000)
-        self._places = places(_layers(1 if self.small else 2), STEM_WIDTH, 32 if self.small else 112)
+        self._places = places(layers(second_stride=1 if self.small else 2), STEM_WIDTH, 32 if self.small else 112)
 
     @classmethod
     def variant(cls, text: str) -> FBNet:
@@ -75,12 +64,7 @@ class FBNet(ChainSpace):
             b.conv(place.cout, 1, place.stride, act="relu", name=f"{label}.skip")
             return
         kernel, expand, groups = UNITS[op]
-        x = b.last
-        if self.small or expand > 1:
-            b.conv(expand * place.cin, 1, groups=groups, act="relu", name=f"{label}.expand")
-        if groups > 1:
-            b.shuffle(groups, name=f"{label}.shuffle")
-        b.depthwise(kernel, place.stride, act="relu", name=f"{label}.dw")
-        out = b.conv(place.cout, 1, groups=groups, name=f"{label}.project")
-        if place.same_shape:
-            b.sum(x, out, name=f"{label}.add")
+        hidden = expand * place.cin
+        inverted_residual(
+            b, label, place.cout, kernel, place.stride, hidden, "relu", groups=groups, always_expand=self.small
+        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cofront.errors import InputError
 from cofront.network import Builder
+from cofront.network.zoo.units import inverted_residual
 from cofront.space.base import Points, Space
 from cofront.space.chain import ChainSpace, Place, places
 from cofront.space.columns import Columns, points_from_columns
@@ -59,12 +60,7 @@ class NasBenchMacro(ChainSpace):
             b.conv(place.cout, 1, place.stride, name=f"{label}.skip")
             return
         expand, kernel = UNITS[op - 1]
-        x = b.last
-        b.conv(expand * place.cin, 1, act="relu6", name=f"{label}.expand")
-        b.depthwise(kernel, place.stride, act="relu6", name=f"{label}.dw")
-        out = b.conv(place.cout, 1, name=f"{label}.project")
-        if place.same_shape:
-            b.sum(x, out, name=f"{label}.add")
+        inverted_residual(b, label, place.cout, kernel, place.stride, expand * place.cin, "relu6")
 
 
 _PLACES = places(LAYERS, STEM_WIDTH, 32)

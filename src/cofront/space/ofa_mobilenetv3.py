@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from cofront.errors import InputError, UsageError
 from cofront.network import Builder, Network
 from cofront.network.ops import ActivationKind, Flatten, GlobalPool, Linear
+from cofront.network.zoo.units import make_divisible
 from cofront.space.base import PRECISIONS, Choice, Points, Space
 from cofront.space.columns import Columns, points_from_columns
 from cofront.space.declare import Declaration, TrellisSpace
@@ -225,11 +226,11 @@ def _block(key: Key) -> Network:
     stage, label = key.stage, key.part
     assert stage is not None
     b = Builder(label, (key.cin, key.side, key.side))
-    b.block, hidden = label, _divisible(key.cin * key.expand)
+    b.block, hidden = label, make_divisible(key.cin * key.expand)
     b.conv(hidden, 1, act=stage.act, name=f"{label}.expand")
     b.depthwise(key.kernel, key.stride, act=stage.act, name=f"{label}.dw")
     if stage.squeeze:
-        b.squeeze_excite(_divisible(hidden // 4), prefix=f"{label}.se")
+        b.squeeze_excite(make_divisible(hidden // 4), prefix=f"{label}.se")
     out = b.conv(stage.width, 1, name=f"{label}.project")
     if key.stride == 1 and key.cin == stage.width:
         b.sum(out, "input", name=f"{label}.add")
@@ -245,9 +246,3 @@ def _head(key: Key) -> Network:
     b.add(Flatten(), name="head.flatten")
     b.add(Linear(CLASSES), name="head.linear")
     return b.build()
-
-
-def _divisible(value: int, by: int = 8) -> int:
-    """`value` rounded to a multiple of `by`, never below 90 % of it, as in all MobileNets."""
-    rounded = max(by, (value + by // 2) // by * by)
-    return rounded + by if rounded < 0.9 * value else rounded

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from cofront.errors import InputError, unknown_name
 from cofront.hardware.tables.operators import AdditiveDevice
+from cofront.network.zoo.fbnet import STEM_WIDTH
 from cofront.space.chain import Place
 from cofront.space.columnfile import read_columns
-from cofront.space.fbnet import SKIP, STEM_WIDTH, UNITS, FBNet
+from cofront.space.fbnet import SKIP, UNITS, FBNet
 
 DEVICES = ("edgegpu", "eyeriss", "fpga", "raspi4")
 

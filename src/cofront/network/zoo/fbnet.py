@@ -5,16 +5,22 @@ from __future__ import annotations
 from cofront.network.graph import Builder, Network
 from cofront.network.zoo.units import inverted_residual
 
-#: channels and stride of each of the 22 layers
-LAYERS = (
-    ((16, 1),)
-    + ((24, 2),) + ((24, 1),) * 3
-    + ((32, 2),) + ((32, 1),) * 3
-    + ((64, 2),) + ((64, 1),) * 3
-    + ((112, 1),) * 4
-    + ((184, 2),) + ((184, 1),) * 3
-    + ((352, 1),)
-)  # fmt: skip
+#: channels of the convolution before the layers
+STEM_WIDTH = 16
+
+
+def layers(second_stride: int = 2) -> tuple[tuple[int, int], ...]:
+    """Channels and stride of each of the 22 layers. The second stage's stride is 1 for images of 32 x 32 [HWNAS21]."""
+    return (
+        ((16, 1),)
+        + ((24, second_stride),) + ((24, 1),) * 3
+        + ((32, 2),) + ((32, 1),) * 3
+        + ((64, 2),) + ((64, 1),) * 3
+        + ((112, 1),) * 4
+        + ((184, 2),) + ((184, 1),) * 3
+        + ((352, 1),)
+    )  # fmt: skip
+
 
 #: kernel and expansion of each layer's unit; g: 1 x 1 convolutions in two groups, "-": the identity
 UNITS = {
@@ -29,8 +35,8 @@ def fbnet(variant: str, classes: int = 1000, resolution: int = 224) -> Network:
     """FBNet of one variant, "a", "b" or "c". Units of expansion 1 have no first 1 x 1 convolution [FBNet-code]."""
     b = Builder(f"fbnet-{variant}", (3, resolution, resolution))
     b.block = "stem"
-    b.conv(16, 3, 2, act="relu", name="stem")
-    for i, (unit, (channels, stride)) in enumerate(zip(UNITS[variant].split(), LAYERS, strict=True), 1):
+    b.conv(STEM_WIDTH, 3, 2, act="relu", name="stem")
+    for i, (unit, (channels, stride)) in enumerate(zip(UNITS[variant].split(), layers(), strict=True), 1):
         if unit == "-":
             continue
         groups = 2 if unit.endswith("g") else 1

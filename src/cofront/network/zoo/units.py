@@ -24,17 +24,18 @@ def inverted_residual(
     reduced: int | None = None,
     groups: int = 1,
     residual: bool = True,
+    always_expand: bool = False,
 ) -> str:
     """1 x 1 expansion to `hidden`, depthwise k x k, optional squeeze-excite, linear 1 x 1; plus the input if it fits.
 
-    There is no expansion when `hidden` equals the input channels [MBV2]. `reduced` is the squeeze-excite's inner
-    width [MBV3]. With `groups` > 1 the 1 x 1 convolutions are grouped and the channels shuffled before the depthwise
-    one [FBNet19].
+    There is no expansion when `hidden` equals the input channels [MBV2], unless `always_expand`. `reduced` is the
+    squeeze-excite's inner width [MBV3]. With `groups` > 1 the 1 x 1 convolutions are grouped and the channels shuffled
+    before the depthwise one [FBNet19].
     """
     b.block = label
     x = b.last
     channels = b.shape()[0]
-    if hidden != channels:
+    if always_expand or hidden != channels:
         b.conv(hidden, 1, groups=groups, act=act, name=f"{label}.expand")
     if groups > 1:
         b.shuffle(groups, name=f"{label}.shuffle")
