@@ -6,6 +6,7 @@ from bank import synthetic_devices
 
 from cofront.errors import InputError, UsageError
 from cofront.predict.devices import KnownDevices, learn_devices, shipped
+from cofront.predict.gaussian import GaussianProcess
 from cofront.predict.kernel_ridge import fit_dual
 from cofront.predict.latency_harness import Split, draw, evaluate_latency, latency_scores, trimmed
 from cofront.predict.nnls import Nnls
@@ -64,25 +65,65 @@ def test_quadratic_ridge_is_ridge_on_all_pairs():
     fit = fit_dual(linear + share * linear**2, y, (0.1,))
     pairs = np.sqrt(share) * np.einsum("ni,nj->nij", x, x).reshape(30, -1)
     columns = np.concatenate([x, pairs], axis=1)
-    weights = np.linalg.solve(columns.T @ columns + fit.ridge * np.eye(20), columns.T @ (y - y.mean()))
+    centre = columns.mean(axis=0)  # the intercept is free
+    inner = columns - centre
+    weights = np.linalg.solve(inner.T @ inner + fit.ridge * np.eye(20), inner.T @ (y - y.mean()))
     new = rng.normal(size=(5, 4))
     ours = fit.predict(new @ x.T + share * (new @ x.T) ** 2, np.ones(5))[0]
-    theirs = (
-        y.mean() + np.concatenate([new, np.sqrt(share) * np.einsum("ni,nj->nij", new, new).reshape(5, -1)], 1) @ weights
-    )
+    rows = np.concatenate([new, np.sqrt(share) * np.einsum("ni,nj->nij", new, new).reshape(5, -1)], 1)
+    theirs = y.mean() + (rows - centre) @ weights
     np.testing.assert_allclose(ours, theirs, atol=1e-8)
 
 
-def test_leave_one_out_is_leaving_one_out():
+@pytest.mark.parametrize(("rows", "columns"), [(12, 3), (12, 40)])
+def test_leave_one_out_is_leaving_one_out(rows, columns):
+    """Against really fitting to the others, intercept and all, with more rows than columns and with fewer."""
     rng = np.random.default_rng(1)
-    x, y = rng.normal(size=(12, 3)), rng.normal(size=12)
-    fit, kernel = fit_dual(x @ x.T, y, (0.5,)), x @ x.T
-    residuals = []
-    for i in range(12):
-        keep = np.arange(12) != i
-        inner = np.linalg.solve(kernel[np.ix_(keep, keep)] + fit.ridge * np.eye(11), y[keep] - y.mean())
-        residuals.append(y[i] - y.mean() - kernel[i, keep] @ inner)
-    assert fit.loo_rmse == pytest.approx(np.sqrt(np.mean(np.square(residuals))))
+    x, y = rng.normal(size=(rows, columns)), rng.normal(size=rows)
+    x -= x.mean(axis=0)  # as the predictors centre them: the left-out row has its part in it
+    kernel = x @ x.T
+    scale = np.trace(kernel) / rows
+    for ridge in (1e-7, 0.5):
+        fit, residuals = fit_dual(kernel, y, (ridge,)), []
+        for i in range(rows):
+            keep = np.arange(rows) != i
+            part = kernel[np.ix_(keep, keep)]
+            others = fit_dual(part, y[keep], (ridge * scale * (rows - 1) / np.trace(part),))
+            residuals.append(y[i] - float(others.predict(kernel[[i]][:, keep], np.diag(kernel)[[i]])[0][0]))
+        assert fit.loo_rmse == pytest.approx(np.sqrt(np.mean(np.square(residuals))), rel=1e-4)
+        assert fit.loo_rmse > 0.5 * y.std()  # noise cannot be predicted
+
+
+@pytest.mark.parametrize("make", [OneHotRidge, QuadraticRidge, GaussianProcess])
+@pytest.mark.parametrize("n", [10, 16, 30])
+def test_intervals_cover_with_fewer_rows_than_columns(make, n):
+    covered = []
+    for seed in range(12):
+        x, y = one_hot_data(n + 200, noise=0.005, seed=seed)
+        x = np.concatenate([x, x[:, ::3] * x[:, [4]], x[:, 1::3] * x[:, [7]]], axis=1)  # 40 columns, rank above n
+        prediction = make().fit(x[:n], y[:n]).predict(x[n:])
+        covered.append(np.mean(np.abs(prediction.mean - y[n:]) < 1.96 * prediction.std))
+    assert 0.82 <= np.mean(covered) <= 0.995
+
+
+def test_pairs_are_used_where_they_matter():
+    """A square of a sum, which a sum cannot follow, in fewer rows than columns."""
+    rng = np.random.default_rng(0)
+    chosen = rng.integers(0, 8, (228, 4))
+    x = np.concatenate([np.eye(8)[chosen[:, j]] for j in range(4)], axis=1)
+    y = 10 + 0.1 * (chosen - 3.5).sum(axis=1) ** 2
+    errors = []
+    for make in (OneHotRidge, QuadraticRidge):
+        prediction = make().fit(x[:28], y[:28]).predict(x[28:])
+        errors.append(np.sqrt(np.mean((prediction.mean - y[28:]) ** 2)))
+    assert errors[1] < 0.95 * errors[0]
+
+
+@pytest.mark.parametrize("make", [OneHotRidge, GaussianProcess])
+def test_nothing_takes_less_than_no_time(make):
+    x, _ = one_hot_data(60)
+    y = np.maximum(x @ np.linspace(-1, 1, x.shape[1]), 0)
+    assert make().fit(x[:20], y[:20]).predict(x).mean.min() >= 0
 
 
 # known devices

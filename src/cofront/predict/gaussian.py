@@ -1,7 +1,8 @@
-"""Gaussian process on one-hot choices: a linear part and a smooth one, settings by marginal likelihood.
+"""Gaussian process on one-hot choices: a linear part and a smooth one, settings by restricted marginal likelihood.
 
 For every mixture of the two kernels one eigendecomposition gives the likelihood at any noise; the best scale of all is
-known in closed form. So the settings are found without gradients or restarts, and repeat exactly.
+known in closed form. So the settings are found without gradients or restarts, and repeat exactly. The mean is free and
+integrated out: n rows judge the settings by n - 1 differences.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from cofront.errors import InputError
 from cofront.predict.base import FloatArray, Prediction, Predictor, check_training, one_hot
 from cofront.predict.columns import check_columns, check_variety
+from cofront.predict.kernel_ridge import centred
 from cofront.space import Points, Space
 
 #: Share of the smooth kernel, its length in typical distances, and noise relative to signal.
@@ -28,7 +30,7 @@ class GaussianProcess(Predictor):
 
     def __init__(self) -> None:
         self._rows: FloatArray | None = None
-        self._centre = self._unit = self._alpha = np.zeros(0)
+        self._centre = self._unit = self._alpha = self._ones = np.zeros(0)
         self._lower = np.zeros((0, 0))
         self._share = self._length = self._mean = self._scale = self._noise = 0.0
 
@@ -43,25 +45,25 @@ class GaussianProcess(Predictor):
         kept = np.where(spread > 0.5, spread, np.where(spread > 0, 1.0, np.inf))
         typical = np.sqrt(np.sum(((x - self._centre) / kept) ** 2) / len(x))
         self._unit = kept * typical
-        self._rows, self._mean = (x - self._centre) / self._unit, float(y.mean())
-        target, n = y - self._mean, len(y)
+        self._rows, n = (x - self._centre) / self._unit, len(y)
         best = -np.inf
         for share in SHARES:
             for length in LENGTHS if share else LENGTHS[:1]:
                 kernel = self._kernel(self._rows, self._rows, share, length)
                 values, vectors = np.linalg.eigh(kernel)
-                turned = vectors.T @ target
                 for noise in NOISES:
-                    shrunk = np.maximum(values, 0.0) + noise
-                    scale = max(float(np.mean(turned**2 / shrunk)), 1e-300)  # the best one, in closed form
-                    likelihood = -0.5 * (n * np.log(scale) + float(np.log(shrunk).sum()))
+                    spectrum = np.maximum(values, 0.0) + noise
+                    found = centred(vectors, 1.0 / spectrum, y)
+                    scale = max(float(y @ found.weights) / (n - 1), 1e-300)  # the best one, in closed form
+                    determinants = float(np.log(spectrum).sum()) + np.log(found.ones)
+                    likelihood = -0.5 * ((n - 1) * np.log(scale) + determinants)
                     if likelihood > best:
-                        best = likelihood
+                        best, self._mean, self._alpha = likelihood, found.mean, found.weights
                         self._share, self._length, self._noise, self._scale = share, length, noise, scale
         kernel = self._kernel(self._rows, self._rows, self._share, self._length)
         kernel.flat[:: n + 1] += self._noise
         self._lower = np.linalg.inv(np.linalg.cholesky(kernel))
-        self._alpha = self._lower.T @ (self._lower @ target)
+        self._ones = self._lower.sum(axis=1)
         return self
 
     def _kernel(self, a: FloatArray, b: FloatArray, share: float, length: float) -> FloatArray:
@@ -77,6 +79,8 @@ class GaussianProcess(Predictor):
         rows = (check_columns(x, len(self._centre), self.name) - self._centre) / self._unit
         kernel = self._kernel(rows, self._rows, self._share, self._length)
         own = (1 - self._share) * np.sum(rows**2, axis=1) + self._share
-        explained = np.sum(np.einsum("nm,km->nk", kernel, self._lower) ** 2, axis=1)
-        variance = self._scale * (np.maximum(own - explained, 0.0) + self._noise)
-        return Prediction(self._mean + np.einsum("nm,m->n", kernel, self._alpha), np.sqrt(variance))
+        white = np.einsum("nm,km->nk", kernel, self._lower)
+        unknown = np.maximum(own - np.sum(white**2, axis=1), 0.0)
+        unknown += (1.0 - np.einsum("nk,k->n", white, self._ones)) ** 2 / float(self._ones @ self._ones)  # the mean's
+        mean = self._mean + np.einsum("nm,m->n", kernel, self._alpha)
+        return Prediction(np.maximum(mean, 0.0), np.sqrt(self._scale * (unknown + self._noise)))

@@ -53,7 +53,8 @@ class OneHotRidge(Predictor):
             raise InputError(f"{self.name}: fit it before asking for predictions")
         rows = self._scaled(check_columns(x, len(self._centre), self.name))
         linear, own = rows @ self._rows.T, np.einsum("ij,ij->i", rows, rows)
-        return Prediction(*self._fit.predict(linear + self._share * linear**2, own + self._share * own**2))
+        mean, std = self._fit.predict(linear + self._share * linear**2, own + self._share * own**2)
+        return Prediction(np.maximum(mean, 0.0), std)  # neither latency nor accuracy is negative
 
 
 class QuadraticRidge(OneHotRidge):
