@@ -59,10 +59,11 @@ def evaluate_predictor(
     """Scores of `method` after learning `samples` rows of `target`, with baselines beside it.
 
     `known`: "paper" (the training devices of HELP's split), "all" (every device that ships), or names, separated by
-    commas, of shipped devices or of columns of the table. The target itself is never among them.
+    commas, of shipped devices or of columns of the table. The target itself is never among them, whatever its case; a
+    predictor whose shipped weights were trained on it is refused.
     """
     from cofront import registry
-    from cofront.hardware.tables import read_measured
+    from cofront.hardware.tables import plain, read_measured
     from cofront.predict.latency_harness import evaluate_latency
 
     started, rows = time.perf_counter(), rows or Rows()
@@ -72,6 +73,8 @@ def evaluate_predictor(
     kept, notes = _kept(found, target, rows)
     notes = said + notes
     own = found.quantities[target].device
+    if (seen := next((d for d in kind.learnt_from(found.space) if plain(d) == plain(own)), None)) is not None:
+        raise UsageError(f"{method} comes trained on '{seen}': judge it on another device, or use transfer")
     others = [n for n in BASELINES if baselines and n != method]
     needed = kind.needs_devices or "nnls" in others
     devices = _known(found, Path(table), known, own, required=kind.needs_devices, unit=unit) if needed else None
@@ -178,17 +181,24 @@ def _known(
                 raise
             return None
         names = [n for n in devices.names if known == "all" or n in PAPER.get(base, devices.names)]
-        return devices.select(names).without(own)
+        return _without(devices.select(names), own)
     names = [n.strip() for n in known.split(",") if n.strip()]
     with suppress(UsageError):
         come_along = shipped(base)
         if all(n in come_along.names for n in names):
-            return come_along.select(names).without(own)
+            return _without(come_along.select(names), own)
     return _from_columns(found, table, names, own, unit)
 
 
+def _without(devices: KnownDevices, own: str) -> KnownDevices:
+    """All but the target, however its column spells it."""
+    from cofront.hardware.tables import plain
+
+    return devices.without(*(n for n in devices.names if plain(n) == plain(own)))
+
+
 def _from_columns(found: MeasuredTable, table: Path, names: list[str], own: str, unit: str | None) -> KnownDevices:
-    from cofront.hardware.tables import parse_column, read_measured
+    from cofront.hardware.tables import parse_column, plain, read_measured
     from cofront.predict.devices import learn_devices
     from cofront.space.columnfile import read_columns
 
@@ -199,7 +209,7 @@ def _from_columns(found: MeasuredTable, table: Path, names: list[str], own: str,
         if match is None:
             raise unknown_name("known device or column", name, columns)
         device = parse_column(match, unit).device
-        if device != own:
+        if plain(device) != plain(own):
             chosen[device] = match
     if not chosen:
         raise UsageError("--known names no device but the target itself")

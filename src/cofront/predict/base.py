@@ -49,6 +49,11 @@ class Predictor(ABC):
         return cls.for_space(space)
 
     @classmethod
+    def learnt_from(cls, space: Space) -> tuple[str, ...]:
+        """Devices that trained the weights which come with it, if any: it cannot be judged on those."""
+        return ()
+
+    @classmethod
     @abstractmethod
     def encode(cls, space: Space, points: Points) -> FloatArray:
         """(n, d) points -> (n, f) columns that this predictor works on."""

@@ -2,7 +2,7 @@
 
 from cofront.hardware.tables.measured import MeasuredTable, read_measured
 from cofront.hardware.tables.operators import AdditiveDevice, operator_key, read_additive
-from cofront.hardware.tables.units import Quantity, parse_column
+from cofront.hardware.tables.units import Quantity, parse_column, plain
 
 __all__ = [
     "AdditiveDevice",
@@ -10,6 +10,7 @@ __all__ = [
     "Quantity",
     "operator_key",
     "parse_column",
+    "plain",
     "read_additive",
     "read_measured",
 ]

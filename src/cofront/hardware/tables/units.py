@@ -45,6 +45,11 @@ class Quantity:
         return "s" if self.kind == "latency" else "J"
 
 
+def plain(device: str) -> str:
+    """A device's name without case and punctuation: "Pixel-3" and "pixel_3" are one device."""
+    return re.sub(r"[\W_]+", "", device.casefold())
+
+
 def parse_column(name: str, unit: str | None = None) -> Quantity:
     """From names such as "lat_ms_pixel3", "latency_us", "energy_mJ_fpga"; `unit` overrules or supplies the unit."""
     parts = [p for p in re.split(r"[_\s\[\]()]+", name) if p]
