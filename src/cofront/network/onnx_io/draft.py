@@ -139,8 +139,12 @@ class Draft:
                 layer.out_bits = users[0].out_bits
 
     def network(self, name: str, output: str, kept: Metadata) -> tuple[Network, dict[str, NDArray[np.float32]]]:
-        """The Network up to `output`, and its weights; layers that nothing reads are left out, unless in `kept`."""
-        live = {output, *(k for k in kept.nodes if k in self.layers)}
+        """The Network up to `output`, and its weights.
+
+        Layers that nothing reads are left out; of a file that cofront wrote they stay, if the output is its own.
+        """
+        own = output == next(reversed(kept.nodes), None)
+        live = {output, *(k for k in kept.nodes if own and k in self.layers)}
         for layer in reversed(self.layers.values()):
             if layer.name in live:
                 live.update(layer.inputs)
@@ -163,6 +167,8 @@ class Draft:
                 if bias is not None:
                     weights[f"{node.name}.bias"] = bias
             nodes.append(node)
+            if node.name == output:  # a Network's output is its last node
+                break
         return Network(name, tuple(nodes)), weights
 
 
