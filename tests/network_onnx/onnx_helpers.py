@@ -38,10 +38,10 @@ def model_of(
     outputs: Sequence[str] = ("y",),
     domains: Sequence[str] = (),
 ) -> onnx.ModelProto:
-    """A model of input "x" and output "y"; constants are float32 unless they are arrays of integers."""
+    """A model of input "x" and output "y"; constants are float32 unless they are arrays of integers or truth values."""
     arrays = {k: np.asarray(v) for k, v in (constants or {}).items()}
     tensors = [
-        numpy_helper.from_array(a if a.dtype.kind in "iu" else a.astype(np.float32), k) for k, a in arrays.items()
+        numpy_helper.from_array(a if a.dtype.kind in "iub" else a.astype(np.float32), k) for k, a in arrays.items()
     ]
     graph = helper.make_graph(
         list(nodes),

@@ -317,14 +317,15 @@ def test_padding_before_a_maximum_needs_values_that_are_not_negative() -> None:
 def test_operators_without_effect() -> None:
     nodes = [
         node("Cast", ["x"], ["a"], to=TensorProto.FLOAT),
-        node("Dropout", ["a"], ["b"]),
+        node("Dropout", ["a", "half", "no"], ["b"]),
         node("Transpose", ["b"], ["c"], perm=[0, 1, 2, 3]),
         node("Mul", ["c", "one"], ["d"]),
         node("Add", ["d", "d"], ["e"]),
         node("Concat", ["e", "x"], ["f"], axis=-3),
         node("Sum", ["f"], ["y"]),
     ]
-    assert kinds(check(model_of(nodes, ["n", 3, 4, 4], {"one": 1.0}), 3, 4, 4).network) == ["Add", "Concat"]
+    constants = {"one": 1.0, "half": 0.5, "no": np.zeros((), bool)}
+    assert kinds(check(model_of(nodes, ["n", 3, 4, 4], constants), 3, 4, 4).network) == ["Add", "Concat"]
 
 
 def test_nodes_in_no_order_and_without_names() -> None:
@@ -458,12 +459,18 @@ def test_every_unsupported_node_is_named_at_once() -> None:
         ),
         ([node("Transpose", ["x"], ["y"], perm=[0, 1, 3, 2])], "is not in the order (batch, channels, height, width)"),
         ([node("Identity", ["half"], ["y"])], "does not depend on the input"),
+        ([node("BatchNormalization", ["x", *"smmm"], ["y"], training_mode=1)], "export the module after eval()"),
+        ([node("BatchNormalization", ["x", *"smmm"], ["y", "a", "b"])], "is in training mode"),
+        ([node("Dropout", ["x", "half", "yes"], ["y"])], "is in training mode; export the module after eval()"),
+        ([node("Mul", ["x", "deep"], ["y"])], "of shape (1, 1, 1, 1, 1), which makes more dimensions of (N, 4, 6, 6)"),
     ],
 )
 def test_reasons(nodes: list[onnx.NodeProto], reason: str) -> None:
     integers = {"batch": [4, -1], "odd": [0, 9, 16], "cut": [0, 0, -1, 0, 0, 0, 0, 0], "round": [0, 0, 1, 1] * 2}
     constants = {k: np.array(v, np.int64) for k, v in integers.items()}
-    refuse(model_of(nodes, ["n", 4, 6, 6], constants | {"half": 0.5, "row": randn(6), "square": randn(6, 6)}), reason)
+    constants |= {"half": np.array(0.5), "row": randn(6), "square": randn(6, 6), "yes": np.array(True)}
+    constants |= {"s": np.ones(4), "m": np.ones(4), "deep": np.full((1,) * 5, 2.0)}
+    refuse(model_of(nodes, ["n", 4, 6, 6], constants), reason)
 
 
 def test_dynamic_dimensions_are_refused_with_the_remedy() -> None:

@@ -66,9 +66,11 @@ def clip(r: Reader, n: RawNode) -> Value:
 
 def _aligned(r: Reader, v: Value, c: Array) -> Array:
     """A constant operand as one number per channel, (c,) or scalar; Refusal when it varies otherwise."""
+    rank, channels = len(v.dims), r.shape(v)[0]
+    if c.ndim > rank:
+        raise Refusal(f"has a constant of shape {c.shape}, which makes more dimensions of {r.show(v.dims)}")
     if c.size == 1:
         return np.asarray(c.ravel()[0], np.float64)
-    rank, channels = len(v.dims), r.shape(v)[0]
     axis = v.perm.index(1) if rank == 4 else next((i for i, d in enumerate(v.dims) if i and d == channels), 1)
     full = (1,) * (rank - c.ndim) + c.shape
     wanted = tuple(channels if i == axis else 1 for i in range(rank))
@@ -131,6 +133,13 @@ def same(r: Reader, n: RawNode) -> Value:
     return r.pending(n.input(0))
 
 
+def dropout(r: Reader, n: RawNode) -> Value:
+    training = r.const(n.input(2)) if n.input(2) else np.zeros(())
+    if training is None or np.any(training) or n.attributes.get("is_test", 1) == 0:
+        raise Refusal("is in training mode; export the module after eval()")
+    return r.pending(n.input(0))
+
+
 def cast(r: Reader, n: RawNode) -> Value:
     if n.attributes.get("to") not in _FLOATS and not r.is_tail(n.outputs[0]):
         raise Refusal("rounds to integers")
@@ -158,7 +167,7 @@ HANDLERS: dict[str, Handler] = {
     "Div": _binary,
     "Sum": total,
     "Identity": same,
-    "Dropout": same,
+    "Dropout": dropout,
     "DequantizeLinear": same,
     "Cast": cast,
     "Softmax": last,

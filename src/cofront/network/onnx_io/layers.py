@@ -147,6 +147,10 @@ def affine(r: Reader, n: RawNode, a: Array, b: Array, norm: bool = False) -> Val
 
 
 def batch_norm(r: Reader, n: RawNode) -> Value:
+    # Before opset 14 more than one output says that it trains.
+    several = sum(map(bool, n.outputs)) > 1 and not n.attributes.get("is_test", 0)
+    if n.attributes.get("training_mode", 0) or several:
+        raise Refusal("is in training mode; export the module after eval()")
     x = r.value(n.input(0))
     c = r.shape(x)[0]
     if x.flat is not None or (len(x.dims) == 4 and x.perm[1] != 1 and not x.pixel):
