@@ -314,6 +314,22 @@ def test_padding_before_a_maximum_needs_values_that_are_not_negative() -> None:
         from_onnx(model_of([node("HardSwish", ["x"], ["a"]), *pool], ["n", 3, 8, 8], constants))
 
 
+def test_padding_before_an_average() -> None:
+    pads = {"p": np.array([0, 0, 1, 1, 0, 0, 2, 1])}
+    for size, window in (([3, 3], {}), ([3, 3], {"strides": [2, 2]}), ([4, 3], {"strides": [3, 2]})):
+        pool = node("AveragePool", ["q"], ["y"], kernel_shape=size, count_include_pad=1, **window)
+        check(model_of([node("Pad", ["x", "p"], ["q"]), pool], ["n", 3, 8, 8], pads), 3, 8, 8)
+    small = node("AveragePool", ["q"], ["y"], kernel_shape=[1, 1], strides=[2, 2], count_include_pad=1)
+    refuse(model_of([node("Pad", ["x", "p"], ["q"]), small], ["n", 3, 8, 8], pads), "windows that lie in the padding")
+    up = node("AveragePool", ["q"], ["y"], kernel_shape=[3, 3], strides=[9, 2], ceil_mode=1, count_include_pad=1)
+    refuse(model_of([node("Pad", ["x", "p"], ["q"]), up], ["n", 3, 8, 8], pads), "rounds its size up over the padding")
+
+
+def test_floor_mode_keeps_windows_that_start_in_the_padding() -> None:
+    assert Pool2d("avg", (1, 1), (2, 2), (0, 0, 1, 1)).out_shape(((3, 8, 8),)) == (3, 5, 5)
+    assert Pool2d("avg", (1, 1), (2, 2), (0, 0, 1, 1), ceil_mode=True).out_shape(((3, 8, 8),)) == (3, 4, 4)
+
+
 def test_operators_without_effect() -> None:
     nodes = [
         node("Cast", ["x"], ["a"], to=TensorProto.FLOAT),

@@ -185,8 +185,13 @@ def pool(r: Reader, n: RawNode) -> Value:
             raise Refusal("takes the maximum over padding with zeros")
         if kind == "avg" and not include:
             raise Refusal("averages over two kinds of padding")
+        if max(above + below for above, below in zip(pads, x.pad, strict=True)) >= min(kh, kw):
+            raise Refusal("has windows that lie in the padding before it")
     ceil = bool(n.attributes.get("ceil_mode", 0))
     op = Pool2d("max" if kind == "max" else "avg", (kh, kw), stride, _sum(pads, x.pad), ceil, include or kind == "max")
+    padded = (r.shape(x)[0], height + top + bottom, width + left + right)
+    if op.out_shape((r.shape(x),)) != replace(op, padding=pads).out_shape((padded,)):
+        raise Refusal("rounds its size up over the padding before it")
     v = r.draft.emit(n.name, op, [x.node], n.outputs[0])
     if kind == "max":
         r.draft.layers[v.node].out_bits = x.bits
