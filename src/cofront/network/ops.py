@@ -173,9 +173,7 @@ class Pool2d(Op):
         top, left, bottom, right = self.padding
         rows = _window(h, self.kernel[0], self.stride[0], top + bottom, ceil=self.ceil_mode)
         columns = _window(w, self.kernel[1], self.stride[1], left + right, ceil=self.ceil_mode)
-        if (
-            self.ceil_mode
-        ):  # As PyTorch and ONNX have it, a window that would start beyond input and padding is dropped.
+        if self.ceil_mode:  # PyTorch and ONNX drop a window that would start beyond the input and its leading padding.
             rows -= (rows - 1) * self.stride[0] >= h + top
             columns -= (columns - 1) * self.stride[1] >= w + left
         return (c, rows, columns)
