@@ -121,3 +121,10 @@ def test_stack_joins_parts_and_checks_shapes():
     assert whole.macs == a.build().macs + b.build().macs
     with pytest.raises(InputError, match="cannot stack: 'a' expects"):
         stack("aa", [a.build(), a.build()])
+
+
+def test_bytes_of_biases_that_are_there():
+    for bias, norm, size in ((False, False, 0), (True, False, 32), (False, True, 32), (True, True, 32)):
+        b = Builder("n", (2, 4, 4))
+        b.add(Conv2d(8, (1, 1), bias=bias, norm=norm))
+        assert b.build().uniform_bits(4, 8).weight_bytes == 8 + size

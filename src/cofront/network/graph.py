@@ -150,12 +150,14 @@ class Network:
 
     @cached_property
     def weight_bytes(self) -> int:
-        """Bytes of all weights at their bit-widths (batch norm folded, biases at 32 bits)."""
+        """Bytes of all weights at their bit-widths; biases, and folded batch norms, which leave one, at 32 bits."""
         bits = 0
         for node in self.layers:
             shape = node.op.weight_shape(self.in_shapes(node))
             assert shape is not None
-            bits += math.prod(shape) * (node.weight_bits or FLOAT_BITS) + shape[0] * 32
+            bits += math.prod(shape) * (node.weight_bits or FLOAT_BITS)
+            if isinstance(node.op, Conv2d | Linear) and (node.op.bias or (isinstance(node.op, Conv2d) and node.op.norm)):
+                bits += shape[0] * 32
         return -(-bits // 8)
 
     @cached_property
