@@ -367,3 +367,17 @@ def test_the_check_catches_what_tracing_does_not_show() -> None:
 
     with pytest.raises(UnsupportedError, match="the imported network's output differs from the module's by"):
         from_torch(Counter(), (3, 8, 8))
+
+
+def test_weights_of_a_module_called_twice_are_warned_of():
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 1)
+
+        def forward(self, x):
+            return self.conv(F.relu(self.conv(x)))
+
+    with pytest.warns(UserWarning, match=r"conv\.weight.* stored and counted once for each"):
+        network, _ = from_torch(Twice(), (4, 5, 5))
+    assert network.params == 2 * 20

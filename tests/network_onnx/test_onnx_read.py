@@ -330,6 +330,13 @@ def test_floor_mode_keeps_windows_that_start_in_the_padding() -> None:
     assert Pool2d("avg", (1, 1), (2, 2), (0, 0, 1, 1), ceil_mode=True).out_shape(((3, 8, 8),)) == (3, 4, 4)
 
 
+def test_shared_weights_are_noted() -> None:
+    nodes = [node("Conv", ["x", "w"], ["a"], name="one"), node("Conv", ["a", "w"], ["y"], name="two")]
+    found = check(model_of(nodes, ["n", 4, 6, 6], {"w": randn(4, 4, 1, 1)}), 4, 6, 6)
+    assert found.notes == ("'two' (Conv) has the weights of 'one': stored and counted once for each",)
+    assert found.network.params == 2 * 16
+
+
 def test_operators_without_effect() -> None:
     nodes = [
         node("Cast", ["x"], ["a"], to=TensorProto.FLOAT),

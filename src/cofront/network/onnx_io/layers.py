@@ -93,6 +93,8 @@ def _layer(
     r: Reader, n: RawNode, op: Conv2d | Linear, x: Value, w: Array, b: Array | None, weight_bits: int | None
 ) -> Value:
     v = r.draft.emit(n.name, op, [x.node], n.outputs[0], in_bits=x.bits, weight_bits=weight_bits)
+    if (other := r.weight_of.setdefault(n.input(1), n.name)) != n.name:
+        r.notes.append(f"'{n.name}' ({n}) has the weights of '{other}': stored and counted once for each")
     r.draft.parameters(v.node, w, b)
     return replace(v, dims=(x.dims[0], *r.shape(v)))
 

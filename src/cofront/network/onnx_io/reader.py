@@ -37,6 +37,8 @@ class Reader:
         self.notes: list[str] = []
         #: quantisers whose range clips what no activation of ours does, in words
         self.clipping: list[str] = []
+        #: tensor of weights -> the first layer that has them
+        self.weight_of: dict[str, str] = {}
         #: whether a quantiser says that the input is not negative
         self.input_from_zero = False
         self.consts: dict[str, Array] = dict(graph.constants)

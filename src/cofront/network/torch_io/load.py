@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,7 @@ from cofront.network.ops import Input
 from cofront.network.torch_io.module import NetworkModule, to_torch
 from cofront.network.torch_io.rewrite import Unflatten, remove_unflatten
 from cofront.network.torch_io.rules import RULES
-from cofront.network.torch_io.state import Poisoned, Translation, Unsupported
+from cofront.network.torch_io.state import Poisoned, Translation, Unsupported, short
 from cofront.network.weights import Weights, validate
 
 #: Samples in the traced batch: with one, a reshape that mixes batch and channels would go unseen.
@@ -39,6 +40,7 @@ def from_torch(
 
     Layers keep their module's name; batch norms are folded into the layer before them; `block` labels are inferred
     unless the module came from a labelled Network. With `check`, both are run on random input and must agree.
+    A module that is called twice becomes two layers with a copy of the weights each, which is warned of.
     Raises UnsupportedError naming every unsupported operator at once, or saying which dimension is dynamic.
     """
     name = name or type(module).__name__
@@ -159,8 +161,20 @@ def _translate(program: ExportedProgram, shape: tuple[int, int, int], name: str)
     if t.failures:
         raise UnsupportedError(f"'{name}': {_list_failures(t.failures)}; supported: {', '.join(sorted(RULES))}")
     network = Network(name, tuple(kept))
+    shared = [constants[n.name][0] for n in nodes if n.name in constants and _layers_of(n) > 1]
+    if shared:
+        warnings.warn(
+            f"'{name}': {', '.join(shared)} belong(s) to several layers; stored and counted once for each",
+            stacklevel=3,
+        )
     weights = {k: v.astype(np.float32) for k, v in t.weights.items() if k.rpartition(".")[0] in network.by_name}
     return network, validate(network, weights)
+
+
+def _layers_of(parameter: fx.Node) -> int:
+    """How many layers have the parameter as their weight."""
+    kinds = ("conv", "linear", "addmm", "mm", "matmul")
+    return sum(short(u).startswith(kinds) and u.args[0] is not parameter for u in parameter.users)
 
 
 def _has_no_effect(node: fx.Node) -> bool:
