@@ -15,9 +15,10 @@ from cofront.rtl.layout import WordFormat
 from cofront.rtl.loader import Loaded
 
 
-def load(dut, loads, stall, seed):
-    """Memory words of each half after `loads` of (half, image bytes, words, expand, double)."""
+def load(dut, loads, stall, seed, cycles=None):
+    """Memory words of each half after `loads` of (half, image bytes, words, expand, double); `cycles` of each load."""
     bench, out = Bench(dut, seed, stall), {}
+    cycles = {} if cycles is None else cycles
     size = dut.bus_bits // 8
     words = [int.from_bytes(b[i : i + size], "little") for _, b, *_ in loads for i in range(0, len(b), size)]
     bench.send(dut.load.data, words)
@@ -31,7 +32,9 @@ def load(dut, loads, stall, seed):
             ctx.set(dut.load.go, 1)
             await ctx.tick()
             ctx.set(dut.load.go, 0)
-            await ctx.tick().until(~dut.load.busy)
+            while ctx.get(dut.load.busy):
+                await ctx.tick()
+                cycles[half] = cycles.get(half, 0) + 1
         for half, _, count, *_ in loads:
             ctx.set(dut.half, half)
             out[half] = []
@@ -52,7 +55,7 @@ def joined(lanes, bits):
 
 @examples(20)
 @given(
-    lanes=st.integers(1, 20),
+    lanes=st.integers(1, 40),
     bits=st.sampled_from([4, 8]),
     mode=st.sampled_from(["plain", "expand", "double"]),
     bus=st.sampled_from([64, 128]),
@@ -79,3 +82,12 @@ def test_plain_words(lanes):
     image = rng.integers(0, 1 << 48, (4, lanes))
     got = load(Loaded(64, 48 * lanes, 4), [(1, WordFormat(48 * lanes, 8).pack(image, 48), 4, 0, 0)], 0.3, 0)
     assert got[1] == [sum(int(v) << (48 * i) for i, v in enumerate(w)) for w in image]
+
+
+@pytest.mark.parametrize("lanes", [24, 40])
+def test_wide_words_load_at_the_rate_of_the_bus(lanes):
+    """Also weights of 4 bits, of which a bus word makes two."""
+    cycles, form = {}, WordFormat(4 * lanes, 8)
+    image = form.pack(np.zeros((16, lanes), int), 4)
+    load(Loaded(64, 8 * lanes, 16, 8), [(0, image, 16, 1, 0)], 0.0, 0, cycles)
+    assert cycles[0] <= len(image) // 8 + 2

@@ -23,8 +23,7 @@ class Loaded(wiring.Component):
         write         A1A0      B1B0
 
     `lane_bits`: signed lanes, to be stored in offset binary; 0: plain words. Where it is 8, `load.expand` says that the
-    bus carries lanes of 4 bits, which become 8 (half a bus word a cycle), and `load.double` that every 8 bits are two
-    lanes of 4.
+    bus carries lanes of 4 bits, which become 8, and `load.double` that every 8 bits are two lanes of 4.
     """
 
     def __init__(self, bus_bits: int, word_bits: int, half_words: int, lane_bits: int = 0) -> None:
@@ -73,17 +72,7 @@ class Loaded(wiring.Component):
         bus = self.load.data.payload
         narrow = self.lane_bits == 8  # the bus may carry 4-bit lanes
         if self.word_bits > self.bus_bits:
-            count = up(self.word_bits, self.bus_bits)
-            part = Signal(range(count))
-            parts = Array(Signal(self.bus_bits, name=f"part_{i}") for i in range(count - 1))
-            chunk = Signal(self.bus_bits)
-            upper = Mux(part[0], bus[self.bus_bits // 2 :], bus[: self.bus_bits // 2])
-            wide = Mux(expand, self._stored(upper, 4, 8, double), self._stored(bus, 8, 8, double))
-            m.d.comb += chunk.eq(wide if narrow else self._stored(bus, self.lane_bits, self.lane_bits, double))
-            whole = part == count - 1
-            with m.If(self.load.busy & self.load.data.valid):
-                m.d.sync += [parts[part].eq(chunk), part.eq(Mux(whole, 0, part + 1))]
-            return Cat(*parts, chunk)[: self.word_bits], whole, whole | ~expand | part[0]
+            return self._gather(m, expand, double, up(self.word_bits, self.bus_bits))
 
         def cut(bits: int, stored: int) -> tuple[Any, Any]:
             per = self.bus_bits // bits
@@ -101,6 +90,32 @@ class Loaded(wiring.Component):
         with m.If(self.load.busy & self.load.data.valid):
             m.d.sync += part.eq(Mux(used, 0, part + 1))
         return value, C(1), used
+
+    def _gather(self, m: Module, expand: Any, double: Any, count: int) -> tuple[Any, Any, Any]:
+        """As `_cut`, for memory words of `count` bus words; lanes that expand make two of them in a cycle."""
+        bus, half = self.load.data.payload, self.bus_bits // 2
+        part = Signal(range(count + 1))
+        parts = Array(Signal(self.bus_bits, name=f"part_{i}") for i in range(count - 1))
+        first = last = Signal(self.bus_bits)
+        upper = Signal(self.bus_bits)
+        gathered: list[Any] = list(parts)
+        whole: Any = part == count - 1
+        if self.lane_bits == 8:  # the bus may carry 4-bit lanes
+            wide = self._stored(bus, 8, 8, double)
+            m.d.comb += upper.eq(self._stored(bus[half:], 4, 8, double))
+            m.d.comb += first.eq(Mux(expand, self._stored(bus[:half], 4, 8, double), wide))
+            whole = Mux(expand, part >= count - 2, whole)
+            if count % 2 == 0:
+                last = Mux(expand, upper, wide)
+                gathered[-1] = Mux(expand, first, parts[count - 2])
+        else:
+            m.d.comb += first.eq(self._stored(bus, self.lane_bits, self.lane_bits, double))
+        with m.If(self.load.busy & self.load.data.valid):
+            m.d.sync += [parts[part].eq(first), part.eq(Mux(whole, 0, part + Mux(expand, 2, 1)))]
+            if self.lane_bits == 8:
+                with m.If(expand & ~whole):
+                    m.d.sync += parts[part + 1].eq(upper)
+        return Cat(*gathered, last)[: self.word_bits], whole, C(1)
 
     def _stored(self, value: Any, bits: int, stored: int, double: Any) -> Any:
         """Signed lanes of `bits` as offset-binary lanes of `stored` bits (0: as they are)."""
