@@ -215,5 +215,9 @@ def test_what_does_not_fit_is_refused() -> None:
         Grid(1.0, 16, 4)
     with pytest.raises(UnsupportedError, match="QDQ files hold 4 and 8 bits, not 5; write QONNX instead"):
         to_qdq(network, replace(q, read={"fc": Grid(1.0, 0, 5)}))
-    with pytest.raises(InputError, match="weights of 16 bits; integers of up to 8 bits"):
+    with pytest.raises(InputError, match=r"weights of 16 bit\(s\); integers of 2 to 8 bits"):
         integers(network.uniform_bits(16, 16), random_weights(network, np.random.default_rng(0)))
+    with pytest.raises(InputError, match=r"weights of 1 bit\(s\); integers of 2 to 8 bits"):
+        integers(network.uniform_bits(1, 8), random_weights(network, np.random.default_rng(0)))
+    signs = replace(layer, weight=np.full_like(layer.weight, -1), bits=1)
+    refused("weights of one bit are signs", replace(q, layers={"fc": signs}), network.uniform_bits(1, 8))

@@ -88,6 +88,10 @@ def check(network: Network, quantisation: Quantisation) -> None:
             raise InputError(
                 f"{where}: biases should be {'of shape ' + str(shape[:1]) if has_bias(node) else 'absent'}"
             )
+        if layer.bits < 2:
+            raise InputError(
+                f"{where}: weights of one bit are signs, which no file here holds; 2 to 8 bits are"
+            )
         top = 2 ** (layer.bits - 1)
         if not np.issubdtype(layer.weight.dtype, np.integer) or np.any((layer.weight < -top) | (layer.weight >= top)):
             raise InputError(f"{where}: weights are not integers of {layer.bits} bits")
@@ -111,10 +115,10 @@ def integers(network: Network, weights: Mapping[str, Floats]) -> dict[str, Integ
     out = {}
     for node in network.layers:
         bits = node.weight_bits or 8
-        if bits > 8:
-            raise InputError(f"node '{node.name}' has weights of {bits} bits; integers of up to 8 bits can be written")
+        if not 2 <= bits <= 8:
+            raise InputError(f"node '{node.name}' has weights of {bits} bit(s); integers of 2 to 8 bits can be written")
         w = weights[f"{node.name}.weight"]
-        top = max(2 ** (bits - 1) - 1, 1)
+        top = 2 ** (bits - 1) - 1
         peak = np.abs(w).reshape(len(w), -1).max(axis=1)
         scale = np.where(peak > 0, peak / top, 1.0).astype(np.float32)
         q = np.clip(np.round(w / scale.reshape(-1, *[1] * (w.ndim - 1))), -top, top).astype(np.int8)
