@@ -156,7 +156,8 @@ class Network:
             shape = node.op.weight_shape(self.in_shapes(node))
             assert shape is not None
             bits += math.prod(shape) * (node.weight_bits or FLOAT_BITS)
-            if isinstance(node.op, Conv2d | Linear) and (node.op.bias or (isinstance(node.op, Conv2d) and node.op.norm)):
+            op = node.op
+            if isinstance(op, Conv2d | Linear) and (op.bias or (isinstance(op, Conv2d) and op.norm)):
                 bits += shape[0] * 32
         return -(-bits // 8)
 

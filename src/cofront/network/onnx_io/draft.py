@@ -143,7 +143,7 @@ class Draft:
 
         Layers that nothing reads are left out; of a file that cofront wrote they stay, if the output is its own.
         """
-        own = output == next(reversed(kept.nodes), None)
+        own = list(kept.nodes)[-1:] == [output]
         live = {output, *(k for k in kept.nodes if own and k in self.layers)}
         for layer in reversed(self.layers.values()):
             if layer.name in live:
