@@ -10,6 +10,8 @@ import pytest
 from cofront.errors import InputError, UsageError
 from cofront.hardware.tables import AdditiveDevice, operator_key, parse_column, read_additive, read_measured
 from cofront.hardware.tables.hwnas import read_fbnet_lookup
+from cofront.network import Builder, Conv2d, Pool2d
+from cofront.network.ops import Op
 from cofront.network.zoo.fbnet import UNITS as PUBLISHED_FBNETS
 from cofront.search.additive import additive_front
 from cofront.space import load
@@ -123,6 +125,34 @@ def test_equal_keys_are_equal_work():
     assert len({(f.macs, f.params) for f in same}) == 1
     eight = NasBenchMacro().network(np.zeros(16, np.int64))
     assert operator_key(eight) != operator_key(eight.uniform_bits(4, 4))
+
+
+def one(op: Op, size: tuple[int, int, int] = (4, 12, 12), bits: tuple[int, int] | None = (8, 8)) -> str:
+    b = Builder("n", size)
+    b.add(op)
+    return operator_key(b.build().uniform_bits(*bits) if bits else b.build())
+
+
+def test_unequal_work_has_unequal_keys():
+    same = [Conv2d(4, (3, 3), padding=(1, 1, 1, 1), norm=norm) for norm in (False, True)]
+    assert len({one(op) for op in same}) == 1
+    convs = [
+        Conv2d(4, (3, 3), padding=(1, 1, 1, 1)), Conv2d(4, (3, 3)), Conv2d(4, (3, 3), padding=(1, 1, 0, 0)),
+        Conv2d(4, (3, 3), padding=(1, 1, 1, 1), dilation=(2, 2)), Conv2d(4, (3, 3), (2, 1), (1, 1, 1, 1)),
+        Conv2d(4, (3, 3), padding=(1, 1, 1, 1), dilation=(2, 1)), Conv2d(4, (3, 3), (1, 2), (1, 1, 1, 1)),
+        Conv2d(4, (3, 1), padding=(1, 1, 1, 1)), Conv2d(4, (3, 1), padding=(1, 0, 1, 0)), Conv2d(4, (1, 3)),
+        Conv2d(4, (3, 3), (2, 2), (1, 1, 1, 1)), Conv2d(4, (3, 3), padding=(1, 1, 1, 1), groups=2),
+    ]  # fmt: skip
+    assert len({one(op) for op in convs}) == len(convs)
+    pools = [
+        Pool2d("max", (3, 3), (2, 2)), Pool2d("max", (3, 2), (2, 2)), Pool2d("max", (3, 3), (2, 1)),
+        Pool2d("max", (3, 3), (2, 2), (1, 1, 0, 0)), Pool2d("max", (3, 3), (2, 2), (1, 0, 1, 0)),
+        Pool2d("max", (3, 3), (2, 2), ceil_mode=True), Pool2d("avg", (3, 3), (2, 2), (1, 1, 1, 1)),
+        Pool2d("avg", (3, 3), (2, 2), (1, 1, 1, 1), count_include_pad=False),
+    ]  # fmt: skip
+    assert len({one(op) for op in pools}) == len(pools)
+    widths = [None, (8, 8), (4, 8), (4, 4), (8, 4)]
+    assert len({one(convs[0], bits=b) for b in widths}) == len(widths)
 
 
 def macro_device(tmp_path: Path) -> tuple[AdditiveDevice, dict[str, float]]:

@@ -3,10 +3,10 @@
 A file has one row per operator, in one of two layouts, both with a latency column whose name says the unit
 (`latency_ms`, `latency_us`) and perhaps an energy column (`energy_mJ`):
 
-- `operator`: the key of a fragment's layers (`operator_key`), as `cofront measure` writes it; a fragment whose key is
-  absent is an error;
+- `operator`: the key of a fragment's layers (`operator_key`); a fragment whose key is absent is an error;
 - `feature`: a name of the space's features ("s1b1.kernel=5", "op3=skip_connect"), whose cost is added wherever a
-  network has it; features without a row cost nothing. The row with an empty name is what every network costs.
+  network has it. A choice has a row for each of its options, or none and costs nothing. The row with an empty name is
+  what every network costs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from cofront.errors import InputError, UsageError, unknown_name
 from cofront.hardware.tables.units import column_numbers, parse_column
-from cofront.network import Network
+from cofront.network import Network, Node
 from cofront.network.ops import (
     Activation,
     Add,
@@ -113,29 +113,37 @@ class AdditiveDevice:
 def operator_key(network: Network) -> str:
     """The layers of a fragment as text, from which names are absent: equal keys are equal work.
 
-    Input shape, then one word per node: kind, size, what it reads by distance (1 is the node before), bits if the
-    precision is not W8A8.
+    Input shape, then one word per node: kind, size, what it reads by distance (1 is the node before), bits of a layer
+    if its precision is not W8A8 ("float" where it has none).
     """
     position = {n.name: i for i, n in enumerate(network.nodes)}
     words = ["x".join(map(str, network.shapes[network.input.name]))]
     for i, node in enumerate(network.nodes[1:], 1):
         reads = ".".join(str(i - position[s]) for s in node.inputs)
-        bits = (
-            "" if node.weight_bits in (None, 8) and node.in_bits in (None, 8) else f"w{node.weight_bits}a{node.in_bits}"
-        )
+        bits = _bits(node) if isinstance(node.op, Conv2d | Linear) else ""
         words.append(f"{_word(node.op)}{bits}" + ("" if reads == "1" else f"@{reads}"))
     return "|".join(words)
 
 
+def _bits(node: Node) -> str:
+    widths = (node.weight_bits, node.in_bits)
+    if widths == (8, 8):
+        return ""
+    return "float" if widths == (None, None) else f"w{node.weight_bits or 'f'}a{node.in_bits or 'f'}"
+
+
 def _word(op: Op) -> str:
     if isinstance(op, Conv2d):
-        size = "x".join(map(str, op.kernel)) if op.kernel[0] != op.kernel[1] else str(op.kernel[0])
-        stride = "" if op.stride == (1, 1) else f"s{op.stride[0]}" if op.stride[0] == op.stride[1] else f"s{op.stride}"
+        stride = "" if op.stride == (1, 1) else f"s{_square(op.stride)}"
+        dilation = "" if op.dilation == (1, 1) else f"d{_square(op.dilation)}"
         groups = "" if op.groups == 1 else f"g{op.groups}"
-        same = all(p == op.kernel[0] // 2 for p in op.padding)
-        return f"conv{op.out_channels}k{size}{stride}{groups}" + ("" if same else f"p{op.padding}".replace(" ", ""))
+        half = (op.kernel[0] // 2, op.kernel[1] // 2)
+        padding = "" if op.padding == half * 2 else f"p{_square(op.padding)}"
+        return f"conv{op.out_channels}k{_square(op.kernel)}{stride}{dilation}{groups}{padding}"
     if isinstance(op, Pool2d):
-        return f"{op.kind}pool{op.kernel[0]}s{op.stride[0]}p{op.padding[0]}"
+        window = f"{op.kind}pool{_square(op.kernel)}s{_square(op.stride)}p{_square(op.padding)}"
+        inside = op.kind == "avg" and any(op.padding) and not op.count_include_pad
+        return window + "ceil" * op.ceil_mode + "inside" * inside
     if isinstance(op, Linear):
         return f"linear{op.out_features}"
     if isinstance(op, Activation):
@@ -144,6 +152,11 @@ def _word(op: Op) -> str:
         return f"shuffle{op.groups}"
     names: dict[type[Op], str] = {Add: "add", Mul: "mul", Concat: "cat", GlobalPool: "gap", Flatten: "flat"}
     return names.get(type(op), type(op).__name__.lower())
+
+
+def _square(values: tuple[int, ...]) -> str:
+    """One number where all are equal, else all of them."""
+    return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))
 
 
 def read_additive(path: str | Path, *, latency: str | None = None, energy: str | None = None) -> AdditiveDevice:
