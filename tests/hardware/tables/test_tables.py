@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cofront.errors import InputError, UsageError
 from cofront.hardware.tables import AdditiveDevice, operator_key, parse_column, read_additive, read_measured
-from cofront.hardware.tables.hwnas import read_fbnet_lookup
+from cofront.hardware.tables.hwnas import end_names, operator_name, read_fbnet_lookup
+from cofront.hardware.tables.units import column_numbers
 from cofront.network import Builder, Conv2d, Pool2d
 from cofront.network.ops import Op
 from cofront.network.zoo.fbnet import UNITS as PUBLISHED_FBNETS
@@ -56,6 +59,11 @@ def test_units_that_are_not():
     assert parse_column("zcu102_latency_mean", "ms").scale == 1e-3
     with pytest.raises(UsageError, match="is energy by its name, but ms is a unit of latency"):
         parse_column("energy_fpga", "ms")
+    with pytest.raises(UsageError, match="'latency_galaxy_s_ms': s, ms may each be its unit; say which with --unit"):
+        parse_column("latency_galaxy_s_ms")
+    found = parse_column("latency_galaxy_s_ms", "ms")
+    assert (found.scale, found.device) == (1e-3, "galaxy_s")
+    assert parse_column("lat_ms_board", "us").device == "board"
     with pytest.raises(UsageError, match="no unit named 'hours'"):
         parse_column("latency", "hours")
 
@@ -78,6 +86,8 @@ def test_a_measured_table_is_in_si_units(tmp_path):
     ("values", "message"),
     [
         ([1, 2, float("nan"), 4], r"column 'lat_ms_a', row 2: expected a number, got nan; leave it empty"),
+        ([1, 10**400, 3, 4], r"column 'lat_ms_a', row 1: expected a number, got an integer of hundreds of digits"),
+        ([1, float("inf"), 3, 4], r"column 'lat_ms_a', row 1: expected a number, got inf"),
         ([1, "x", 3, 4], r"column 'lat_ms_a', row 1: expected a number, got 'x'"),
         ([1, 2, 3, -1], r"column 'lat_ms_a', row 3: -1 is negative; .* --drop-negative"),
         ([None] * 4, "column 'lat_ms_a': no row has an entry"),
@@ -259,6 +269,35 @@ def test_the_fbnet_tables_columns_are_sums_of_operators(device):
     ours, theirs = lookup.of_points(space, found.points), found.column(f"lat_ms_{device}")
     offset = np.median(theirs - ours)
     assert np.abs(theirs - ours - offset).max() < 2e-6 + 1e-5 * theirs.max()
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 10**400, -1, "x", None, True])
+def test_bad_fbnet_lookups(tmp_path, value):
+    space = FBNet()
+    names = [operator_name(p, o) for p in space.places for o in range(len(space.ops))]
+    row = dict.fromkeys([*names, *end_names(space)], 1.0) | {names[5]: value}
+    path = write(tmp_path, {"fbnet_fpga_latency": row})
+    with pytest.raises(InputError, match=rf"t\.json: fbnet_fpga_latency: .*{names[5]}"):
+        read_fbnet_lookup(path, "fpga", space)
+
+
+numbers = st.one_of(st.integers(), st.integers(-(10**500), 10**500), st.floats(), st.text(max_size=5), st.none())
+
+
+@given(st.lists(numbers, min_size=1, max_size=4), st.sampled_from(["latency_ms", "energy_nJ"]))
+@settings(max_examples=60, deadline=None)
+def test_any_entry_is_a_cost_or_refused_in_one_line(tmp_path_factory, values, column):
+    """Operator and feature tables, and columns of measurements."""
+    keys = [str(i) for i in range(len(values))]
+    path = write(tmp_path_factory.mktemp("fuzz"), {"feature": keys, "latency_us": [1] * len(keys), column: values})
+    for read in (
+        lambda: read_additive(path, latency="latency_us" if column == "energy_nJ" else column),
+        lambda: column_numbers(column, values),
+    ):
+        try:
+            read()
+        except InputError as error:
+            assert "\n" not in str(error)
 
 
 def test_unknown_devices_are_near_misses(tmp_path):

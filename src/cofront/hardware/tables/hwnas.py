@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from cofront.errors import InputError, unknown_name
 from cofront.hardware.tables.operators import AdditiveDevice
+from cofront.hardware.tables.units import column_numbers
 from cofront.network.zoo.fbnet import STEM_WIDTH
 from cofront.space.chain import Place
 from cofront.space.columnfile import read_columns
@@ -61,9 +64,12 @@ def _features(space: FBNet, of: Mapping[str, object], where: str) -> tuple[dict[
     """Costs of the features "l3.op=k5_e6", and what stem and head cost; the table is in ms and mJ."""
 
     def value(name: str) -> float:
-        found = of.get(name)
-        if not isinstance(found, int | float) or isinstance(found, bool) or not found >= 0:
-            raise InputError(f"{where}: expected a number for '{name}', got {found!r:.40}")
+        try:
+            (found,) = column_numbers(name, [of.get(name)])
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        if np.isnan(found):
+            raise InputError(f"{where}: expected a number for '{name}', got nothing")
         return 1e-3 * float(found)
 
     base = sum(value(n) for n in end_names(space))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,8 @@ def parse_column(name: str, unit: str | None = None) -> Quantity:
     known = [p for p in parts if p.lower() in UNITS and (not kind or UNITS[p.lower()][0] == kind)]
     if unit is not None and unit.lower() not in UNITS:
         raise unknown_name("unit", unit, ("s", "ms", "us", "ns", "J", "mJ", "uJ", "nJ", "pJ"))
+    if unit is None and len({p.lower() for p in known}) > 1:
+        raise UsageError(f"column '{name}': {', '.join(known)} may each be its unit; say which with --unit")
     found = unit or (known[0] if known else None)
     if found is None:
         raise UsageError(
@@ -65,8 +68,15 @@ def parse_column(name: str, unit: str | None = None) -> Quantity:
     measures, scale = UNITS[found.lower()]
     if kind and kind != measures:
         raise UsageError(f"column '{name}' is {kind} by its name, but {found} is a unit of {measures}")
-    drop = {p for p in parts if p.lower() in _WORDS or p in known[:1]}
+    own = known if len(known) == 1 else [p for p in known if p.lower() == found.lower()]
+    drop = {p for p in parts if p.lower() in _WORDS or p in own}
     return Quantity(measures, scale, "_".join(p for p in parts if p not in drop) or "device")
+
+
+def shown(value: object) -> str:
+    """A value for a message, cut short; Python does not print integers of thousands of digits."""
+    long = isinstance(value, int) and value.bit_length() > 1000
+    return "an integer of hundreds of digits" if long else f"{value!r:.40}"
 
 
 def column_numbers(name: str, column: Sequence[object], *, drop_negative: bool = False) -> FloatArray:
@@ -77,10 +87,11 @@ def column_numbers(name: str, column: Sequence[object], *, drop_negative: bool =
             continue
         number = math.nan
         if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
-            number = float(value)
+            with suppress(OverflowError):  # an integer of hundreds of digits
+                number = float(value)
         if not math.isfinite(number):
             raise InputError(
-                f"column '{name}', row {i}: expected a number, got {value!r:.40}; leave it empty if unknown"
+                f"column '{name}', row {i}: expected a number, got {shown(value)}; leave it empty if unknown"
             )
         if number < 0:
             if drop_negative:
