@@ -57,7 +57,10 @@ def read_fbnet_lookup(path: str | Path, device: str, space: FBNet) -> AdditiveDe
         raise InputError(f"{path}: no table 'fbnet_{device}_latency'")
     energy, base_j = costs.get("energy", ({}, 0.0))
     latency, base_s = costs["latency"]
-    return AdditiveDevice(device, latency, energy, "feature", base_s, base_j)
+    try:
+        return AdditiveDevice(device, latency, energy, "feature", base_s, base_j)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _features(space: FBNet, of: Mapping[str, object], where: str) -> tuple[dict[str, float], float]:

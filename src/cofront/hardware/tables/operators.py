@@ -11,7 +11,7 @@ A file has one row per operator, in one of two layouts, both with a latency colu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofront.errors import InputError, UsageError, unknown_name
-from cofront.hardware.tables.units import column_numbers, parse_column
+from cofront.hardware.tables.units import KNOWN_LATENCY_S, column_numbers, magnitude, parse_column
 from cofront.network import Network, Node
 from cofront.network.ops import (
     Activation,
@@ -39,12 +39,19 @@ from cofront.space.columnfile import Columns, read_columns
 
 #: Costs on a trellis are integers: nanoseconds, nanojoules.
 PER_UNIT = 1e9
+#: Greatest cost of one operator, in seconds or joules: what is more is a wrong unit, and could overflow a sum.
+MOST = 1e3
 _KEYS = ("operator", "feature")
+#: Networks whose median cost stands for a typical one.
+_TYPICAL = 15
 
 
 @dataclass(frozen=True)
 class AdditiveDevice:
-    """Costs in SI units: a constant, costs by operator key and by feature name, for latency and perhaps energy."""
+    """Costs in SI units: a constant, costs by operator key and by feature name, for latency and perhaps energy.
+
+    With `any_magnitude` the latency of typical networks is not compared with that of known devices.
+    """
 
     name: str
     latency_s: Mapping[str, float]
@@ -52,10 +59,18 @@ class AdditiveDevice:
     by: str = "operator"
     base_s: float = 0.0
     base_j: float = 0.0
+    any_magnitude: bool = False
 
     def __post_init__(self) -> None:
         if self.by not in _KEYS:
             raise unknown_name("layout", self.by, _KEYS)
+        for costs, base, unit in ((self.latency_s, self.base_s, "s"), (self.energy_j, self.base_j, "J")):
+            for key, cost in [*costs.items(), ("", base)]:
+                if not abs(cost) <= MOST:
+                    what = f"'{key}'" if key else "what every network costs"
+                    raise InputError(
+                        f"device '{self.name}': {what} is {cost:g} {unit}, at most {MOST:,.0f} are read; check the unit"
+                    )
 
     def costs(self, quantity: str = "latency") -> tuple[Mapping[str, float], float]:
         """Costs by key and the constant of "latency" or "energy"."""
@@ -68,6 +83,8 @@ class AdditiveDevice:
     def edge_cost(self, space: Space, layered: Layered, quantity: str = "latency") -> tuple[NDArray[np.int64], int]:
         """(e,) cost of each trellis edge and the constant, in billionths of the SI unit, each rounded once."""
         known, base = self.costs(quantity)
+        if quantity == "latency":
+            self.check_typical(space)
         trellis = layered.trellis
         if self.by == "feature":
             per_feature = self._by_feature(space, known)
@@ -92,6 +109,18 @@ class AdditiveDevice:
         each = np.array([0.0 if k is None else self._of(known, space.fragment(k)) for k in keys])  # type: ignore[attr-defined]
         return np.asarray(each[place.reshape(path.shape)].sum(axis=1) + base, float)
 
+    def check_typical(self, space: Space) -> None:
+        """InputError when typical networks take far longer or shorter than on every known device of the space."""
+        known = KNOWN_LATENCY_S.get(space.name.partition("@")[0])
+        if known is None or self.any_magnitude:
+            return
+        points = space.sample(np.random.default_rng(0), _TYPICAL)
+        doubt, _, _ = magnitude(float(np.median(self.of_points(space, points))), known)
+        if doubt:
+            raise InputError(
+                f"device '{self.name}': its median of {doubt}; check the unit, or read it with any_magnitude=True"
+            )
+
     def _by_feature(self, space: Space, known: Mapping[str, float]) -> NDArray[np.float64]:
         index = {name: i for i, name in enumerate(space.feature_names())}
         out = np.zeros(len(index))
@@ -99,7 +128,22 @@ class AdditiveDevice:
             if name not in index:
                 raise unknown_name(f"feature of space '{space.name}'", name, index)
             out[index[name]] = value
+        self._check_options(index, known)
         return out
+
+    def _check_options(self, names: Iterable[str], known: Mapping[str, float]) -> None:
+        """InputError when a choice has rows for some of its options only: a lost row would make an option free."""
+        options: dict[str, list[str]] = {}
+        for name in names:
+            if "*" not in name:
+                options.setdefault(name.rpartition("=")[0], []).append(name)
+        for choice, features in options.items():
+            lost = [f for f in features if f not in known]
+            if lost and len(lost) < len(features):
+                raise InputError(
+                    f"device '{self.name}': no row for {', '.join(lost[:4])}, but for other options of '{choice}'; "
+                    "give every option a row, 0 if it is free"
+                )
 
     def _of(self, known: Mapping[str, float], fragment: Network) -> float:
         key = operator_key(fragment)
@@ -159,7 +203,9 @@ def _square(values: tuple[int, ...]) -> str:
     return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))
 
 
-def read_additive(path: str | Path, *, latency: str | None = None, energy: str | None = None) -> AdditiveDevice:
+def read_additive(
+    path: str | Path, *, latency: str | None = None, energy: str | None = None, any_magnitude: bool = False
+) -> AdditiveDevice:
     """An additive device from a .parquet, .csv or .json file; `latency` and `energy` name the columns if several do."""
     path = Path(path)
     _, names = read_columns(path, set())
@@ -175,10 +221,11 @@ def read_additive(path: str | Path, *, latency: str | None = None, energy: str |
     try:
         keys = _keys(by, found)
         costs = {n: _costs(n, found, keys) for n in filter(None, (lat, joules))}
+        latency_s, energy_j = costs[lat], costs.get(joules or "", {})
+        base_s, base_j = latency_s.pop("", 0.0), energy_j.pop("", 0.0)
+        return AdditiveDevice(path.stem, latency_s, energy_j, by, base_s, base_j, any_magnitude)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    latency_s, energy_j = costs[lat], costs.get(joules or "", {})
-    return AdditiveDevice(path.stem, latency_s, energy_j, by, latency_s.pop("", 0.0), energy_j.pop("", 0.0))
 
 
 def _only(path: Path, kind: str, names: Sequence[str]) -> str:

@@ -108,17 +108,22 @@ def check_magnitude(name: str, values: FloatArray, quantity: Quantity, known: tu
     """InputError when the median is far outside `known`, the SI medians of the fastest and slowest known device."""
     if quantity.kind != "latency" or known is None or not len(values):
         return
-    median = float(np.median(values)) * quantity.scale
-    low, high = known[0] / DOUBT, known[1] * DOUBT
-    if median < low or median > high:
-        much = known[0] / median if median < low else median / known[1]
-        how = "less than the fastest" if median < low else "more than the slowest"
-        likely = [u for u in ("s", "ms", "us", "ns") if low <= median / quantity.scale * UNITS[u][1] <= high]
+    doubt, low, high = magnitude(float(np.median(values)) * quantity.scale, known)
+    if doubt:
+        raw = float(np.median(values))
+        likely = [u for u in ("s", "ms", "us", "ns") if low <= raw * UNITS[u][1] <= high]
         asked = f"; is it in {likely[0]}? say so with --unit {likely[0]}" if likely else ""
-        raise InputError(
-            f"column '{name}': its median of {_seconds(median)} is {much:.3g} times {how} known device{asked}; "
-            "--any-magnitude takes it as it is"
-        )
+        raise InputError(f"column '{name}': its median of {doubt}{asked}; --any-magnitude takes it as it is")
+
+
+def magnitude(median_s: float, known: tuple[float, float]) -> tuple[str, float, float]:
+    """What is doubtful about a median latency, "" if nothing, and the least and greatest that nobody doubts."""
+    low, high = known[0] / DOUBT, known[1] * DOUBT
+    if low <= median_s <= high:
+        return "", low, high
+    much = known[0] / max(median_s, 1e-300) if median_s < low else median_s / known[1]
+    how = "less than the fastest" if median_s < low else "more than the slowest"
+    return f"{_seconds(median_s)} is {much:.3g} times {how} known device", low, high
 
 
 def _seconds(value: float) -> str:
