@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from cofront.errors import CofrontError
+from cofront.problem import CodesignProblem, Engine, KernelTable
 from cofront.search.exact.joint import joint_front
-from cofront.testing.problems import random_problem
+from cofront.search.exact.joint.solve import Search
+from cofront.testing.brute import brute_front
+from cofront.testing.problems import random_problem, random_trellis
 
 sys.path.insert(0, str(Path(__file__).parent))
 import brute
@@ -30,6 +33,35 @@ def test_thirty_random_instances_equal_brute_force():
         assert found.gap_micro == 0
         feasible += bool(expected)
     assert feasible >= 20
+
+
+def test_budgets_that_few_accelerators_meet_equal_brute_force():
+    """One resource up is another down, so that only few sums fit: no design is known until the boxes are split."""
+    late = 0
+    for seed in range(1, 12):
+        rng = np.random.default_rng(seed)
+        trellis = random_trellis(rng, "tiny")
+        if trellis.n_paths() > 400:
+            continue
+        used = [rng.integers(0, 1200, 24) for _ in range(3)]
+        kernels = []
+        for k, x in enumerate(used):
+            cycles = rng.integers(1, 500, (24, trellis.n_rows))
+            resources = np.stack([x, 4000 - x, 0 * x, 0 * x], 1)
+            solo = cycles + rng.integers(0, 40, cycles.shape)
+            params = np.arange(24)[:, None]
+            kernels.append(KernelTable(f"k{k}", ("i",), params, resources, cycles, cycles // 5, cycles // 7, solo))
+        room = int(sum(x[rng.integers(24)] for x in used))
+        memory, overhead, energy = (rng.integers(1, 50, trellis.n_rows) for _ in range(3))
+        engine = Engine("e", tuple(kernels), memory, overhead, np.zeros(4, np.int64), energy)
+        scores = trellis.scores(rng.normal(0, 0.01, trellis.n_features))
+        problem = CodesignProblem(trellis, scores, (engine,), np.array([room, 12000 - room, 0, 0]), 2.5e8)
+        search = Search(problem)
+        search.prepare()
+        search.seed()
+        late += len(search.front.cost) == 0
+        assert front_of(problem) == brute_front(problem), seed
+    assert late >= 5
 
 
 def test_all_budgets_of_a_third_resource_at_once_equal_brute_force():

@@ -298,6 +298,8 @@ class Search:
             self._add(supported_designs(block.engine, block.boxes.entries[pick], first.alpha, first.lam))
         if len(self.front.cost):
             self.windows = self._fit_windows()
+            # What is known of the boxes belongs to the old windows.
+            self.singles = [Block(b.engine, Boxes.whole(b.boxes.entries), b.greatest) for b in self.singles]
 
     def _block(self, engine: BoxEngine, entries: I64) -> Block:
         return Block(engine, Boxes.whole(entries), np.full(CHUNKS, NEG))
@@ -353,9 +355,10 @@ class Search:
         for budget in budgets:
             for e in self.engines:
                 e.limit(resource, budget)
-            before = {id(d) for d in self.front.designs}
+            before = list(self.front.designs)  # kept alive, so that no new design takes the identity of a dropped one
+            known = {id(d) for d in before}
             self.search()
-            yield budget, [d for d in self.designs() if id(d) not in before]
+            yield budget, [d for d in self.designs() if id(d) not in known]
             if not self.complete:
                 for e in self.engines:
                     e.limit(resource, budgets[-1])
