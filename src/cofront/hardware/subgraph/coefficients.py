@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cofront.device import Device
+from cofront.errors import InputError
 
 FILE = Path(__file__).with_name("coefficients.toml")
 
@@ -60,8 +61,15 @@ class Coefficients:
         return dict(self.lut_multiplier)[key]
 
     def bytes_per_kilocycle(self, device: Device, clock_hz: float) -> int:
-        """Bytes that memory moves in 1000 cycles, at least 1."""
-        return max(int(device.bandwidth_bytes_per_s * self.memory_efficiency_milli / clock_hz), 1)
+        """Bytes that memory moves in 1000 cycles; an InputError when it is less than one."""
+        whole = int(device.bandwidth_bytes_per_s * self.memory_efficiency_milli / clock_hz)
+        if whole < 1:
+            least = clock_hz / self.memory_efficiency_milli
+            raise InputError(
+                f"device '{device.name}': a memory of {device.bandwidth_bytes_per_s:g} bytes per second is too slow to "
+                f"model at {clock_hz / 1e6:g} MHz; bandwidth_bytes_per_s must be at least {least:g}"
+            )
+        return whole
 
     def compute_only(self) -> Coefficients:
         """Ideal timing and multipliers only: what the integer program of [HAO21] counts in our reconstruction."""
