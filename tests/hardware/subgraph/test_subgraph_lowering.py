@@ -12,7 +12,7 @@ from cofront.errors import UnsupportedError
 from cofront.hardware.subgraph import Call, lower
 from cofront.hardware.subgraph.calls import count
 from cofront.hardware.subgraph.tables import layered_rows
-from cofront.network import Builder, Input, Network, Node, Op, zoo
+from cofront.network import Builder, Conv2d, Input, Network, Node, Op, zoo
 from cofront.space.base import Layered, Points, Space
 from cofront.space.ofa_mobilenetv3 import OfaMobileNetV3
 from cofront.space.subgraph32 import Subgraph32
@@ -86,6 +86,15 @@ def test_a_tensor_read_twice_is_written() -> None:
     calls = build(8, 6, branch)
     assert kernels(calls) == ["pw", "dw"]
     assert calls[1].extra_bytes == 8 * 36
+
+
+def test_narrow_windows_need_a_window_too() -> None:
+    def windows(b: Builder) -> None:
+        for kernel, padding in (((1, 5), (0, 2, 0, 2)), ((5, 1), (2, 0, 2, 0)), ((3, 5), (1, 2, 1, 2))):
+            b.add(Conv2d(8, kernel, padding=padding))
+
+    assert [s.rows for c in build(8, 9, windows) for s in c.stages] == [5, 5, 5]
+    assert [s.taps for c in build(8, 9, windows) for s in c.stages] == [5, 5, 15]
 
 
 def test_pooling_is_folded() -> None:

@@ -270,6 +270,34 @@ def test_default_estimate_fits_every_part(name: str) -> None:
     assert json.loads(json.dumps(answer.to_dict()))["cycles"] == answer.cycles
 
 
+def test_the_default_accelerator_runs_the_network_if_a_smaller_one_does() -> None:
+    b = Builder("wide", (512, 7, 7))
+    b.conv(512, 3)
+    answer = estimate(
+        b.build(), ZU3EG.with_budget(bram36=60)
+    )  # weight memories of the largest that fits are too shallow
+    assert answer.feasible
+    assert (answer.config["conv"]["pi"], answer.config["conv"]["po"]) == (12, 12)
+
+
+def test_pools_with_overlapping_windows_are_noted() -> None:
+    b = Builder("pools", (16, 12, 12))
+    b.conv(16, 3)
+    b.pool("max", 3, 2, name="over")
+    b.conv(16, 3)
+    b.pool("max", 2, 2, name="beside")
+    b.pool("avg", 2, 1, name="whole")  # one window is the whole map: a sum
+    notes = estimate(b.build(), ZU3EG).notes
+    assert any("overlapping windows of over hold" in note for note in notes)
+
+
+def test_a_memory_too_slow_to_count_is_refused() -> None:
+    with pytest.raises(InputError, match=r"a memory of 1000 bytes per second is too slow .* at least \d+"):
+        estimate(toy(), ZU3EG.with_budget(bandwidth_bytes_per_s=1000.0))
+    slow, fast = (estimate(toy(), ZU3EG.with_budget(bandwidth_bytes_per_s=b)).latency_s for b in (1e6, 1e7))
+    assert slow > 5 * fast
+
+
 def test_a_part_too_small_is_a_result() -> None:
     answer = estimate(zoo.load("mobilenet_v2"), ZU3EG.with_budget(dsp=1, bram36=2))
     assert not answer.feasible

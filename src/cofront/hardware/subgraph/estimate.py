@@ -15,7 +15,7 @@ from cofront.hardware.subgraph.coefficients import Coefficients
 from cofront.hardware.subgraph.config import ABSENT, Config, KernelConfig
 from cofront.hardware.subgraph.engines import ENGINES
 from cofront.hardware.subgraph.grid import capacities
-from cofront.hardware.subgraph.lowering import lower, unfolded_by_host
+from cofront.hardware.subgraph.lowering import lower, overlapping_pools, unfolded_by_host
 from cofront.hardware.subgraph.scalar import cost_of_calls, resources
 from cofront.network import Network
 from cofront.network.bits import PRECISIONS
@@ -28,14 +28,16 @@ DEPTHS = (4096, 2048, 1024, 512, 256)
 def default_config(
     calls: Sequence[Call], device: Device, clock_hz: float | None = None, co: Coefficients | None = None
 ) -> Config:
-    """CoDeNet's accelerator scaled to the device: the largest of SIZES that fits, multipliers on DSPs where possible
-    (depthwise ones on LUTs otherwise), with the deepest weight memories that fit. Not optimised: `fit` is.
+    """CoDeNet's accelerator scaled to the device: the largest of SIZES that fits and runs every call, multipliers on
+    DSPs where possible (depthwise ones on LUTs otherwise), with the deepest weight memories that fit. Where none runs
+    every call, the smallest that fits; where none fits, the smallest. Not optimised: `fit` is.
     """
     co = co or coefficients.load()
     clock = device.clock(clock_hz)
     precisions = {(s.weight_bits, s.act_bits) for c in calls for s in c.stages}
     kind = next((e for e in ("E44", "E48", "E88") if all(ENGINES[e].supports(*p) for p in precisions)), "E88")
     limit = device.budget
+    fits: Config | None = None
     held = {name: capacities(name, calls) if any(c.stage(name) for c in calls) else None for name in KERNELS}
     for size in SIZES:
         for on_dsp in ((1, 1, 1), (1, 0, 1)):
@@ -44,8 +46,10 @@ def default_config(
                 config = Config(kind, kernels[0], kernels[1], kernels[2], clock)
                 used = resources(config, device, co)
                 if all(used[r] <= limit[r] for r in used):
-                    return config
-    return config
+                    if cost_of_calls(calls, config, device, co).feasible:
+                        return config
+                    fits = config
+    return fits or config
 
 
 def _kernel(name: str, held: tuple[int, int, int, int] | None, size: int, dsp: int, depth: int) -> KernelConfig:
@@ -94,4 +98,6 @@ def estimate(
             chosen = replace(chosen, clock_hz=device.clock(clock_hz))
     if unfolded := unfolded_by_host(network):
         notes += (f"the host unfolds the image for {', '.join(unfolded)} (im2col): that work is not costed",)
+    if pools := overlapping_pools(network):
+        notes += (f"the rows that the overlapping windows of {', '.join(pools)} hold on chip are not costed",)
     return replace(cost_of_calls(calls, chosen, device, name=network.name), notes=notes)

@@ -210,13 +210,15 @@ class _Lowering:
         col = min(max(-(-(width - span_w + left) // op.stride[1]), 0), out_shape[2] - 1)
         flush = pixels - (row * out_shape[2] + col)
         overlap = max(span_w - op.stride[1], 0)
+        # Window registers are square and as many rows deep: 1 x k, too, needs a window that moves along a row.
+        window = max(span_h, span_w)
         return Stage(
             kernel,
             channels,
             op.out_channels,
             op.groups if kernel != "dw" else 1,
             math.prod(op.kernel),
-            span_h,
+            window,
             width,
             height * width,
             pixels,
@@ -270,3 +272,14 @@ def unfolded_by_host(network: Network) -> tuple[str, ...]:
     """The layers that read the image unfolded (im2col): work of the host, which no cost here includes."""
     work = _Lowering(network)
     return tuple(n.name for n in network.layers if work.unfolds(n))
+
+
+def overlapping_pools(network: Network) -> tuple[str, ...]:
+    """Pools whose windows overlap: they hold rows on chip, in memory and at cycles that no cost here includes."""
+    return tuple(
+        n.name
+        for n in network.nodes
+        if isinstance(n.op, Pool2d)
+        and any(k > s for k, s in zip(n.op.kernel, n.op.stride, strict=True))
+        and network.shapes[n.name][1:] != (1, 1)
+    )
