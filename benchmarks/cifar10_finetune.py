@@ -34,6 +34,11 @@ def designs(path: Path | None) -> list[dict[str, Any]]:
         raise InputError(f"{path}: expected a JSON list of objects with name and point: {e}") from None
 
 
+def trained_as(row: dict[str, Any], point: list[int], minutes: float, seed: int) -> bool:
+    """Whether a result is of this training."""
+    return (row["point"], row["minutes"], row["training"]["recipe"]["seed"]) == (point, minutes, seed)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--designs", type=Path)
@@ -46,9 +51,9 @@ def main() -> None:
     data = load_dataset()
     for d in designs(args.designs):
         name, point = d["name"], d["point"]
-        if name in done and done[name]["point"] == point and done[name]["minutes"] == args.minutes:
+        if name in done and trained_as(done[name], point, args.minutes, args.seed):
             continue
-        start, folder = time.perf_counter(), args.folder / name
+        start, folder = time.perf_counter(), args.folder / (f"{name}-seed{args.seed}" if args.seed else name)
         before = float(evaluate_points([point], load_supernet()[0], data)[0])
         trained = finetune(point, args.minutes, args.seed, data, folder, threads=args.threads)
         val, _ = compare(trained.net, point, data, "val")

@@ -68,6 +68,20 @@ def test_train_fine_tunes_resumes_and_keeps_standard_output_clean(as_json, desig
     assert again["accuracies"] == found["accuracies"]
 
 
+def test_another_design_in_the_same_file_is_trained_anew(as_json, refused, design, data, weights):
+    command = ("train", design, "--data", data, "--weights", weights, "--minutes", "0.004")
+    first = as_json(*command)
+    text = json.loads(design.read_text())
+    text["design"]["point"][0] = 1
+    design.write_text(json.dumps(text))
+    second, third = as_json(*command), as_json(*command, "--seed", "7")
+    folders = [str(Path(f["files"]["weights"]).parent) for f in (first, second, third)]
+    assert len(set(folders)) == 3 and all(f.startswith("design-trained-") for f in folders)
+    assert "seed 7" in third["note"]
+    code, line = refused(*command, "--seed", "7", "--out", folders[0])
+    assert code == 2 and "is of another training (point" in line and "seed 0, not 7" in line
+
+
 def test_what_cannot_be_trained_is_refused_in_one_line(refused, design, data):
     text = json.loads(design.read_text())
     text["space"] = "ofa_mobilenetv3"

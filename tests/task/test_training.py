@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cofront.errors import InputError
+from cofront.errors import InputError, UsageError
 from cofront.task import network_of, quantize, subnet
 from cofront.task.augment import augment, resize
 from cofront.task.data import Dataset
@@ -171,6 +172,41 @@ def test_finetune_starts_from_weights_and_resumes(tiny: Dataset, tmp_path: Path)
     assert first.meta["steps"] == again.meta["steps"] > 0
     assert torch.equal(first.net.linear, again.net.linear)
     assert quantize(first.net, first.point, tiny).network.name == network_of(first.point).name
+
+
+def test_a_checkpoint_of_another_training_is_refused(tiny: Dataset, tmp_path: Path) -> None:
+    for i in range(2):
+        save_supernet(Supernet(torch.Generator().manual_seed(i)), tmp_path / f"{i}.safetensors", {})
+
+    def train(point: int, seed: int, data: Dataset, weights: int, minutes: float = 0.001, threads: int = 1) -> None:
+        start = tmp_path / f"{weights}.safetensors"
+        finetune(subnet.smallest(point), minutes, seed, data, tmp_path / "run", start, threads=threads)
+
+    train(1, 0, tiny, 0)
+    checkpoint = tmp_path / "run" / "checkpoint.safetensors"
+    kept = checkpoint.read_bytes()
+    other = replace(tiny, x_train=tiny.x_train[::-1].copy())
+    for named, wrong in (
+        ("point", (0, 0, tiny, 0)),
+        ("seed 0, not 7", (1, 7, tiny, 0)),
+        ("training images", (1, 0, other, 0)),
+        ("weights to start from", (1, 0, tiny, 1)),
+    ):
+        with pytest.raises(UsageError, match=f"is of another training .*{named}.*name another folder"):
+            train(*wrong)
+        assert checkpoint.read_bytes() == kept
+    train(1, 0, tiny, 0, minutes=0.03, threads=2)  # the same for longer
+    assert checkpoint.read_bytes() != kept
+
+
+def test_a_checkpoint_that_does_not_tell_its_start_goes_on(tiny: Dataset, tmp_path: Path) -> None:
+    a = Trainer(tiny, recipe(), tmp_path, start="something")
+    a.start = a.images = None  # as checkpoints were once
+    a.save()
+    b = Trainer(tiny, recipe(minutes=2), tmp_path, start="something else")
+    b.load()
+    b.save()
+    Trainer(tiny, recipe(), tmp_path, start="anything").load()  # what was unknown does not become known
 
 
 def test_time_box_ends_and_logs(tiny: Dataset, tmp_path: Path) -> None:

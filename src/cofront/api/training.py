@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import sys
 import time
@@ -53,6 +54,15 @@ def chatter() -> Any:
         yield
 
 
+def default_folder(design: Path, seed: int) -> Path:
+    """Where `train` works unless told: beside the design file, by what it holds, for `search` writes over that file."""
+    document = trainable(design, "training")
+    from cofront.task.subnet import as_point
+
+    digest = hashlib.sha256(repr(as_point(document.design.point).tolist()).encode()).hexdigest()[:8]
+    return design.with_name(f"{design.stem}-trained-{digest}-seed{seed}")
+
+
 def train(
     design: Path,
     *,
@@ -75,7 +85,8 @@ def train(
     images = load_data(data)
     with chatter():
         done = finetune(document.design.point, minutes, seed, images, out, weights)
-    complete = _spent_s(out / "checkpoint.safetensors") >= 60 * minutes
+    spent_s = _spent_s(out / "checkpoint.safetensors")
+    complete = spent_s >= 60 * minutes
     common: dict[str, Any] = {
         "verb": "train", "design": str(design), "task": "cifar10", "predicted": document.design.accuracy,
     }  # fmt: skip
@@ -88,7 +99,8 @@ def train(
     accuracies, files = _test(done.net, document, images, "test", out)
     return AccuracyDocument(
         images=len(images.y_test), accuracies=accuracies, seconds=time.perf_counter() - started,
-        files={"weights": str(tuned), **files}, note=f"{minutes:g} minutes of fine-tuning, seed {seed}", **common,
+        files={"weights": str(tuned), **files}, note=f"{spent_s / 60:.3g} minutes of fine-tuning, seed {seed}",
+        **common,
     ), False  # fmt: skip
 
 

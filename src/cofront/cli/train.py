@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 HELP = """Fine-tune a design with quantisation-aware training, or train the supernet and its accuracy table.
 
-DESIGN is a design file of space subgraph32, as `search` writes it. Training goes on from where it was stopped (Ctrl-C,
-exit code 130) when the same command runs again."""
+DESIGN is a design file of space subgraph32, as `search` writes it; the results go beside it, to a folder named after
+the network and the seed. Training goes on from where it was stopped (Ctrl-C, exit code 130) when the same command runs
+again, for longer with more --minutes."""
 EXAMPLE = """
 Examples, after `cofront search` and with CIFAR-10 under $COFRONT_DATA/cifar10:
   $ cofront train runs/subgraph32-zu3eg/design.json --minutes 10
@@ -61,7 +62,7 @@ def run(
             note=f"stopped; the same command goes on from {folder}" if stopped else "supernet and accuracy table",
         )  # fmt: skip
     else:
-        where = out or design.with_name(f"{design.stem}-trained")
+        where = out or training.default_folder(design, seed)
         found, stopped = training.train(design, minutes=minutes, data=data, weights=weights, out=where, seed=seed)
     if json:
         output.emit_json(found)

@@ -18,7 +18,7 @@ from cofront.task.data import Dataset
 from cofront.task.evaluate import Evaluator
 from cofront.task.integer import QuantizedNetwork
 from cofront.task.kernels import FloatKernel
-from cofront.task.release import load_supernet
+from cofront.task.release import default_weights, digest, load_supernet
 from cofront.task.supernet import Supernet
 from cofront.task.train import Recipe, Trainer
 
@@ -51,11 +51,13 @@ def finetune(
 ) -> Trained:
     """Train one point within a time box, from the supernet's weights; goes on from `folder`'s checkpoint if it has one.
 
-    `weights` None means the ones that ship with the package.
+    `weights` None means the ones that ship with the package. A checkpoint of another point, seed, start or other images
+    is a UsageError.
     """
     p = subnet.as_point(point)
     recipe = Recipe(minutes=minutes, seed=seed, lr=LR, point=tuple(p.tolist()), threads=threads)
-    trainer = Trainer(data, recipe, folder)
+    source = default_weights() if weights is None else Path(weights)
+    trainer = Trainer(data, recipe, folder, digest(source))
     if trainer.checkpoint.exists():
         trainer.load()
     else:

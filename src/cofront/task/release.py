@@ -58,4 +58,7 @@ def load_supernet(path: str | Path | None = None) -> tuple[Supernet, dict[str, A
 
 def digest(path: Path) -> str:
     """SHA-256 of a file, to tell which weights a result belongs to."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as e:
+        raise InputError(f"no supernet weights at {path}: {e.strerror}") from None

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from cofront.errors import InputError
+from cofront.errors import InputError, UsageError
 from cofront.rights import move_into_place
 from cofront.task import subnet
 from cofront.task.augment import augment, network_input
@@ -29,6 +30,8 @@ from cofront.task.data import Dataset
 from cofront.task.subnet import Subnet, decode
 from cofront.task.supernet import Stats, Supernet
 
+#: What of a recipe may change when a training goes on: how long it is, and on how many threads.
+FREE = ("minutes", "threads")
 LONGEST_STEP_S = 30.0  # a process that was suspended has not used its time
 
 
@@ -89,10 +92,14 @@ def float_accuracy(net: Supernet, sub: Subnet, data: Dataset, quantised: bool, b
 
 
 class Trainer:
-    """The state of a run and its loop. `folder` gets `checkpoint.safetensors` and `log.txt`."""
+    """The state of a run and its loop. `folder` gets `checkpoint.safetensors` and `log.txt`.
 
-    def __init__(self, data: Dataset, recipe: Recipe, folder: Path) -> None:
+    `start` tells which weights it began with: the digest of their file, "" for those that the seed draws.
+    """
+
+    def __init__(self, data: Dataset, recipe: Recipe, folder: Path, start: str = "") -> None:
         self.data, self.recipe, self.folder = data, recipe, folder
+        self.start: str | None = start  # None: the checkpoint that it goes on from does not say
         folder.mkdir(parents=True, exist_ok=True)
         self.net = Supernet(torch.Generator().manual_seed(recipe.seed))
         decay = [*self.net.weights.values(), self.net.linear]
@@ -114,6 +121,11 @@ class Trainer:
     @property
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.safetensors"
+
+    @cached_property
+    def images(self) -> str | None:
+        """Which images it trains on; None when the checkpoint that it goes on from does not say."""
+        return self.data.fingerprint()
 
     @property
     def share(self) -> float:
@@ -144,18 +156,23 @@ class Trainer:
             "state": state,
             "rng": self.rng.bit_generator.state,
             "history": self.history,
+            "start": self.start,
+            "images": self.images,
         }
         tmp = self.checkpoint.with_suffix(".tmp")
         save_file(tensors, tmp, {"cofront": json.dumps(meta)})
         move_into_place(tmp, self.checkpoint)
 
     def load(self) -> None:
-        """Continue from the folder's checkpoint."""
+        """Continue from the folder's checkpoint; a UsageError when it is of another training than this one."""
         try:
             with safe_open(self.checkpoint, "pt") as f:
                 meta = json.loads(f.metadata()["cofront"])
+                self._same(meta)
                 tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
             self.net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
+        except UsageError:
+            raise
         except Exception as e:
             raise InputError(f"{self.checkpoint} is not a checkpoint of this supernet: {e}") from None
         for name, p in self.net.named_parameters():
@@ -169,6 +186,23 @@ class Trainer:
         self.history = meta.get("history", [])
         if meta["recipe"] != json.loads(json.dumps(asdict(self.recipe))):
             self.history = [*self.history, {"until": meta["state"], "recipe": meta["recipe"]}]
+
+    def _same(self, meta: dict[str, Any]) -> None:
+        """Raises a UsageError unless this training is the one that a checkpoint's metadata tell of."""
+        before, now = meta["recipe"], json.loads(json.dumps(asdict(self.recipe)))
+        other = [k for k in sorted({*before, *now} - {*FREE}) if before.get(k) != now.get(k)]
+        for name, value in (("start", self.start), ("images", self.images)):
+            if meta.get(name) is None:  # of a version that did not write it
+                setattr(self, name, None)
+            elif meta[name] != value:
+                other.append({"start": "weights to start from", "images": "training images"}[name])
+        if other:
+            told = "; ".join(
+                f"{k} {before[k]}, not {now[k]}" if k in before and k in now else f"other {k}" for k in other
+            )
+            raise UsageError(
+                f"{self.checkpoint} is of another training ({told}): name another folder, or remove this one"
+            )
 
     def log(self, line: str) -> None:
         stamp = time.strftime("%H:%M:%S")
