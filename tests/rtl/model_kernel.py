@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from amaranth.hdl import Module
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
-from cofront.rtl.config import KERNEL_RUN, KernelDesign, LoadPort, beats
+from cofront.rtl.config import KERNEL_RUN, KernelDesign, kernel_ports
 from cofront.rtl.images import KernelFormat
 from cofront.rtl.layout import to_planes
 
@@ -22,19 +21,7 @@ class ModelKernel(wiring.Component):
         self.design = design
         self.random = random.Random(design.name)
         self.memory: dict[tuple[str, int], tuple[np.ndarray, bool]] = {}
-        members: dict[str, Any] = {
-            "run": In(KERNEL_RUN),
-            "start": In(1),
-            "done": Out(1),
-            "half": In(1),
-            "input": In(beats(design.act_bits, design.in_lanes)),
-            "output": Out(beats(8, design.out_lanes)),
-            "weights": In(LoadPort(design.bus_bits)),
-            "params": In(LoadPort(design.bus_bits)),
-        }
-        if not design.depthwise:
-            members["residual"] = In(beats(8, design.out_lanes))
-        super().__init__(members)
+        super().__init__(kernel_ports(design))
 
     def elaborate(self, platform: Any) -> Module:
         return Module()

@@ -1,6 +1,6 @@
 """What a kernel is (`KernelDesign`, fixed in the netlist), what a run tells it (`KERNEL_RUN`), and how it counts.
 
-The ports of every kernel (`kernel.Kernel`; lanes are properties of `KernelDesign`):
+The ports of every kernel (`kernel_ports`; lanes are properties of `KernelDesign`):
 
     run         In(KERNEL_RUN)                            stable from `start` until `done`
     start       In(1)                                     one cycle
@@ -186,6 +186,23 @@ class KernelDesign:
         """Words of one input pixel at most. A kernel of one row holds two of them, others at least one a row."""
         k = self.kernel
         return up(k.out_elements, k.po) if self.depthwise else up(k.in_elements, k.pi)
+
+
+def kernel_ports(design: KernelDesign) -> dict[str, Any]:
+    """The ports of a kernel, as listed above."""
+    ports: dict[str, Any] = {
+        "run": In(KERNEL_RUN),
+        "start": In(1),
+        "done": Out(1),
+        "half": In(1),
+        "input": In(beats(design.act_bits, design.in_lanes)),
+        "output": Out(beats(8, design.out_lanes)),
+        "weights": In(LoadPort(design.bus_bits)),
+        "params": In(LoadPort(design.bus_bits)),
+    }
+    if not design.depthwise:
+        ports["residual"] = In(beats(8, design.out_lanes))
+    return ports
 
 
 def check_run(design: KernelDesign, run: Mapping[str, int], layer: str) -> None:

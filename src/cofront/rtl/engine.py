@@ -214,7 +214,7 @@ class Engine(wiring.Component):
         residual_ready: Any = C(0, 1)
         before: Any = C(0, 1)
         for i, name in enumerate(names):
-            kernel, design = self.kernels[name], self.designs[name]
+            design = self.designs[name]
             on, channels = d[f"{name}_on"], d[f"{name}_in_channels"]
             box = self._gearbox(m, fresh, f"{name}_input", lanes, design.in_lanes, channels)
             first = on & ~before
@@ -234,7 +234,7 @@ class Engine(wiring.Component):
                 feeds.append((on & d[f"{upper}_on"] & ~between, queue.output))
                 links.setdefault(upper, []).append((feeds[-1][0], link.input))
                 between = between | d[f"{upper}_on"]
-            self._feed(m, kernel.input, feeds, design, done[name])
+            self._feed(m, self.kernels[name].input, feeds, design, done[name])
             before = before | on
             out = self._gearbox(m, fresh, f"{name}_output", design.out_lanes, lanes, d["out_channels"])
             links.setdefault(name, []).append((last[name], out.input))
@@ -246,24 +246,9 @@ class Engine(wiring.Component):
             ]
             outputs.append((last[name], words))
             if not design.depthwise:
-                add = self._gearbox(m, fresh, f"{name}_residual", lanes, design.out_lanes, d[f"{name}_out_channels"])
-                m.d.comb += [
-                    Value.cast(add.input.payload).eq(residual.payload),
-                    add.input.valid.eq(residual.valid & last[name]),
-                ]
-                residual_ready = residual_ready | (last[name] & add.input.ready)
-                m.d.comb += [
-                    kernel.residual.payload.eq(add.output.payload),
-                    kernel.residual.valid.eq(add.output.valid & last[name] & d["residual_on"]),
-                    add.output.ready.eq(kernel.residual.ready),
-                ]
+                residual_ready = residual_ready | self._add(m, fresh, d, name, residual, last[name])
         for name, targets in links.items():
-            output = self.kernels[name].output
-            ready: Any = C(0, 1)
-            for chosen, target in targets:
-                m.d.comb += [target.payload.eq(output.payload), target.valid.eq(output.valid & chosen)]
-                ready = ready | (chosen & target.ready)
-            m.d.comb += output.ready.eq(ready)
+            self._send(m, self.kernels[name].output, targets)
         m.d.comb += [source.ready.eq(source_ready), residual.ready.eq(residual_ready)]
         for chosen, words in outputs:
             with m.If(chosen):
@@ -273,6 +258,27 @@ class Engine(wiring.Component):
         for name in names:
             m.d.comb += self.kernels[name].run.logits.eq(d["logits"] & last[name])
         return sink
+
+    def _add(self, m: Module, fresh: Any, d: Fields, name: str, residual: Any, last: Any) -> Any:
+        """Words of the residual to a kernel if it is the `last` one that is on; whether it takes one."""
+        kernel, lanes = self.kernels[name], self.designs[name].out_lanes
+        add = self._gearbox(m, fresh, f"{name}_residual", self.bus_bits // 8, lanes, d[f"{name}_out_channels"])
+        m.d.comb += [
+            Value.cast(add.input.payload).eq(residual.payload),
+            add.input.valid.eq(residual.valid & last),
+            kernel.residual.payload.eq(add.output.payload),
+            kernel.residual.valid.eq(add.output.valid & last & d["residual_on"]),
+            add.output.ready.eq(kernel.residual.ready),
+        ]
+        return last & add.input.ready
+
+    def _send(self, m: Module, output: Any, targets: list[tuple[Any, Any]]) -> None:
+        """A kernel's output to the one of its targets that is chosen."""
+        ready: Any = C(0, 1)
+        for chosen, target in targets:
+            m.d.comb += [target.payload.eq(output.payload), target.valid.eq(output.valid & chosen)]
+            ready = ready | (chosen & target.ready)
+        m.d.comb += output.ready.eq(ready)
 
     def _feed(self, m: Module, port: Any, feeds: list[tuple[Any, Any]], design: KernelDesign, done: Any) -> None:
         """One of several streams of bytes to a kernel; once it is done, what still comes is dropped."""

@@ -21,7 +21,7 @@ from amaranth.lib.wiring import In, Out
 
 from cofront.rtl import requantise
 from cofront.rtl.array import MultiplyArray, array_latency
-from cofront.rtl.config import ACC_BITS, KERNEL_RUN, KernelDesign, LoadPort, beats, up
+from cofront.rtl.config import ACC_BITS, KERNEL_RUN, KernelDesign, beats, kernel_ports, up
 from cofront.rtl.lines import LineBuffer
 from cofront.rtl.loader import Loaded
 from cofront.rtl.pixels import PixelBuffer
@@ -41,37 +41,38 @@ class Kernel(wiring.Component):
         self.design = design
         self.front: Any = make_front(design)
         self.array = MultiplyArray(design)
-        ports: dict[str, Any] = {
-            "run": In(KERNEL_RUN),
-            "start": In(1),
-            "done": Out(1),
-            "busy": Out(1),
-            "half": In(1),
-            "input": In(beats(design.act_bits, design.in_lanes)),
-            "output": Out(beats(8, design.out_lanes)),
-            "weights": In(LoadPort(design.bus_bits)),
-            "params": In(LoadPort(design.bus_bits)),
-        }
-        if not design.depthwise:
-            ports["residual"] = In(beats(8, design.out_lanes))
-        super().__init__(ports)
+        super().__init__(kernel_ports(design))
 
     def elaborate(self, platform: Any) -> Module:
-        m, d, run = Module(), self.design, self.run
-        lanes, front, array = d.out_lanes, self.front, self.array
-        m.submodules.front, m.submodules.array = front, array
+        m, d = Module(), self.design
+        m.submodules.front, m.submodules.array = self.front, self.array
         m.submodules.walk = walk = Walk(d.depthwise, d.dual)
         m.submodules.weights = weights = Loaded(d.bus_bits, d.weight_word_bits, d.weight_half, d.kind.weight_bits)
         m.submodules.params = params = Loaded(d.bus_bits, d.param_word_bits, d.param_half)
-        m.submodules.requantise = req = Requantise(lanes, residual=not d.depthwise, halves=d.dual)
-        m.submodules.queue = queue = Queue(beats(8, lanes)._payload_shape, QUEUE)
+        m.submodules.requantise = req = Requantise(d.out_lanes, residual=not d.depthwise, halves=d.dual)
+        m.submodules.queue = queue = Queue(beats(8, d.out_lanes)._payload_shape, QUEUE)
+        self._read(m, walk)
+        for memory, port in ((weights, self.weights), (params, self.params)):
+            wiring.connect(m, wiring.flipped(port), memory.load)
+            m.d.comb += memory.half.eq(self.half)
+        # Weights reach the array with the activations: their memory is a cycle behind its address.
+        m.d.comb += [
+            weights.address.eq(delayed(m, walk.word, self.front.latency - 1, "word")),
+            Value.cast(self.array.weights).eq(weights.data),
+            self.array.acts.eq(self.front.acts),
+        ]
+        takes, emit = self._accumulate(m, walk, params, req)
+        self._write(m, walk, req, queue, takes, emit)
+        return m
 
-        # Walk and front.
+    def _read(self, m: Module, walk: Any) -> None:
+        """Walk and front: the input, and what is read of it in each cycle."""
+        d, run, front = self.design, self.run, self.front
         m.d.comb += [
             walk.run.eq(run),
             walk.start.eq(self.start),
             front.run.eq(run),
-            array.double.eq(run.double),
+            self.array.double.eq(run.double),
             front.start.eq(self.start),
             front.enable.eq(walk.busy),
             walk.ready.eq(front.ready),
@@ -92,20 +93,13 @@ class Kernel(wiring.Component):
         else:
             wiring.connect(m, wiring.flipped(self.input), front.input)
 
-        # Weights reach the array with the activations: their memory is a cycle behind its address.
-        for memory, port in ((weights, self.weights), (params, self.params)):
-            wiring.connect(m, wiring.flipped(port), memory.load)
-            m.d.comb += memory.half.eq(self.half)
-        m.d.comb += [
-            weights.address.eq(delayed(m, walk.word, front.latency - 1, "word")),
-            Value.cast(array.weights).eq(weights.data),
-            array.acts.eq(front.acts),
-        ]
+    def _accumulate(self, m: Module, walk: Any, params: Any, req: Any) -> tuple[Any, Any]:
+        """Sums to accumulators, and these to the requantisation: which halves of them are complete, and the emission.
 
-        # Flags of a step, and the constants of its output beat, at the accumulators.
-        flags = walk.flags
-        at_sums = front.latency + array.latency
-        early = delayed(m, flags, at_sums - 1, "flags")
+        The flags of a step and the constants of its output beat meet the sums there.
+        """
+        d, run = self.design, self.run
+        early = delayed(m, walk.flags, self.front.latency + self.array.latency - 1, "flags")
         now = Signal(FLAGS)
         m.d.sync += now.eq(early)
         beat = Signal(range(max(d.param_half, 2)))
@@ -115,10 +109,10 @@ class Kernel(wiring.Component):
             m.d.sync += beat.eq(0)
         m.d.comb += params.address.eq(beat)
 
-        takes = [now.last]
+        takes = now.last
         if d.dual:
-            takes = [now.last & (run.double | ~now.upper), now.last & (run.double | now.upper)]
-        for i in range(lanes):
+            takes = Cat(now.last & (run.double | ~now.upper), now.last & (run.double | now.upper))
+        for i in range(d.out_lanes):
             mine = now.step
             if d.dual:
                 mine = now.step & (run.double | (now.upper == (i >= d.kernel.po)))
@@ -127,14 +121,17 @@ class Kernel(wiring.Component):
             factor = Signal(16, name=f"factor_{i}")
             bias = constants[:ACC_BITS].as_signed()
             with m.If(mine):
-                m.d.sync += acc.eq(Mux(now.first, bias, acc) + array.sums[i])
+                m.d.sync += acc.eq(Mux(now.first, bias, acc) + self.array.sums[i])
             m.d.sync += factor.eq(constants[32:])
             m.d.comb += [req.accs[i].eq(acc), req.multipliers[i].eq(factor)]
         take, emit = Signal.like(req.take), Signal()
-        m.d.sync += [take.eq(Cat(*takes)), emit.eq(now.emit)]
+        m.d.sync += [take.eq(takes), emit.eq(now.emit)]
         m.d.comb += [req.run.eq(run), req.take.eq(take), req.emit.eq(emit)]
+        return takes, now.emit
 
-        # Output queue: room is claimed when a beat is begun and given back when it leaves.
+    def _write(self, m: Module, walk: Any, req: Any, queue: Any, takes: Any, emit: Any) -> None:
+        """Results to the output queue: room is claimed when a beat is begun and given back when it leaves."""
+        run = self.run
         m.d.comb += [
             queue.input.payload.eq(req.results),
             queue.input.valid.eq(req.valid),
@@ -147,18 +144,17 @@ class Kernel(wiring.Component):
         m.d.sync += taken.eq(taken + Mux(walk.begin, claim, 0) - left)
         room = Signal()
         m.d.comb += room.eq(taken + claim <= QUEUE)
-        if d.depthwise:
+        if self.design.depthwise:
             m.d.comb += walk.room.eq(room)
         else:
-            m.d.comb += walk.room.eq(room & self._residual(m, req, walk, Cat(*takes), now.emit))
+            m.d.comb += walk.room.eq(room & self._residual(m, req, walk, takes, emit))
 
         active = Signal()
-        m.d.comb += [self.busy.eq(active), self.done.eq(active & ~walk.busy & (taken == 0))]
+        m.d.comb += self.done.eq(active & ~walk.busy & (taken == 0))
         with m.If(self.done):
             m.d.sync += active.eq(0)
         with m.If(self.start):
             m.d.sync += active.eq(1)
-        return m
 
     def _residual(self, m: Module, req: Any, walk: Any, takes: Any, emit: Any) -> Any:
         """Queue of residual beats, taken as sums are complete; whether one is there that no begun beat has claimed."""

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from cofront.rtl.config import KERNEL_RUN, beats
 from cofront.rtl.front import front_ports
+from cofront.rtl.rows import RowWriter, connect_rows
 
 
 class LineBuffer(wiring.Component):
@@ -42,19 +43,7 @@ class LineBuffer(wiring.Component):
         m, run, word = Module(), self.run, self.lanes * self.bits
         m.submodules.place = place = WindowPlace(self.rows)
         m.submodules.writer = writer = RowWriter(self.rows, self.row_words)
-        m.d.comb += [
-            *(p.run.eq(run) for p in (place, writer)),
-            *(p.start.eq(self.start) for p in (place, writer)),
-            place.next.eq(self.next),
-            place.next_row.eq(self.next_row),
-            writer.keep_x.eq(place.keep_x),
-            writer.keep_y.eq(place.keep_y),
-            place.written_x.eq(writer.x),
-            place.written_y.eq(writer.y),
-            self.ready.eq(place.ready),
-            self.input.ready.eq(self.enable & writer.room),
-            writer.enter.eq(self.input.valid & self.input.ready),
-        ]
+        connect_rows(m, self, place, writer)
 
         single = self.taps == 1
         depth = self.rows * self.row_words if single else self.row_words
@@ -118,54 +107,6 @@ class LineBuffer(wiring.Component):
             inside.eq((x >= 0) & (x < run.in_width) & (y >= 0) & (y < run.in_height)),
         ]
         return slot, address, inside
-
-
-class RowWriter(wiring.Component):
-    """Where the input goes, and whether there is room: the pixel `rows` rows above must not be needed any more."""
-
-    def __init__(self, rows: int, row_words: int) -> None:
-        self.rows, self.row_words = rows, row_words
-        super().__init__(
-            {
-                "run": In(KERNEL_RUN),
-                "start": In(1),
-                "enter": In(1),
-                "keep_x": In(signed(17)),
-                "keep_y": In(signed(17)),
-                "room": Out(1),
-                "slot": Out(range(rows)),
-                "address": Out(range(row_words)),
-                "x": Out(16),
-                "y": Out(16),
-            }
-        )
-
-    def elaborate(self, platform: Any) -> Module:
-        m, run = Module(), self.run
-        beat = Signal(16)
-        last_beat, last_x = beat == run.in_beats - 1, self.x == run.in_width - 1
-        over = Signal(signed(18))  # the row that is overwritten
-        m.d.comb += [
-            over.eq(self.y - self.rows),
-            self.room.eq(
-                (self.y != run.in_height)
-                & ((over < 0) | (over < self.keep_y) | ((over == self.keep_y) & (self.x < self.keep_x)))
-            ),
-        ]
-        with m.If(self.enter):
-            m.d.sync += [beat.eq(beat + 1), self.address.eq(self.address + 1)]
-            with m.If(last_beat):
-                m.d.sync += [beat.eq(0), self.x.eq(self.x + 1)]
-                with m.If(last_x):
-                    m.d.sync += [
-                        self.x.eq(0),
-                        self.y.eq(self.y + 1),
-                        self.address.eq(0),
-                        self.slot.eq(Mux(self.slot == self.rows - 1, 0, self.slot + 1)),
-                    ]
-        with m.If(self.start):
-            m.d.sync += [s.eq(0) for s in (beat, self.x, self.y, self.address, self.slot)]
-        return m
 
 
 class WindowPlace(wiring.Component):

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from cofront.rtl.config import KERNEL_RUN, beats, tap_table, window_sizes
 from cofront.rtl.front import front_ports
-from cofront.rtl.lines import RowWriter
+from cofront.rtl.rows import RowWriter, connect_rows
 from cofront.rtl.streams import delayed
 
 
@@ -46,22 +46,12 @@ class WindowBuffer(wiring.Component):
         m, run, rows, word = Module(), self.run, self.rows, self.lanes * self.bits
         m.submodules.place = place = ColumnPlace(rows)
         m.submodules.writer = writer = RowWriter(rows, self.row_words)
+        connect_rows(m, self, place, writer)
         m.d.comb += [
-            *(p.run.eq(run) for p in (place, writer)),
-            *(p.start.eq(self.start) for p in (place, writer)),
             place.step.eq(self.step),
             place.turn.eq(self.turn),
             place.beat.eq(self.beat),
-            place.next.eq(self.next),
-            place.next_row.eq(self.next_row),
             place.enable.eq(self.enable),
-            writer.keep_x.eq(place.keep_x),
-            writer.keep_y.eq(place.keep_y),
-            place.written_x.eq(writer.x),
-            place.written_y.eq(writer.y),
-            self.ready.eq(place.ready),
-            self.input.ready.eq(self.enable & writer.room),
-            writer.enter.eq(self.input.valid & self.input.ready),
         ]
 
         address, slot = Signal(range(self.row_words)), Signal(range(rows))
@@ -162,27 +152,15 @@ class ColumnPlace(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m, run = Module(), self.run
-        two = run.stride == 2
-        stride = Mux(two, 2, 1)
-        base, now, after = (self._column(name) for name in ("base", "now", "after"))
+        stride = Mux(run.stride == 2, 2, 1)
+        base, now = self._column("base"), self._column("now")
         right = Signal(signed(17))  # column at the right end of the window
         loads, done = Signal(16), Signal(16)
         fresh = Signal()  # no step of this unit yet
         prime, unit = Signal(8), Signal(16)
         priming, whole = prime != 0, unit == run.out_beats - 1
 
-        # The last column that this pixel needs.
-        last = Signal(17)
-        m.d.comb += last.eq(base["x"] + loads - 1)
-        over = last >= run.in_width
-        wraps = over & ~two
-        last_x = Mux(over, Mux(two, run.in_width - 1, last - run.in_width), last)
-        bottom, below = base["y"] + (run.size - 1) + Mux(wraps, stride, 0), run.in_height - 1
-        written = (self.written_y > bottom) | (self.written_y == run.in_height)
-        in_row = (self.written_y == bottom) | ((self.written_y == below) & (bottom > below))
-        there = Signal()
-        m.d.comb += there.eq(written | (in_row & (self.written_x > last_x)) | (base["row"] + wraps == run.out_height))
-
+        there = self._there(m, base, loads)
         ahead = fresh & self.enable & there & (priming | (done + 1 != loads))
         m.d.comb += [
             self.ready.eq(there & ~priming & (done + 1 == loads)),
@@ -199,20 +177,7 @@ class ColumnPlace(wiring.Component):
             ),
         ]
 
-        # The column after `now`, if that is read in this cycle.
-        slot = now["slot"] + stride
-        m.d.comb += [after[k].eq(now[k]) for k in now]
-        with m.If(self.load & (now["x"] != run.in_width)):
-            m.d.comb += [after["x"].eq(now["x"] + 1), after["address"].eq(now["address"] + run.in_beats)]
-        afresh = two | (right < run.in_width - 1)
-        with m.If(Mux(afresh, self.next_row, self.load & (now["x"] == run.in_width - 1))):
-            m.d.comb += [
-                after["x"].eq(0),
-                after["address"].eq(0),
-                after["y"].eq(now["y"] + stride),
-                after["row"].eq(now["row"] + 1),
-                after["slot"].eq(Mux(slot >= self.rows, slot - self.rows, slot)),
-            ]
+        after, afresh = self._after(m, now, right)
         unit_ends = self.step & (self.turn == run.turns - 1)
         primed = priming & ahead & whole
         again = (unit_ends & ~self.next) | (priming & ahead & ~whole)  # the next unit needs the same columns
@@ -252,6 +217,40 @@ class ColumnPlace(wiring.Component):
                 self.keep_y.eq(-1),
             ]
         return m
+
+    def _there(self, m: Module, base: dict[str, Any], loads: Any) -> Any:
+        """Whether the last column that this pixel needs has been written."""
+        run, two = self.run, self.run.stride == 2
+        last = Signal(17)
+        m.d.comb += last.eq(base["x"] + loads - 1)
+        over = last >= run.in_width
+        wraps = over & ~two
+        last_x = Mux(over, Mux(two, run.in_width - 1, last - run.in_width), last)
+        bottom, below = base["y"] + (run.size - 1) + Mux(wraps, Mux(two, 2, 1), 0), run.in_height - 1
+        written = (self.written_y > bottom) | (self.written_y == run.in_height)
+        in_row = (self.written_y == bottom) | ((self.written_y == below) & (bottom > below))
+        there = Signal()
+        m.d.comb += there.eq(written | (in_row & (self.written_x > last_x)) | (base["row"] + wraps == run.out_height))
+        return there
+
+    def _after(self, m: Module, now: dict[str, Any], right: Any) -> tuple[dict[str, Any], Any]:
+        """The column after `now`, if that is read in this cycle; whether the next row begins afresh."""
+        run, two = self.run, self.run.stride == 2
+        stride, after = Mux(two, 2, 1), self._column("after")
+        slot = now["slot"] + stride
+        m.d.comb += [after[k].eq(now[k]) for k in now]
+        with m.If(self.load & (now["x"] != run.in_width)):
+            m.d.comb += [after["x"].eq(now["x"] + 1), after["address"].eq(now["address"] + run.in_beats)]
+        afresh = two | (right < run.in_width - 1)
+        with m.If(Mux(afresh, self.next_row, self.load & (now["x"] == run.in_width - 1))):
+            m.d.comb += [
+                after["x"].eq(0),
+                after["address"].eq(0),
+                after["y"].eq(now["y"] + stride),
+                after["row"].eq(now["row"] + 1),
+                after["slot"].eq(Mux(slot >= self.rows, slot - self.rows, slot)),
+            ]
+        return after, afresh
 
     def _column(self, name: str) -> dict[str, Any]:
         """A place in the sequence: column, its address, top row of the window, that row's slot, output row."""
