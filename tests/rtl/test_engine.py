@@ -11,7 +11,7 @@ pytest.importorskip("amaranth")
 
 from engine_bench import run_engine
 from model_kernel import ModelKernel
-from nets import accelerator, chain, random_integers
+from nets import accelerator, chain
 
 from cofront import device
 from cofront.hardware.subgraph import Config
@@ -19,6 +19,7 @@ from cofront.network import Network
 from cofront.rtl.compiler import compile_program
 from cofront.rtl.engine import Engine
 from cofront.rtl.executor import execute
+from cofront.rtl.standin import random_integers
 
 PART = device.load("zu3eg")
 

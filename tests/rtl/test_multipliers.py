@@ -17,17 +17,18 @@ from cofront.rtl.multipliers import LutProduct, Operands, OwnDsp, SharedDsp
 KINDS = [Operands(8, 8), Operands(4, 8), Operands(4, 4)]
 
 
-def run(dut, weights, acts):
-    """Products (n, count) of weights (n, k) and activations (n, a), one row a cycle."""
+def products(dut, weights, acts, **held):
+    """Products (n, count) of weights (n, k) and activations (n, a) as they are wired, one row a cycle."""
     top, out = Module(), []
     top.submodules.dut = dut
-    half = 1 << (dut.kind.weight_bits - 1)
     sim = Simulator(top)
     sim.add_clock(1e-6)
 
     async def drive(ctx):
+        for name, value in held.items():
+            ctx.set(getattr(dut, name), value)
         for w, x in zip(weights, acts, strict=True):
-            ctx.set(dut.weights, [int(v) + half for v in w])
+            ctx.set(dut.weights, [int(v) for v in w])
             ctx.set(dut.acts, [int(v) for v in x])
             await ctx.tick()
 
@@ -42,6 +43,11 @@ def run(dut, weights, acts):
     sim.add_testbench(watch)
     sim.run()
     return np.array(out)
+
+
+def run(dut, weights, acts):
+    """Products of signed weights, which are wired with an offset."""
+    return products(dut, weights + (1 << (dut.kind.weight_bits - 1)), acts)
 
 
 def operands(kind, weights, acts, count=400, seed=0):
@@ -136,33 +142,6 @@ def test_wires_of_a_pair_over_all_weights(key):
             assert np.array_equal(field(p, high, bits) + ((p >> (high - 1)) & 1), w1 * x[:, 1])
 
 
-def run_dual(dut, weights, acts, double):
-    """Product words (n, count) of bytes of weights and activations."""
-    top, out = Module(), []
-    top.submodules.dut = dut
-    sim = Simulator(top)
-    sim.add_clock(1e-6)
-
-    async def drive(ctx):
-        ctx.set(dut.double, double)
-        for w, x in zip(weights, acts, strict=True):
-            ctx.set(dut.weights, [int(v) for v in w])
-            ctx.set(dut.acts, [int(v) for v in x])
-            await ctx.tick()
-
-    async def watch(ctx):
-        for _ in range(dut.latency):
-            await ctx.tick()
-        for _ in range(len(weights)):
-            out.append(list(ctx.get(dut.products)))
-            await ctx.tick()
-
-    sim.add_testbench(drive)
-    sim.add_testbench(watch)
-    sim.run()
-    return np.array(out)
-
-
 @pytest.mark.parametrize(
     ("make", "count", "own"),
     [
@@ -175,9 +154,9 @@ def run_dual(dut, weights, acts, double):
 )
 def test_dual_products(make, count, own):
     w, x = operands(KINDS[0], count, 1, 150)
-    assert np.array_equal(field(run_dual(make(), w + 128, x, 0), 0, 16), w * x)
+    assert np.array_equal(field(products(make(), w + 128, x, double=0), 0, 16), w * x)
     w, x = operands(KINDS[2], 2 * count, 2 if own else 1, 150)
     bytes_w = (w[:, ::2] + 8) + ((w[:, 1::2] + 8) << 4)
-    words = run_dual(make(), bytes_w, x[:, :1] + (x[:, 1:] << 4) if own else x, 1)
+    words = products(make(), bytes_w, x[:, :1] + (x[:, 1:] << 4) if own else x, double=1)
     got = np.stack([field(words, 0, 8), field(words, 8, 8)], -1).reshape(len(w), -1)
     assert np.array_equal(got, w * x)

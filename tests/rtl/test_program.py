@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, reject, settings
 from hypothesis import strategies as st
-from nets import accelerator, chain, random_integers
+from nets import accelerator, chain
 
 from cofront import device
 from cofront.errors import InputError, UnsupportedError
@@ -17,6 +17,7 @@ from cofront.rtl.compiler import compile_program
 from cofront.rtl.descriptor import FIELDS, SIZE_BYTES, decode, encode
 from cofront.rtl.executor import execute
 from cofront.rtl.program import Program
+from cofront.rtl.standin import random_integers
 from cofront.space.base import PRECISIONS
 from cofront.space.subgraph32 import Subgraph32
 from cofront.task.integer import QuantizedNetwork
