@@ -124,6 +124,17 @@ def test_bad_files_are_one_line(tmp_path, name, content, message):
     assert "\n" not in str(caught.value)
 
 
+def test_one_network_has_one_accuracy(tmp_path):
+    def twice(accuracy):
+        data = columns()
+        return {k: [*v, v[3]] for k, v in data.items()} | {"val_accuracy": [*data["val_accuracy"], accuracy]}
+
+    near = columns()["val_accuracy"][3] + 0.01
+    assert len(read_table(write(tmp_path / "t.json", twice(near)), SPACE).accuracy) == 13  # another seed
+    with pytest.raises(InputError, match=r"rows 3 and 12: 0\.6818 and 0\.2 for one and the same network; keep one row"):
+        read_table(write(tmp_path / "t.json", twice(0.2)), SPACE)
+
+
 def test_foreign_tables_of_the_shared_data():
     for name in ("nasbench201.parquet", "accel_nasbench.parquet", "nasbench_macro_cifar10.json"):
         if (DATA / name).exists():

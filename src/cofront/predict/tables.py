@@ -14,6 +14,7 @@ from cofront.errors import InputError, UsageError
 from cofront.predict.base import FloatArray
 from cofront.predict.columnfile import read_columns
 from cofront.space import Points, Space
+from cofront.space.repeats import contradiction
 
 #: Names under which an accuracy is looked for, the first found wins.
 ACCURACY_COLUMNS = (
@@ -28,6 +29,8 @@ ACCURACY_COLUMNS = (
     "acc",
 )
 N_VAL = "n_val"
+#: Accuracies of one network that are this far apart contradict each other; runs with other seeds are nearer.
+FAR = 0.05
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,12 @@ def read_table(path: str | Path, space: Space, accuracy_column: str | None = Non
         found, points = space.from_table(columns)
         accuracy = _fractions(name, columns[name])
         n_val = _n_val(columns[N_VAL]) if N_VAL in columns else None
+        if (pair := contradiction(points, accuracy, difference=FAR)) is not None:
+            a, b = pair
+            raise InputError(
+                f"column '{name}', rows {a} and {b}: {accuracy[a]:.4g} and {accuracy[b]:.4g} for one and the same "
+                "network; keep one row of it"
+            )
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return AccuracyTable(found, points, accuracy, n_val, str(path), name)

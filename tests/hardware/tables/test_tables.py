@@ -106,6 +106,18 @@ def test_negative_entries_can_be_dropped(tmp_path):
     assert found.measured("lat_ms_a").tolist() == [True, True, True, False]
 
 
+def test_one_network_has_one_latency(tmp_path):
+    twice = {"arch": [*macro_rows()["arch"], "11111111"]}
+    path = write(
+        tmp_path, {**twice, "lat_ms_a": [1, 2, 3, 4, 2.1], "lat_ms_b": [1, 2, 3, 4, 20], "lat_ms_c": [1, 2, 3, 4, None]}
+    )
+    assert len(read_measured(path, NasBenchMacro(), ["lat_ms_a", "lat_ms_c"])) == 5
+    with pytest.raises(
+        InputError, match=r"column 'lat_ms_b', rows 1 and 4: 2 and 20 for one and the same network; keep"
+    ):
+        read_measured(path, NasBenchMacro(), ["lat_ms_b"])
+
+
 def test_missing_columns_are_named(tmp_path):
     path = write(tmp_path, {**macro_rows(), "lat_ms_pixel3": [1, 2, 3, 4]})
     with pytest.raises(InputError, match=r"t\.json: no column named 'lat_ms_pixel2'; did you mean lat_ms_pixel3"):

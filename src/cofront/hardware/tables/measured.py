@@ -19,6 +19,10 @@ from cofront.hardware.tables.units import (
 )
 from cofront.space import Points, Space
 from cofront.space.columnfile import read_columns
+from cofront.space.repeats import contradiction
+
+#: Measurements of one network that are this many times apart contradict each other.
+FAR = 2.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ def read_measured(
     """The named columns of a .parquet, .csv or .json file that also has the columns of `space`.
 
     Units come from the columns' names (`lat_ms_x`, `energy_mJ_x`) or from `unit`. Missing columns, NaN, negative
-    values and medians that no known device comes near are InputErrors of one line.
+    values, medians that no known device comes near, and networks measured twice that are `FAR` apart are InputErrors of
+    one line.
     """
     path = Path(path)
     quantities = {name: parse_column(name, unit) for name in columns}
@@ -79,6 +84,12 @@ def read_measured(
                 raise InputError(f"column '{name}': no row has an entry")
             if not any_magnitude:
                 check_magnitude(name, here, quantities[name], KNOWN_LATENCY_S.get(space.name.partition("@")[0]))
+            if (pair := contradiction(points, column, ratio=FAR)) is not None:
+                a, b = pair
+                raise InputError(
+                    f"column '{name}', rows {a} and {b}: {column[a]:g} and {column[b]:g} for one and the same network; "
+                    "keep one row of it"
+                )
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     scaled = {name: column * quantities[name].scale for name, column in values.items()}
