@@ -77,9 +77,10 @@ class KernelForests:
                 groups.setdefault(kernel_kind(kernel), []).append(i)
         if not groups:
             raise InputError("kernel forests: no kernel with a latency to learn from")
-        for kind, rows in groups.items():
-            x = np.array([kernel_features(kernels[i]) for i in rows])
-            self._forests[kind] = _forest_or_mean(x, np.log(y[rows]), self._seed)
+        self._forests = {
+            kind: _forest_or_mean(np.array([kernel_features(kernels[i]) for i in rows]), np.log(y[rows]), self._seed)
+            for kind, rows in groups.items()
+        }
         return self
 
     def predict(self, kernels: Sequence[Network]) -> FloatArray:
