@@ -65,6 +65,38 @@ def test_impossible_splits(train, splits):
         evaluate(Oracle, np.zeros((10, 1)), np.linspace(0, 1, 10), train=train, splits=splits)
 
 
+def test_twins_are_never_on_both_sides():
+    """A predictor that remembers what it has seen scores nothing when its twins are left out."""
+
+    class Memory(Oracle):
+        def fit(self, x, y):
+            self.seen = dict(zip(x[:, 0].tolist(), y.tolist(), strict=True))
+            return self
+
+        def predict(self, x):
+            return Prediction(np.array([self.seen.get(v, 0.7) for v in x[:, 0].tolist()]), np.full(len(x), 0.1))
+
+    groups = np.repeat(np.arange(40), 5)
+    y = np.random.default_rng(0).uniform(0.6, 0.8, 40)[groups]
+    leaky = evaluate(Memory, groups[:, None].astype(float), y, splits=3, train=0.3)
+    blind = evaluate(Memory, groups[:, None].astype(float), y, splits=3, train=0.3, groups=groups)
+    assert leaky.spearman.mean > 0.7
+    assert blind.spearman.mean == blind.kendall.mean == 0  # constant: ranks nothing
+    assert blind.n_train == leaky.n_train == 60
+    assert 0 < blind.n_test < 70 < leaky.n_test
+    with pytest.raises(UsageError, match="0 rows are left to score on after 60 rows"):
+        evaluate(Memory, np.zeros((200, 1)), y, train=0.3, groups=np.zeros(200, int))
+    with pytest.raises(UsageError, match=r"groups are one number for each of 200 rows, got \(3,\)"):
+        evaluate(Memory, np.zeros((200, 1)), y, groups=np.zeros(3, int))
+
+
+def test_accuracies_of_zero_have_no_relative_error():
+    y = np.r_[np.zeros(10), np.linspace(0.5, 0.9, 40)]
+    found = evaluate(Oracle, (y + 0.005)[:, None], y, splits=4, train=30)
+    assert 0.005 < found.mape.mean < 0.01
+    assert np.isnan(evaluate(Oracle, np.zeros((10, 1)), np.zeros(10), splits=1, train=5).mape.mean)
+
+
 def test_predictors_are_registered():
     for name in ("additive", "svr"):
         assert registry.load("predictor", name).name == name

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cofront.errors import UsageError
 from cofront.predict.base import FloatArray, Predictor
@@ -78,21 +79,26 @@ def evaluate(
     train: int | float = 0.8,
     seed: int = 0,
     n_val: int | None = None,
+    groups: NDArray[np.int64] | None = None,
 ) -> Report:
     """Fit on `train` rows (a share or a number) of x (n, f), y (n,) and score on the rest, `splits` times.
 
-    Split i depends on the seed and i alone, so that predictors are compared on the same rows.
+    Split i depends on the seed and i alone, so that predictors are compared on the same rows. With `groups` (n,), such
+    as `space.isomorphism(points)`, no row is scored whose group was trained on; `n_test` is then the least number.
     """
     n = len(y)
     n_train = round(train * n) if isinstance(train, float) else train
     if not 0 < n_train < n - 1 or splits < 1:
         raise UsageError(f"cannot train on {n_train} of {n} rows and test on the rest, {splits} times")
-    rows = np.array([_split_scores(make(), x, y, n_train, np.random.default_rng((seed, i))) for i in range(splits)])
+    if groups is not None and groups.shape != (n,):
+        raise UsageError(f"groups are one number for each of {n} rows, got {groups.shape}")
+    parts = [_split(n, n_train, groups, np.random.default_rng((seed, i))) for i in range(splits)]
+    rows = np.array([_split_scores(make(), x, y, *part) for part in parts])
     spearman, kendall, rmse, mape, bias, coverage = (score(column) for column in rows.T)
     return Report(
         predictor=make().name,
         n_train=n_train,
-        n_test=n - n_train,
+        n_test=min(len(test) for _, test in parts),
         splits=splits,
         seed=seed,
         spearman=spearman,
@@ -105,23 +111,41 @@ def evaluate(
     )
 
 
-def _split_scores(
-    predictor: Predictor, x: FloatArray, y: FloatArray, n_train: int, rng: np.random.Generator
-) -> list[float]:
-    from scipy.stats import kendalltau, spearmanr
-
-    order = rng.permutation(len(y))
+def _split(
+    n: int, n_train: int, groups: NDArray[np.int64] | None, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows to train on and rows to score on."""
+    order = rng.permutation(n)
     train, test = order[:n_train], order[n_train:]
+    if groups is not None:
+        test = test[~np.isin(groups[test], groups[train])]
+    if len(test) < 2:
+        raise UsageError(f"{len(test)} rows are left to score on after {n_train} rows to train on; take fewer")
+    return train, test
+
+
+def _split_scores(
+    predictor: Predictor, x: FloatArray, y: FloatArray, train: NDArray[np.int64], test: NDArray[np.int64]
+) -> list[float]:
+    """Spearman, Kendall, RMSE and MAPE, bias, coverage. Rows with y = 0 have no relative error."""
     prediction = predictor.fit(x[train], y[train]).predict(x[test])
-    error = prediction.mean - y[test]
+    error, some = prediction.mean - y[test], y[test] != 0
     return [
-        float(spearmanr(prediction.mean, y[test]).statistic),
-        float(kendalltau(prediction.mean, y[test]).statistic),
+        *rank_correlations(prediction.mean, y[test]),
         100 * float(np.sqrt(np.mean(error**2))),
-        float(np.mean(np.abs(error) / np.abs(y[test]))),
+        float(np.mean(np.abs(error[some]) / np.abs(y[test][some]))) if some.any() else float("nan"),
         100 * float(error.mean()),
         float(np.mean(np.abs(error) <= _Z95 * prediction.std)),
     ]
+
+
+def rank_correlations(a: FloatArray, b: FloatArray) -> tuple[float, float]:
+    """Spearman's and Kendall's, 0 where one of the two is constant and ranks nothing."""
+    from scipy.stats import kendalltau, spearmanr
+
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0, 0.0
+    return float(spearmanr(a, b).statistic), float(kendalltau(a, b).statistic)
 
 
 def ceiling(y: FloatArray, n_val: int) -> Ceiling:

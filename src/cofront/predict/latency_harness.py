@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cofront.errors import UsageError
 from cofront.predict.base import FloatArray, Predictor
-from cofront.predict.harness import Score, score
+from cofront.predict.harness import Score, rank_correlations, score
 
 IntArray = NDArray[np.int64]
 
@@ -132,14 +132,10 @@ def evaluate_latency(
 
 def latency_scores(mean: FloatArray, std: FloatArray, y: FloatArray) -> list[float]:
     """Spearman, Kendall, MAPE, MAE, shares within 5 and 10 %, coverage. Rows with y = 0 have no relative error."""
-    from scipy.stats import kendalltau, spearmanr
-
     error, some = mean - y, y > 0
-    constant = np.ptp(mean) == 0 or np.ptp(y) == 0  # ranks nothing
     relative = np.abs(error[some]) / y[some]
     return [
-        0.0 if constant else float(spearmanr(mean, y).statistic),
-        0.0 if constant else float(kendalltau(mean, y).statistic),
+        *rank_correlations(mean, y),
         float(relative.mean()) if some.any() else float("nan"),
         float(np.abs(error).mean()),
         float(np.mean(relative <= 0.05)) if some.any() else float("nan"),
