@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from cofront.errors import UsageError
 from cofront.front import Design, Front
 from cofront.problem import INFEASIBLE, CodesignProblem, Engine, KernelTable
 from cofront.search.exact.enumerate import solve as enumerate_
-from cofront.search.exact.facade import BACKENDS
+from cofront.search.exact.facade import BACKENDS, Backend, Model, Solution
 from cofront.search.exact.fit import fit
 from cofront.search.exact.infeasible import explain_request
 from cofront.search.exact.program import solver
@@ -70,6 +71,62 @@ def test_all_methods_agree_without_pruning() -> None:
             expected = _known(t, enumerate_(t))
             for backend in BACKENDS if seed % 5 == 0 else BACKENDS[:2]:
                 assert _known(t, solver(backend, prune=False)(t)) == expected, (seed, backend, t.minimise)
+
+
+def _slow(problem: CodesignProblem, factor: int) -> CodesignProblem:
+    """The same with `factor` times the cycles, and a few more."""
+    rng = np.random.default_rng(0)
+
+    def longer(a: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.where(a >= INFEASIBLE, INFEASIBLE, a * factor + (a > 0) * rng.integers(0, factor, a.shape))
+
+    def kernel(k: KernelTable) -> KernelTable:
+        return replace(k, **{n: longer(getattr(k, n)) for n in ("cycles", "head", "tail", "solo")})
+
+    engines = tuple(
+        replace(e, memory=longer(e.memory), kernels=tuple(kernel(k) for k in e.kernels)) for e in problem.engines
+    )
+    return replace(problem, engines=engines)
+
+
+@pytest.mark.parametrize("factor", [10**4, 10**6])
+def test_methods_agree_on_large_cycle_counts(factor: int) -> None:
+    exchanged = kept = 0
+    for seed in range(40, 75):
+        problem = _slow(single_path(seed), factor)
+        task = _task(problem)
+        best = enumerate_(task)
+        tasks = [task]
+        if best.engine >= 0:
+            tasks.append(task.with_(minimise=seed % 4, limit=int(best.value * 1.2)))
+        for t in tasks:
+            found = solver("milp")(t)
+            assert _known(t, found) == _known(t, enumerate_(t)), seed
+            exchanged += "solved_by_cpsat" in found.stats
+            kept += bool(found.stats.get("variables")) and "solved_by_cpsat" not in found.stats
+    assert exchanged > 5 if factor == 10**6 else kept > 5
+
+
+def test_an_answer_that_is_not_what_the_solver_says_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration that does not fit, or is worth something else, is solved anew; unless that is refused too."""
+    from cofront.search.exact import program
+
+    problem = next(p for p in map(single_path, range(100)) if fit(p).status == "optimal" and fit(p).cycles > 0)
+    real = program.solve
+
+    def wrong(model: Model, backend: Backend, **kw: float) -> Solution:
+        found = real(model, backend, **kw)
+        if backend not in lying or found.values is None:
+            return found
+        return replace(found, objective=found.objective - 1, bound=found.bound - 1)
+
+    monkeypatch.setattr(program, "solve", wrong)
+    lying = ["milp"]
+    found = fit(problem, method="milp")
+    assert (found.status, found.cycles, found.stats["solved_by_cpsat"] > 0) == ("optimal", fit(problem).cycles, True)
+    lying = ["milp", "cpsat"]
+    found = fit(problem, method="milp")
+    assert (found.status, found.bound) == ("feasible", 0.0)
 
 
 def test_the_chosen_configuration_is_what_it_says() -> None:

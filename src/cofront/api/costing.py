@@ -233,8 +233,11 @@ def fit(
         "grid": grid, "budget": part.budget, "solve_s": result.solve_s, "designs": result.n_configs,
         "required_fps": fps, "bound": _finite(result.bound), "macs": found.network.macs, "params": found.network.params,
     }  # fmt: skip
+    notes = list(found.notes)
+    if result.stats.get("solved_by_cpsat"):
+        notes.append(f"method {method}: the numbers are too large for its floating point; solved by cpsat instead")
     if result.status == "infeasible":
-        return FitDocument(infeasible=limits_of(result.infeasible), **common)
+        return FitDocument(infeasible=limits_of(result.infeasible), notes=notes, **common)
     engine = next(e for e in problem.engines if e.name == result.engine)
     chosen = family(kind).config_of(problem, engine, result.chosen)
     cost, exceeded = cost_part(found.network, part, chosen, kind)
@@ -246,7 +249,7 @@ def fit(
     return FitDocument(
         latency_s=result.latency_s, bound_s=_finite(result.bound_s), fps=result.fps, value=_finite(result.value),
         cycles=result.cycles, resources=result.resources, config=cost.config, energy_j=result.energy_j,
-        calls=cost.calls, kernels=cost.kernels, roof=cost.roof, notes=[*found.notes, *cost.notes], **common,
+        calls=cost.calls, kernels=cost.kernels, roof=cost.roof, notes=[*notes, *cost.notes], **common,
     )  # fmt: skip
 
 

@@ -1,5 +1,9 @@
 """One integer linear model, several solvers: CP-SAT, HiGHS through OR-tools MathOpt, HiGHS through SciPy.
 
+CP-SAT counts in integers. HiGHS counts in floating point, to a tolerance: a model whose numbers are so large that the
+tolerance is worth half a unit would come back with an optimum that is none. Such a model goes to CP-SAT, and the
+solution says so.
+
 The solvers are imported in `cpsat.py` and `milp.py` and nowhere else (a test holds this): `ortools` and `highspy`
 cannot be imported in one process, and the rest of the package should not care which of them is installed.
 """
@@ -8,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -42,14 +46,20 @@ class Model:
 
     lower: list[int] = field(default_factory=list)
     upper: list[int] = field(default_factory=list)
+    derived: list[bool] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     objective: tuple[IntArray, IntArray] = field(default_factory=lambda: (np.zeros(0, np.int64), np.zeros(0, np.int64)))
 
-    def variables(self, n: int, lower: int = 0, upper: int = 1) -> IntArray:
-        """n new variables with common bounds (binary by default): their numbers (n,)."""
+    def variables(self, n: int, lower: int = 0, upper: int = 1, derived: bool = False) -> IntArray:
+        """n new variables with common bounds (binary by default): their numbers (n,).
+
+        `derived`: once the others are integers the rows only bound these from below, by integers, and smaller ones are
+        never worse; so a solver may treat them as real numbers.
+        """
         first = len(self.lower)
         self.lower.extend([lower] * n)
         self.upper.extend([upper] * n)
+        self.derived.extend([derived] * n)
         return np.arange(first, first + n, dtype=np.int64)
 
     def add(
@@ -84,32 +94,35 @@ class Model:
 class Solution:
     """`values` (v,) of all variables, or None when none was found. `bound` holds for every solution.
 
-    `proven`: `values` is optimal, or, without values, the model has no solution.
+    `proven`: `values` is optimal, or, without values, the model has no solution. `backend` is who solved it.
     """
 
     values: IntArray | None
     objective: int
     bound: float
     proven: bool
+    backend: Backend = "cpsat"
 
 
 def solve(
     model: Model, backend: Backend, *, time_limit_s: float = math.inf, workers: int = 1, seed: int = 0
 ) -> Solution:
     """The model's optimum by one of the backends; deterministic for a given seed unless the time limit strikes."""
-    if backend == "cpsat":
-        from cofront.search.exact.cpsat import solve_cpsat
+    if backend not in BACKENDS:
+        raise unknown_name("solver", backend, BACKENDS)
+    if backend != "cpsat":
+        from cofront.search.exact.milp import scaled, solve_mathopt, solve_scipy
 
-        return solve_cpsat(model, time_limit_s, workers, seed)
-    if backend == "milp":
-        from cofront.search.exact.milp import solve_mathopt
+        if (matrix := scaled(model, backend)) is not None:
+            found = (
+                solve_mathopt(model, matrix, time_limit_s, seed)
+                if backend == "milp"
+                else solve_scipy(model, matrix, time_limit_s)
+            )
+            return replace(found, backend=backend)
+    from cofront.search.exact.cpsat import solve_cpsat
 
-        return solve_mathopt(model, time_limit_s, seed)
-    if backend == "scipy":
-        from cofront.search.exact.milp import solve_scipy
-
-        return solve_scipy(model, time_limit_s)
-    raise unknown_name("solver", backend, BACKENDS)
+    return solve_cpsat(model, time_limit_s, workers, seed)
 
 
 def checked(model: Model, x: NDArray[np.float64], bound: float, proven: bool) -> Solution:
@@ -117,4 +130,6 @@ def checked(model: Model, x: NDArray[np.float64], bound: float, proven: bool) ->
     values = np.rint(x).astype(np.int64)
     which, c = model.objective
     objective = int(values[which] @ c)
-    return Solution(values, objective, min(float(objective), bound), proven)
+    # a bound within half a unit of an integer objective is that objective
+    bound = float(objective) if proven and abs(bound - objective) < 0.5 else min(float(objective), bound)
+    return Solution(values, objective, bound, proven and bound == objective)

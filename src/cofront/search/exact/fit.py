@@ -153,11 +153,13 @@ def _least_energy(
 ) -> tuple[Outcome, float, float]:
     """A row's dynamic energy depends on the engine alone, so the fastest configuration of each engine is its best."""
     best, best_j, bound_j, proven = Outcome(-1, (), 0, 0, True, {}), math.inf, math.inf, True
+    stats: dict[str, float] = {}
     for i in range(len(task.engines)):
         if energy_j(problem, task, i, 0) is None:
             raise UsageError(f"engine '{task.engines[i].name}' has no energy figures; choose another objective")
         found = solve(task.with_(engines=task.engines[i : i + 1]), deadline, on_progress)
         proven &= found.proven
+        stats |= found.stats
         if not found.proven or found.engine >= 0:
             bound_j = min(bound_j, energy_j(problem, task, i, found.bound) or 0.0)
         if found.engine < 0:
@@ -165,7 +167,7 @@ def _least_energy(
         joules = energy_j(problem, task, i, found.value) or 0.0
         if joules < best_j:
             best, best_j = Outcome(i, found.chosen, found.value, found.bound, True, found.stats), joules
-    return Outcome(best.engine, best.chosen, best.value, best.bound, proven, best.stats), best_j, bound_j
+    return Outcome(best.engine, best.chosen, best.value, best.bound, proven, {**stats, **best.stats}), best_j, bound_j
 
 
 def _why(problem: CodesignProblem, task: FitTask) -> tuple[Infeasible, ...]:

@@ -7,49 +7,92 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cofront.errors import CofrontError
-from cofront.search.exact.facade import Model, Solution, checked
+from cofront.search.exact.facade import Backend, Model, Row, Solution, checked
 
-#: Integrality and feasibility in units of the model: tight, because big-M coefficients multiply any slip.
-_TOLERANCE = 1e-9
+#: Integrality and feasibility, of variables and rows scaled to about 1. SciPy cannot set them.
+_TOLERANCE = {"milp": 1e-9, "scipy": 1e-6}
+#: What a tolerance may be worth in units of the model: all is integer, so less than half a unit changes nothing.
+_SLIP = 0.4
 
 
-def _matrix(
-    model: Model,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """(row, column, value, lower, upper) of all constraints, conditional ones with their big-M."""
+@dataclass(frozen=True)
+class Scaled:
+    """The rows (row, column, value) with `lower` and `upper`, and the cost of each column, all scaled by powers of two.
+
+    A variable is `unit` times its column; `whole` are those that must be integers.
+    """
+
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
+    value: NDArray[np.float64]
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+    cost: NDArray[np.float64]
+    unit: NDArray[np.float64]
+    whole: NDArray[np.bool_]
+
+
+def scaled(model: Model, backend: Backend) -> Scaled | None:
+    """The model for HiGHS, conditional rows with their big-M; None when its numbers are too large to be told apart."""
+    whole = ~np.array(model.derived, dtype=np.bool_)
+    unit = np.where(whole, 1.0, _power(np.array(model.upper, dtype=np.float64)))
+    cost = np.zeros(len(unit))
+    np.add.at(cost, model.objective[0], model.objective[1].astype(np.float64))
+    cost *= unit
     rows, columns, values = [], [], []
     lower: list[float] = []
     upper: list[float] = []
+    largest = float(np.abs(cost).sum())
     for row in model.rows:
-        sides: tuple[tuple[float, float, float], ...]
-        lo = -math.inf if row.lower is None else row.lower
-        hi = math.inf if row.upper is None else row.upper
-        if row.only_if < 0:
-            sides = ((lo, hi, 0.0),)
-        else:
-            m = float(row.slack)
-            sides = tuple(s for s in ((lo - m, math.inf, -m), (-math.inf, hi + m, m)) if any(map(math.isfinite, s[:2])))
-        for low, high, m in sides:
-            which = row.variables if row.only_if < 0 else np.append(row.variables, row.only_if)
-            coefficients = row.coefficients if row.only_if < 0 else np.append(row.coefficients, m)
+        for which, c, low, high in _sides(row):
+            c = c * unit[which]
+            scale = _power(np.abs(c).max(initial=0.0))
+            largest = max(largest, scale)
             rows.append(np.full(len(which), len(lower), dtype=np.int64))
             columns.append(which)
-            values.append(coefficients.astype(np.float64))
-            lower.append(low)
-            upper.append(high)
+            values.append(c / scale)
+            lower.append(low / scale)
+            upper.append(high / scale)
+    if largest * _TOLERANCE[backend] >= _SLIP:
+        return None
     none = np.zeros(0)
-    return (
+    return Scaled(
         np.concatenate([none, *rows]).astype(np.int64),
         np.concatenate([none, *columns]).astype(np.int64),
         np.concatenate([none, *values]),
         np.array(lower),
         np.array(upper),
+        cost,
+        unit,
+        whole,
     )
+
+
+def _power(x: Any) -> Any:
+    """The least powers of two from 1 on that are not below x."""
+    return np.exp2(np.ceil(np.log2(np.maximum(x, 1.0))))
+
+
+def _sides(row: Row) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], float, float]]:
+    """(variables, coefficients, lower, upper): a conditional row has a big-M, and one for each of its limits."""
+    lo = -math.inf if row.lower is None else float(row.lower)
+    hi = math.inf if row.upper is None else float(row.upper)
+    if row.only_if < 0:
+        # an integer sum is at most `hi` or at least `hi` + 1: half way between, no tolerance matters
+        yield row.variables, row.coefficients.astype(np.float64), lo, hi if math.isfinite(lo) else hi + 0.5
+        return
+    m = float(row.slack)
+    which = np.append(row.variables, row.only_if)
+    for low, high, big in ((lo - m, math.inf, -m), (-math.inf, hi + m, m)):
+        if math.isfinite(low) or math.isfinite(high):
+            yield which, np.append(row.coefficients, big).astype(np.float64), low, high
 
 
 @contextmanager
@@ -70,13 +113,7 @@ def _silent() -> Iterator[None]:
         os.close(kept)
 
 
-def _objective(model: Model) -> NDArray[np.float64]:
-    c = np.zeros(len(model.lower))
-    np.add.at(c, model.objective[0], model.objective[1].astype(np.float64))
-    return c
-
-
-def solve_mathopt(model: Model, time_limit_s: float, seed: int) -> Solution:
+def solve_mathopt(model: Model, lp: Scaled, time_limit_s: float, seed: int) -> Solution:
     """HiGHS runs on one thread here: MathOpt cannot set its number."""
     import datetime
 
@@ -84,20 +121,24 @@ def solve_mathopt(model: Model, time_limit_s: float, seed: int) -> Solution:
     from ortools.math_opt.solvers import highs_pb2
 
     problem = mathopt.Model()
-    x = [problem.add_integer_variable(lb=lo, ub=hi) for lo, hi in zip(model.lower, model.upper, strict=True)]
-    rows, columns, values, lower, upper = _matrix(model)
-    constraints = [problem.add_linear_constraint(lb=lo, ub=hi) for lo, hi in zip(lower, upper, strict=True)]
-    for r, c, v in zip(rows, columns, values, strict=True):
+    bounds = zip(model.lower / lp.unit, model.upper / lp.unit, lp.whole, strict=True)
+    x = [problem.add_variable(lb=float(lo), ub=float(hi), is_integer=bool(whole)) for lo, hi, whole in bounds]
+    constraints = [
+        problem.add_linear_constraint(lb=float(lo), ub=float(hi)) for lo, hi in zip(lp.lower, lp.upper, strict=True)
+    ]
+    for r, c, v in zip(lp.row, lp.column, lp.value, strict=True):
         constraint = constraints[r]
         constraint.set_coefficient(x[c], constraint.get_coefficient(x[c]) + v)
-    problem.minimize(mathopt.LinearSum([c * x[i] for i, c in zip(*model.objective, strict=True)]))
+    problem.minimize(mathopt.LinearSum([float(lp.cost[i]) * x[i] for i in np.flatnonzero(lp.cost)]))
     parameters = mathopt.SolveParameters(
         time_limit=datetime.timedelta(seconds=max(time_limit_s, 0.01)) if math.isfinite(time_limit_s) else None,
         random_seed=seed,
         relative_gap_tolerance=0.0,
         absolute_gap_tolerance=0.0,
         highs=highs_pb2.HighsOptionsProto(
-            double_options={"mip_feasibility_tolerance": _TOLERANCE, "primal_feasibility_tolerance": _TOLERANCE}
+            double_options=dict.fromkeys(
+                ("mip_feasibility_tolerance", "primal_feasibility_tolerance"), _TOLERANCE["milp"]
+            )
         ),
     )
     with _silent():
@@ -106,7 +147,7 @@ def solve_mathopt(model: Model, time_limit_s: float, seed: int) -> Solution:
     bound = float(result.termination.objective_bounds.dual_bound)
     if result.has_primal_feasible_solution():
         proven = reason == mathopt.TerminationReason.OPTIMAL
-        return checked(model, np.array(result.variable_values(x)), bound, proven)
+        return checked(model, np.array(result.variable_values(x)) * lp.unit, bound, proven)
     none = (mathopt.TerminationReason.INFEASIBLE, mathopt.TerminationReason.INFEASIBLE_OR_UNBOUNDED)
     if reason in none:  # all variables are bounded, so it is not unbounded
         return Solution(None, 0, math.inf, True)
@@ -115,26 +156,25 @@ def solve_mathopt(model: Model, time_limit_s: float, seed: int) -> Solution:
     raise CofrontError(f"HiGHS (MathOpt) ended with {reason.name}: {result.termination.detail}")
 
 
-def solve_scipy(model: Model, time_limit_s: float) -> Solution:
+def solve_scipy(model: Model, lp: Scaled, time_limit_s: float) -> Solution:
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import coo_array
 
-    rows, columns, values, lower, upper = _matrix(model)
-    matrix = coo_array((values, (rows, columns)), shape=(len(lower), len(model.lower))).tocsr()
+    matrix = coo_array((lp.value, (lp.row, lp.column)), shape=(len(lp.lower), len(lp.unit))).tocsr()
     options: dict[str, float] = {"mip_rel_gap": 0.0}
     if math.isfinite(time_limit_s):
         options["time_limit"] = max(time_limit_s, 0.01)
     with _silent():
         result = milp(
-            _objective(model),
-            integrality=np.ones(len(model.lower)),
-            bounds=Bounds(np.array(model.lower, float), np.array(model.upper, float)),
-            constraints=LinearConstraint(matrix, lower, upper) if len(lower) else None,
+            lp.cost,
+            integrality=lp.whole.astype(np.float64),
+            bounds=Bounds(model.lower / lp.unit, model.upper / lp.unit),
+            constraints=LinearConstraint(matrix, lp.lower, lp.upper) if len(lp.lower) else None,
             options=options,
         )
     bound = -math.inf if result.get("mip_dual_bound") is None else float(result.mip_dual_bound)
     if result.x is not None:
-        return checked(model, np.asarray(result.x), bound, result.status == 0)
+        return checked(model, np.asarray(result.x) * lp.unit, bound, result.status == 0)
     if result.status == 2:
         return Solution(None, 0, math.inf, True)
     if result.status == 1:

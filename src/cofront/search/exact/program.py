@@ -19,8 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cofront.problem import INFEASIBLE, Engine, IntArray
-from cofront.search.exact.facade import Backend, Model, solve
+from cofront.search.exact.facade import Backend, Model, Solution, solve
 from cofront.search.exact.rows import LATENCY, FitTask, Outcome
+
+#: In `Outcome.stats`: how many engines' programs CP-SAT solved because their numbers are too large for the backend.
+BY_CPSAT = "solved_by_cpsat"
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ def build(task: FitTask, number: int, prune: bool) -> _Program | None:
             return None
         t.append(row)
     times = np.array(t, dtype=np.int64)
-    m.add(times, task.counts, upper=task.limit)
+    if task.limit < int(task.counts @ np.array(m.upper)[times]):
+        m.add(times, task.counts, upper=task.limit)
     if task.minimise == LATENCY:
         m.minimise(times, task.counts)
     else:
@@ -104,7 +108,7 @@ def _row(m: Model, engine: Engine, index: list[IntArray], x: tuple[IntArray, ...
     tops = [sum(int(p.max()) for p in path) for path in paths]
     top_fused = over + max([floor, *tops]) if can_fuse else 0
     top_split = sum(int(p.max()) for p in splits) if can_split else 0
-    t = int(m.variables(1, 0, max(top_fused, top_split))[0])
+    t = int(m.variables(1, 0, max(top_fused, top_split), derived=True)[0])
     fused, split = (int(v) for v in m.variables(2))
     m.add([fused, split], lower=1, upper=1)
     group, everything = list(range(n)), np.concatenate(x)
@@ -161,7 +165,8 @@ def solver(backend: Backend, prune: bool = True) -> Callable[..., Outcome]:
         second = _minimum(task.with_(minimise=LATENCY, budget=budget), backend, prune, deadline)
         if second.engine < 0:  # only when the time is over
             return first
-        return Outcome(second.engine, second.chosen, first.value, first.value, second.proven, second.stats)
+        stats = {**first.stats, **second.stats}
+        return Outcome(second.engine, second.chosen, first.value, first.value, second.proven, stats)
 
     return run
 
@@ -169,7 +174,7 @@ def solver(backend: Backend, prune: bool = True) -> Callable[..., Outcome]:
 def _minimum(task: FitTask, backend: Backend, prune: bool, deadline: float) -> Outcome:
     """The least value over the engines, one after the other, each only asked to beat the best so far."""
     best, bounds, proven = Outcome(-1, (), 0, 0, True, {}), [], True
-    n_variables = 0
+    n_variables = n_exchanged = 0
     for number in range(len(task.engines)):
         if best.engine >= 0 and task.minimise == LATENCY:
             task = task.with_(limit=best.value - 1)
@@ -182,17 +187,44 @@ def _minimum(task: FitTask, backend: Backend, prune: bool, deadline: float) -> O
             continue
         n_variables += len(program.model.lower)
         found = solve(program.model, backend, time_limit_s=deadline - time.monotonic())
+        answer = _answer(task, number, program, found)
+        if not answer.agrees:  # rounding led the solver astray: one that does not round decides
+            found = solve(program.model, "cpsat", time_limit_s=deadline - time.monotonic())
+            answer = _answer(task, number, program, found)
+        n_exchanged += found.backend != backend
         base = 0 if task.minimise == LATENCY else int(task.engines[number].base[task.minimise])
-        proven &= found.proven
-        if not found.proven:
+        proven &= found.proven and answer.agrees
+        if not answer.agrees:
+            bounds.append(base)
+        elif not found.proven:
             bounds.append(base + math.ceil(max(found.bound, 0.0) - 1e-6))
-        if found.values is None:
-            continue
-        chosen = tuple(int(i[np.argmax(found.values[x])]) for i, x in zip(program.index, program.x, strict=True))
-        used = task.engines[number].resources(chosen)
-        cycles = task.cycles(number, chosen)
-        value = cycles if task.minimise == LATENCY else int(used[task.minimise])
-        if cycles <= task.limit and np.all(used <= task.budget):
-            best = Outcome(number, chosen, value, value, True, {})
+        if answer.fits:
+            best = Outcome(number, answer.chosen, answer.value, answer.value, True, {})
     bound = min([*bounds, best.value]) if best.engine >= 0 else min(bounds, default=0)
-    return Outcome(best.engine, best.chosen, best.value, bound, proven, {"variables": float(n_variables)})
+    stats = {"variables": float(n_variables)} | ({BY_CPSAT: float(n_exchanged)} if n_exchanged else {})
+    return Outcome(best.engine, best.chosen, best.value, bound, proven, stats)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A solver's configuration by the reference path. `agrees`: it fits, and is worth what the solver says."""
+
+    chosen: tuple[int, ...]
+    value: int
+    fits: bool
+    agrees: bool
+
+
+def _answer(task: FitTask, number: int, program: _Program, found: Solution) -> _Answer:
+    if found.values is None:
+        return _Answer((), 0, False, True)
+    picked = [found.values[x] for x in program.x]
+    chosen = tuple(int(i[np.argmax(p)]) for i, p in zip(program.index, picked, strict=True))
+    engine = task.engines[number]
+    used, cycles = engine.resources(chosen), task.cycles(number, chosen)
+    value = cycles if task.minimise == LATENCY else int(used[task.minimise])
+    told = found.objective + (0 if task.minimise == LATENCY else int(engine.base[task.minimise]))
+    fits = cycles <= task.limit and bool(np.all(used <= task.budget))
+    # an unproven answer may hold times longer than they need be
+    agrees = fits and (value == told if found.proven else value <= told)
+    return _Answer(chosen, value, fits, agrees)
