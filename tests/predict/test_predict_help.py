@@ -10,6 +10,7 @@ from cofront.predict import help_net
 from cofront.predict.help import Help, MetaWeights, shipped_weights
 from cofront.predict.help_net import Shape
 from cofront.predict.help_train import Devices, MetaRecipe, meta_train
+from cofront.space import load
 from cofront.testing.predictors import one_hot_data
 
 SHAPE = Shape(24)
@@ -126,6 +127,7 @@ def test_weights_are_saved_and_foreign_files_refused(tmp_path, weights):
     weights.save(tmp_path / "w.safetensors")
     read = MetaWeights.load(tmp_path / "w.safetensors")
     assert read.shape == SHAPE and read.space == "synthetic"
+    assert read.devices == ("d0", "d1", "d2", "d3", "d4")
     assert all(torch.allclose(read.params[k], v, atol=1e-6) for k, v in weights.params.items())
     (tmp_path / "x.safetensors").write_bytes(b"nonsense")
     with pytest.raises(InputError, match="not a file of HELP's weights"):
@@ -144,6 +146,29 @@ def test_adaptation_gives_seconds_repeats_and_is_row_by_row(weights):
     np.testing.assert_allclose(alone.mean, one.mean[:1], atol=1e-9)
     given = Help(weights).fit(x[:10], y[:10], reference=y[:10]).predict(x)
     assert np.isfinite(given.mean).all()
+
+
+def test_the_devices_of_the_shipped_weights_are_known():
+    learnt = Help.learnt_from(load("fbnet"))
+    assert {"pixel3", "titanx_1"} <= set(learnt) and not {"fpga", "eyeriss", "pixel2"} & set(learnt)
+
+
+@pytest.mark.parametrize("n", [8, 9, 10, 30])
+def test_what_is_left_out_is_not_in_the_embedding(weights, monkeypatch, n):
+    """Every fold estimates the reference networks anew, without its own rows."""
+    x, y = one_hot_data(n)
+    seen = []
+    estimate = Help._estimate
+
+    def watched(self, x, y):
+        seen.append(len(y))
+        return estimate(self, x, y)
+
+    monkeypatch.setattr(Help, "_estimate", watched)
+    fitted = Help(weights, synthetic_devices()).fit(x, y)
+    assert seen[-1] == n and len(seen) >= 4
+    assert all(k < n for k in seen[:-1]) and sum(n - k for k in seen[:-1]) == n
+    assert np.isfinite(fitted.predict(x).std).all()
 
 
 def test_bad_input_is_named(weights):

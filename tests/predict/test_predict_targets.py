@@ -49,3 +49,17 @@ def test_nor_as_a_column_of_the_table(table):
             "nnls", space="nasbench201", table=table, target="lat_ms_Pixel-3", known="lat_ms_PIXEL_3",
             any_magnitude=True,
         )  # fmt: skip
+
+
+def test_a_device_of_the_shipped_weights_is_no_target(tmp_path):
+    space = load("fbnet@cifar100")
+    points = space.sample(np.random.default_rng(0), 12)
+    path = tmp_path / "table.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*(c.name for c in space.choices), "lat_ms_Pixel3", "lat_ms_titanx-1"])
+        for i, point in enumerate(points):
+            writer.writerow([*(c.options[j] for c, j in zip(space.choices, point, strict=True)), 20 + i, 30 + i])
+    for column, device in (("lat_ms_Pixel3", "pixel3"), ("lat_ms_titanx-1", "titanx_1")):
+        with pytest.raises(UsageError, match=f"help comes trained on '{device}': judge it on another device"):
+            evaluate_predictor("help", space="fbnet", table=path, target=column, samples=8)

@@ -80,7 +80,7 @@ class AdaProxy(Predictor):
             raise InputError(f"{self.name}: fit it before asking for predictions")
         x = check_columns(x, self._columns, self.name)
         mean = np.einsum("nf,f->n", x, self._weights) + self._offset
-        return Prediction(mean, np.full(len(x), self._std))
+        return Prediction(np.maximum(mean, 0.0), np.full(len(x), self._std))
 
 
 def adapt(parts: FloatArray, y: FloatArray, strengths: tuple[float, ...]) -> list[tuple[FloatArray, float]]:

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from cofront.errors import InputError, UsageError
 from cofront.predict import help_net
-from cofront.predict.base import FloatArray, Prediction, Predictor, check_training
+from cofront.predict.base import MIN_ROWS, FloatArray, Prediction, Predictor, check_training
 from cofront.predict.columns import check_columns, check_variety, latency_columns
 from cofront.predict.devices import KnownDevices, shipped
 from cofront.predict.help_net import Params, Shape
@@ -35,7 +35,8 @@ _FILE = "help_{}.safetensors"
 class MetaWeights:
     """What meta-training gives: parameters, their rates, the modulator; `references` (10, f) are the ten networks.
 
-    `adjacency` is None unless architectures are graphs. `note` says how it was trained.
+    `adjacency` is None unless architectures are graphs. `note` says how it was trained, `devices` on which devices,
+    those of validation included.
     """
 
     space: str
@@ -46,6 +47,7 @@ class MetaWeights:
     references: FloatArray
     adjacency: torch.Tensor | None = None
     note: str = ""
+    devices: tuple[str, ...] = ()
 
     def save(self, path: Path) -> None:
         parts = {"params": self.params, "rates": self.rates, "modulator": self.modulator}
@@ -54,7 +56,7 @@ class MetaWeights:
         if self.adjacency is not None:
             tensors["adjacency"] = self.adjacency.float().contiguous()
         meta = {"space": self.space, "shape": json.dumps([self.shape.columns, self.shape.nodes]), "note": self.note}
-        save_file(tensors, path, meta)
+        save_file(tensors, path, {**meta, "devices": " ".join(self.devices)})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -72,6 +74,7 @@ class MetaWeights:
             return cls(
                 meta["space"], Shape(columns, nodes), parts["params"], parts["rates"], parts["modulator"],
                 tensors["references"].numpy(), tensors.get("adjacency"), meta.get("note", ""),
+                tuple(meta.get("devices", "").split()),
             )  # fmt: skip
         except (OSError, KeyError, ValueError, TypeError, SafetensorError) as error:
             raise InputError(f"{path}: not a file of HELP's weights ({type(error).__name__})") from None
@@ -116,6 +119,11 @@ class Help(Predictor):
     def encode(cls, space: Space, points: Points) -> FloatArray:
         return latency_columns(space, points)
 
+    @classmethod
+    def learnt_from(cls, space: Space) -> tuple[str, ...]:
+        # Weights from before their devices were noted were trained on those that ship, HELP's training and validation.
+        return shipped_weights(space.name).devices or shipped(space.name).names
+
     def fit(self, x: FloatArray, y: FloatArray, reference: FloatArray | None = None) -> Self:
         """Adapt to latencies y (n,) of x (n, f); `reference` (10,) are those of the ten reference networks."""
         x, y = check_training(x, y, self.name)
@@ -125,24 +133,27 @@ class Help(Predictor):
         if x.shape[1] < self.weights.shape.columns:
             raise InputError(f"help: the weights are for {self.weights.shape.columns} columns, the rows {x.shape[1]}")
         self._columns = x.shape[1]
-        if reference is None:
-            reference = self._estimate(x, y)
-        span = max(float(np.ptp(reference)), 1e-30)
-        self._embedding = torch.from_numpy((reference - reference.min()) / span)[None]
+        self._std = self._left_out(x, y, reference)
+        self._embedding = _embedding(self._estimate(x, y) if reference is None else reference)
         self._adapted = self._adapt(x, y)
         inside = self._raw(x, self._adapted)
         self._slope, self._offset = _line(inside, y)
-        self._std = self._left_out(x, y)
         return self
 
     def _estimate(self, x: FloatArray, y: FloatArray) -> FloatArray:
-        """(10,) what the known devices and the few rows say of the reference networks."""
+        """(10,) what the known devices and the few rows say of the reference networks.
+
+        Rows too few to learn from say nothing: then it is what the known devices have in common.
+        """
         if self.devices is None:
             raise InputError("help: give the latencies of the reference networks, or known devices to estimate them by")
         assert self.weights is not None
         options = self.devices.weights.shape[1]
         if options > self.weights.references.shape[1]:
             raise InputError("help: the known devices are of another space than the weights")
+        if len(y) < MIN_ROWS or np.ptp(y) == 0:
+            relative = self.devices.predict(self.weights.references[:, :options]) / self.devices.mean
+            return np.asarray(y.mean() * relative.mean(axis=1), float)
         model = Transfer(self.devices).fit(x[:, :options], y)
         return model.predict(self.weights.references[:, :options]).mean
 
@@ -171,11 +182,13 @@ class Help(Predictor):
             out = help_net.forward(adapted[0], w.shape, w.adjacency, inputs, embedding)
         return np.asarray(out.mean(dim=0).numpy(), float)
 
-    def _left_out(self, x: FloatArray, y: FloatArray, folds: int = 3) -> float:
-        """Error on folds that were not adapted to."""
+    def _left_out(self, x: FloatArray, y: FloatArray, reference: FloatArray | None) -> float:
+        """Error on folds that nothing was learnt from, neither the parameters nor the device's embedding."""
+        folds = next((k for k in range(3, len(y)) if len(y) - -(-len(y) // k) >= MIN_ROWS), 3)
         fold, errors = np.arange(len(y)) % folds, []
         for i in range(folds):
             rest = fold != i
+            self._embedding = _embedding(self._estimate(x[rest], y[rest]) if reference is None else reference)
             adapted = self._adapt(x[rest], y[rest])
             slope, offset = _line(self._raw(x[rest], adapted), y[rest])
             errors.append(slope * self._raw(x[~rest], adapted) + offset - y[~rest])
@@ -186,7 +199,13 @@ class Help(Predictor):
             raise InputError(f"{self.name}: fit it before asking for predictions")
         x = check_columns(x, self._columns, self.name)
         mean = self._slope * self._raw(x, self._adapted) + self._offset
-        return Prediction(mean, np.full(len(x), self._std))
+        return Prediction(np.maximum(mean, 0.0), np.full(len(x), self._std))
+
+
+def _embedding(reference: FloatArray) -> torch.Tensor:
+    """(1, 10) latencies of the reference networks, scaled to 0 and 1."""
+    span = max(float(np.ptp(reference)), 1e-30)
+    return torch.from_numpy((reference - reference.min()) / span)[None]
 
 
 def _range(y: FloatArray) -> tuple[float, float]:

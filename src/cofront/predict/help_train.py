@@ -125,7 +125,7 @@ def meta_train(
     note = f"{state.episode} episodes, seed {recipe.seed}, {state.seconds:.0f} s, validation Spearman {state.best:.4f}"
     return MetaWeights(
         space, shape, parts["params"], parts["rates"], parts["modulator"], devices.columns[list(devices.references)],
-        None if adjacency is None else adjacency.double(), note,
+        None if adjacency is None else adjacency.double(), note, (*devices.train, *devices.valid),
     )  # fmt: skip
 
 

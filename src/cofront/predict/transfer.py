@@ -121,7 +121,7 @@ class Transfer(Predictor):
             mean += weight * here
             second += weight * (variance + here**2)
         spread = np.sqrt(np.maximum(second - mean**2, 1e-12))
-        return Prediction(self._scale * (1.0 + mean), self._scale * spread)
+        return Prediction(np.maximum(self._scale * (1.0 + mean), 0.0), self._scale * spread)
 
 
 def _posteriors(
