@@ -294,6 +294,10 @@ def test_the_unit_of_a_whole_device_is_doubted():
             AdditiveDevice("x", dict.fromkeys(names, cost), by="feature").edge_cost(space, layered)
     AdditiveDevice("x", dict.fromkeys(names, 1.0), by="feature", any_magnitude=True).edge_cost(space, layered)
     AdditiveDevice("x", dict.fromkeys(names, 1e-3), by="feature").edge_cost(space, layered)
+    keys = {operator_key(f) for f in layered.fragments}  # of W8A8 alone
+    AdditiveDevice("x", dict.fromkeys(keys, 1e-3)).edge_cost(space, layered)
+    with pytest.raises(InputError, match="more than the slowest known device; check the unit"):
+        AdditiveDevice("x", dict.fromkeys(keys, 1.0)).edge_cost(space, layered)
 
 
 #: Sums over stem, 22 units, head, pool and classifier in ms, for FBNet-A, B and C (shared/facts/fbnet.md).

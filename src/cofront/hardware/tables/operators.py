@@ -34,6 +34,7 @@ from cofront.network.ops import (
     Op,
     Pool2d,
 )
+from cofront.problem import Trellis
 from cofront.space.base import Layered, Points, Space
 from cofront.space.columnfile import Columns, read_columns
 
@@ -83,17 +84,20 @@ class AdditiveDevice:
     def edge_cost(self, space: Space, layered: Layered, quantity: str = "latency") -> tuple[NDArray[np.int64], int]:
         """(e,) cost of each trellis edge and the constant, in billionths of the SI unit, each rounded once."""
         known, base = self.costs(quantity)
-        if quantity == "latency":
-            self.check_typical(space)
         trellis = layered.trellis
         if self.by == "feature":
             per_feature = self._by_feature(space, known)
             if trellis.n_features != len(per_feature):
                 raise UsageError(f"device '{self.name}': the trellis is not one of space '{space.name}'")
-            return trellis.scores(per_feature, PER_UNIT), round(base * PER_UNIT)
-        per_fragment = np.array([self._of(known, f) for f in layered.fragments])
-        edge = np.where(layered.edge_fragment >= 0, per_fragment[np.maximum(layered.edge_fragment, 0)], 0.0)
-        return np.rint(edge * PER_UNIT).astype(np.int64), round(base * PER_UNIT)
+            cost = trellis.scores(per_feature, PER_UNIT)
+        else:
+            per_fragment = np.array([self._of(known, f) for f in layered.fragments])
+            edge = np.where(layered.edge_fragment >= 0, per_fragment[np.maximum(layered.edge_fragment, 0)], 0.0)
+            cost = np.rint(edge * PER_UNIT).astype(np.int64)
+        constant = round(base * PER_UNIT)
+        if quantity == "latency" and not self.any_magnitude:
+            self._check_typical(space, (_typical(trellis, cost) + constant) / PER_UNIT)
+        return cost, constant
 
     def of_points(self, space: Space, points: Points, quantity: str = "latency") -> NDArray[np.float64]:
         """(n,) cost of networks in SI units, by features or, operator by operator, along their paths."""
@@ -109,14 +113,10 @@ class AdditiveDevice:
         each = np.array([0.0 if k is None else self._of(known, space.fragment(k)) for k in keys])  # type: ignore[attr-defined]
         return np.asarray(each[place.reshape(path.shape)].sum(axis=1) + base, float)
 
-    def check_typical(self, space: Space) -> None:
+    def _check_typical(self, space: Space, latency_s: float) -> None:
         """InputError when typical networks take far longer or shorter than on every known device of the space."""
         known = KNOWN_LATENCY_S.get(space.name.partition("@")[0])
-        if known is None or self.any_magnitude:
-            return
-        points = space.sample(np.random.default_rng(0), _TYPICAL)
-        doubt, _, _ = magnitude(float(np.median(self.of_points(space, points))), known)
-        if doubt:
+        if known is not None and (doubt := magnitude(latency_s, known)[0]):
             raise InputError(
                 f"device '{self.name}': its median of {doubt}; check the unit, or read it with any_magnitude=True"
             )
@@ -152,6 +152,21 @@ class AdditiveDevice:
                 f"device '{self.name}' has no operator '{key}' ({fragment.name}); measure it or add its row"
             )
         return known[key]
+
+
+def _typical(trellis: Trellis, cost: NDArray[np.int64]) -> float:
+    """The median cost of a few paths drawn edge by edge."""
+    rng = np.random.default_rng(0)
+    order = np.argsort(trellis.edge_from, kind="stable")
+    start = np.searchsorted(trellis.edge_from[order], np.arange(trellis.n_nodes + 1))
+    totals = []
+    for _ in range(_TYPICAL):
+        node = total = 0
+        while start[node] < start[node + 1]:  # the sink has no edges
+            edge = order[rng.integers(start[node], start[node + 1])]
+            node, total = int(trellis.edge_to[edge]), total + int(cost[edge])
+        totals.append(total)
+    return float(np.median(totals))
 
 
 def operator_key(network: Network) -> str:
