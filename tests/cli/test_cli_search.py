@@ -166,6 +166,7 @@ def test_accuracies_that_do_not_add_up_need_a_method_for_them(refused, table):
         (("--clock", "9GHz"), 2, "clock must be above 0 and at most 645 MHz"),
         (("--method", "nsga3"), 2, "no method named 'nsga3'; did you mean nsga2"),
         (("--third", "power"), 2, "no third objective named 'power'"),
+        (("--third", "energy", "--device", "xc7z020"), 2, "has no energy figures; choose another third objective"),
         (("--penalty", "W4A8"), 2, "precision penalty 'W4A8': expected e.g. W4A8=1.0"),
         (("--penalty", "W4A8=1.0"), 2, "W4A8 of block 'b1' was measured: it cannot have a penalty too"),
         (("--precision", "W3A3"), 2, "no precision named 'W3A3'"),

@@ -2,13 +2,17 @@
 
 import math
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cofront.api import thirds
 from cofront.api.joint import exact_front
 from cofront.api.thirds import _non_dominated, third_front, third_value
+from cofront.errors import UsageError
 from cofront.front import Design
 from cofront.testing.problems import random_problem
 
@@ -52,6 +56,30 @@ def test_every_budget_of_the_ladder_has_its_exact_front(seed):
         found = brute.pareto((d.cycles, d.accuracy) for d in within)
         expected = brute.pareto((d[0], float(problem.accuracy(np.array(d[1])))) for d in every if d[2][1] <= level)
         assert found == expected
+
+
+def test_energy_without_figures_is_refused():
+    problem = random_problem(np.random.default_rng(800), "tiny")
+    some = (replace(problem.engines[0], energy=None), *problem.engines[1:])
+    with pytest.raises(UsageError, match="has no energy figures; choose another third objective"):
+        third_front(replace(problem, engines=some), "energy")
+
+
+def test_one_time_limit_is_for_both_fronts(monkeypatch):
+    problem = random_problem(np.random.default_rng(800), "tiny")
+    given = []
+
+    def slow(*args, time_limit_s, **kw):
+        given.append(time_limit_s)
+        time.sleep(0.2)
+        return exact_front(*args, **kw)
+
+    monkeypatch.setattr(thirds, "exact_front", slow)
+    third_front(problem, "energy", time_limit_s=30.0)
+    assert given[0] == 30.0
+    assert 0.0 < given[1] <= 29.8
+    third_front(problem, "energy", time_limit_s=0.1)
+    assert given[3] == 0.0
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -7,12 +7,14 @@ the front of latency and that of energy are exact.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cofront.api.joint import exact_front
+from cofront.errors import UsageError
 
 if TYPE_CHECKING:
     from cofront.front import Design, Front, Status
@@ -37,7 +39,15 @@ def third_front(
     should_stop: Callable[[], bool] | None = None,
     time_limit_s: float | None = None,
 ) -> tuple[Front, list[float]]:
-    """The non-dominated designs, fastest first, and the budgets whose fronts are proven (none for energy)."""
+    """The non-dominated designs, fastest first, and the budgets whose fronts are proven (none for energy).
+
+    The time limit is that of the whole: the front of energy gets what that of latency leaves.
+    """
+    start = time.monotonic()
+    if third == "energy":
+        for engine in problem.engines:
+            if engine.energy is None:
+                raise UsageError(f"engine '{engine.name}' has no energy figures; choose another third objective")
     how: dict[str, Any] = {"on_progress": on_progress, "should_stop": should_stop, "time_limit_s": time_limit_s}
     if third != "energy":
         top = int(problem.budget[problem.resource_names.index(third)])
@@ -48,6 +58,8 @@ def third_front(
         return replace(found, designs=tuple(designs), bound=()), [float(b) for b in reversed(done)]
     parts = [exact_front(problem, objective="cycles", **how)]
     if parts[0].status != "feasible":
+        if time_limit_s is not None:
+            how["time_limit_s"] = max(0.0, time_limit_s - (time.monotonic() - start))
         parts.append(exact_front(problem, objective="energy", **how))
     whole = len(parts) == 2 and all(f.status != "feasible" for f in parts)
     designs = _non_dominated([d for f in parts for d in f.designs], third)
