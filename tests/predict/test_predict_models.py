@@ -70,9 +70,11 @@ def test_the_objective_is_minimal():
         assert objective(a + step[0], scales - a + step[1:6], offset + step[6]) >= here - 1e-9
 
 
-def test_a_proxy_of_another_space_is_named():
-    with pytest.raises(InputError, match="adaproxy: the proxy has 24 columns, the rows 5"):
-        AdaProxy(synthetic_devices()).fit(np.random.default_rng(0).normal(size=(20, 5)), np.arange(20.0))
+@pytest.mark.parametrize("columns", [5, 25])
+def test_a_proxy_of_another_space_is_named(columns):
+    rows = np.random.default_rng(0).normal(size=(20, columns))
+    with pytest.raises(InputError, match=f"adaproxy: the known devices have 24 columns, the rows {columns}: "):
+        AdaProxy(synthetic_devices()).fit(rows, np.arange(20.0))
 
 
 def kernel(channels: int, side: int, width: int, k: int = 3):

@@ -13,9 +13,9 @@ from typing import Self
 import numpy as np
 
 from cofront.errors import InputError
-from cofront.predict.base import FloatArray, Prediction, Predictor, check_training, one_hot
-from cofront.predict.columns import check_columns, check_variety
-from cofront.predict.devices import KnownDevices, shipped
+from cofront.predict.base import FloatArray, Prediction, one_hot
+from cofront.predict.columns import check_columns
+from cofront.predict.devices import DevicePredictor, KnownDevices
 from cofront.space import Points, Space
 
 #: Strengths relative to the least one at which b is zero.
@@ -24,41 +24,28 @@ STRENGTHS = tuple(float(v) for v in np.geomspace(1.0, 1e-4, 25))
 VALIDATION = 1 / 7
 
 
-class AdaProxy(Predictor):
+class AdaProxy(DevicePredictor):
     """Of several `devices` the one whose model ranks the measurements best is the proxy."""
 
     name = "adaproxy"
-    needs_devices = True
 
     def __init__(self, devices: KnownDevices | None = None, seed: int = 0) -> None:
-        self.devices, self._seed = devices, seed
+        super().__init__(devices)
+        self._seed = seed
         self.proxy = ""
         self._weights: FloatArray | None = None
         self._offset = self._std = 0.0
         self._columns = 0
 
     @classmethod
-    def for_space(cls, space: Space) -> Self:
-        return cls(shipped(space.name))
-
-    @classmethod
-    def with_devices(cls, space: Space, devices: KnownDevices) -> Self:
-        return cls(devices)
-
-    @classmethod
     def encode(cls, space: Space, points: Points) -> FloatArray:
         return one_hot(space, points)
 
     def fit(self, x: FloatArray, y: FloatArray) -> Self:
-        x, y = check_training(x, y, self.name)
-        check_variety(x, y, self.name)
-        if self.devices is None:
-            raise InputError("adaproxy: no proxy device was given to adapt")
-        if x.shape[1] != self.devices.weights.shape[1]:
-            raise InputError(f"adaproxy: the proxy has {self.devices.weights.shape[1]} columns, the rows {x.shape[1]}")
-        ranks = [_rank_correlation(column, y) for column in self.devices.predict(x).T]
+        x, y, devices = self._checked(x, y, more=False)
+        ranks = [_rank_correlation(column, y) for column in devices.predict(x).T]
         chosen = int(np.argmax(ranks))
-        self.proxy, weights = self.devices.names[chosen], self.devices.weights[chosen]
+        self.proxy, weights = devices.names[chosen], devices.weights[chosen]
         order = np.random.default_rng(self._seed).permutation(len(y))
         held = max(2, round(VALIDATION * len(y)))
         train, judge = order[held:], order[:held]

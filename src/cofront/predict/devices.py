@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from cofront.errors import InputError, UsageError, unknown_name
-from cofront.predict.base import FloatArray, one_hot
+from cofront.predict.base import FloatArray, Predictor, check_training, one_hot
+from cofront.predict.columns import check_variety, latency_columns
+from cofront.rights import move_into_place
 from cofront.space import Points, Space
 
 _FILE = "devices_{}.safetensors"
@@ -62,11 +65,13 @@ class KnownDevices:
         from safetensors.numpy import save_file
 
         arrays = {"weights": self.weights, "bias": self.bias, "centre": self.centre}
+        tmp = path.with_suffix(".tmp")
         save_file(
             {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in arrays.items()},
-            path,
+            tmp,
             {"space": self.space, "names": " ".join(self.names), "note": self.note},
         )
+        move_into_place(tmp, path)
 
 
 def learn_devices(
@@ -106,3 +111,43 @@ def shipped(space: str) -> KnownDevices:
         meta = opened.metadata()
         weights, bias, centre = (opened.get_tensor(k).astype(np.float64) for k in ("weights", "bias", "centre"))
     return KnownDevices(meta["space"], tuple(meta["names"].split()), weights, bias, centre, meta["note"])
+
+
+class DevicePredictor(Predictor):
+    """A predictor that learns from known `devices` besides measurements; `for_space` takes those of the package."""
+
+    needs_devices = True
+
+    def __init__(self, devices: KnownDevices | None = None) -> None:
+        self.devices = devices
+
+    @classmethod
+    def for_space(cls, space: Space) -> Self:
+        return cls(shipped(space.name))
+
+    @classmethod
+    def with_devices(cls, space: Space, devices: KnownDevices) -> Self:
+        return cls(devices)
+
+    @classmethod
+    def encode(cls, space: Space, points: Points) -> FloatArray:
+        return latency_columns(space, points)
+
+    def _checked(
+        self, x: FloatArray, y: FloatArray, *, more: bool = True
+    ) -> tuple[FloatArray, FloatArray, KnownDevices]:
+        """What `fit` was given, as float64, and the devices; an InputError when they do not belong together.
+
+        `more`: whether rows may have columns behind those that the devices know.
+        """
+        x, y = check_training(x, y, self.name)
+        check_variety(x, y, self.name)
+        if self.devices is None:
+            raise InputError(f"{self.name}: no known devices were given to learn from")
+        columns = self.devices.weights.shape[1]
+        if x.shape[1] < columns or (x.shape[1] > columns and not more):
+            raise InputError(
+                f"{self.name}: the known devices have {columns} columns, the rows {x.shape[1]}: "
+                "they come from different spaces"
+            )
+        return x, y, self.devices

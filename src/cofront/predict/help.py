@@ -20,12 +20,12 @@ from safetensors.torch import save_file
 
 from cofront.errors import InputError, UsageError
 from cofront.predict import help_net
-from cofront.predict.base import MIN_ROWS, FloatArray, Prediction, Predictor, check_training
-from cofront.predict.columns import check_columns, check_variety, latency_columns
-from cofront.predict.devices import KnownDevices, shipped
+from cofront.predict.base import MIN_ROWS, FloatArray, Prediction, check_training
+from cofront.predict.columns import check_columns, check_variety
+from cofront.predict.devices import DevicePredictor, KnownDevices, shipped
 from cofront.predict.help_net import Params, Shape
 from cofront.predict.transfer import Transfer
-from cofront.space import Points, Space
+from cofront.space import Space
 
 MODULATIONS = 10
 _FILE = "help_{}.safetensors"
@@ -93,16 +93,16 @@ def shipped_weights(space: str) -> MetaWeights:
         return MetaWeights.load(path)
 
 
-class Help(Predictor):
+class Help(DevicePredictor):
     """`devices` estimate the reference networks' latencies where they were not measured."""
 
     name = "help"
-    needs_devices = True
 
     def __init__(
         self, weights: MetaWeights | None = None, devices: KnownDevices | None = None, *, steps: int = 2, seed: int = 0
     ) -> None:
-        self.weights, self.devices, self._steps, self._seed = weights, devices, steps, seed
+        super().__init__(devices)
+        self.weights, self._steps, self._seed = weights, steps, seed
         self._adapted: list[Params] = []
         self._embedding = torch.zeros(0)
         self._slope, self._offset, self._std, self._columns = 1.0, 0.0, 0.0, 0
@@ -114,10 +114,6 @@ class Help(Predictor):
     @classmethod
     def with_devices(cls, space: Space, devices: KnownDevices) -> Self:
         return cls(shipped_weights(space.name), devices)
-
-    @classmethod
-    def encode(cls, space: Space, points: Points) -> FloatArray:
-        return latency_columns(space, points)
 
     @classmethod
     def learnt_from(cls, space: Space) -> tuple[str, ...]:

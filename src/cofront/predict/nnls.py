@@ -7,43 +7,26 @@ from typing import Self
 import numpy as np
 
 from cofront.errors import InputError
-from cofront.predict.base import FloatArray, Prediction, Predictor, check_training
-from cofront.predict.columns import check_columns, check_variety, latency_columns
-from cofront.predict.devices import KnownDevices, shipped
-from cofront.space import Points, Space
+from cofront.predict.base import FloatArray, Prediction
+from cofront.predict.columns import check_columns
+from cofront.predict.devices import DevicePredictor, KnownDevices
 
 
-class Nnls(Predictor):
+class Nnls(DevicePredictor):
     """Latency = sum over known devices of weight x what its model says, weights not negative."""
 
     name = "nnls"
-    needs_devices = True
 
     def __init__(self, devices: KnownDevices | None = None) -> None:
-        self.devices = devices
+        super().__init__(devices)
         self._weights: FloatArray | None = None
         self._sigma, self._columns = 0.0, 0
-
-    @classmethod
-    def for_space(cls, space: Space) -> Self:
-        return cls(shipped(space.name))
-
-    @classmethod
-    def with_devices(cls, space: Space, devices: KnownDevices) -> Self:
-        return cls(devices)
-
-    @classmethod
-    def encode(cls, space: Space, points: Points) -> FloatArray:
-        return latency_columns(space, points)
 
     def fit(self, x: FloatArray, y: FloatArray) -> Self:
         from scipy.optimize import nnls
 
-        x, y = check_training(x, y, self.name)
-        check_variety(x, y, self.name)
-        if self.devices is None:
-            raise InputError("nnls: no known devices were given to combine")
-        basis = self.devices.predict(x) / self.devices.mean
+        x, y, devices = self._checked(x, y)
+        basis = devices.predict(x) / devices.mean
         scale = float(y.mean())
         self._weights = scale * np.asarray(nnls(basis, y / scale)[0])
         used = min(int((self._weights > 0).sum()), len(y) - 2)

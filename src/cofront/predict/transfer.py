@@ -17,10 +17,9 @@ from typing import Self
 import numpy as np
 
 from cofront.errors import InputError
-from cofront.predict.base import FloatArray, Prediction, Predictor, check_training
-from cofront.predict.columns import check_columns, check_variety, latency_columns
-from cofront.predict.devices import KnownDevices, shipped
-from cofront.space import Points, Space
+from cofront.predict.base import FloatArray, Prediction
+from cofront.predict.columns import check_columns
+from cofront.predict.devices import DevicePredictor, KnownDevices
 
 #: Prior variances of the deviations along devices, work and options, and of the noise, relative to the mean latency.
 GRID = tuple(product((0.0, 0.1, 1.0, 3.0), (0.0, 0.003, 0.03, 0.3), (0.0, 0.003, 0.03), (1e-4, 1e-3, 1e-2, 3e-2)))
@@ -34,44 +33,23 @@ _FEW, _KEPT = 48, 4
 _Posterior = tuple[float, int, tuple[float, ...], FloatArray, FloatArray]
 
 
-class Transfer(Predictor):
+class Transfer(DevicePredictor):
     """`devices` are the known ones; `for_space` takes those that come with the package."""
 
     name = "transfer"
-    needs_devices = True
 
     def __init__(self, devices: KnownDevices | None = None) -> None:
-        self.devices = devices
+        super().__init__(devices)
         self._rows: FloatArray | None = None
         self._unit = self._work = self._prior = np.zeros(0)
         self._posteriors: list[_Posterior] = []
         self._mixture = np.zeros(0)
         self._scale = 1.0
 
-    @classmethod
-    def for_space(cls, space: Space) -> Self:
-        return cls(shipped(space.name))
-
-    @classmethod
-    def with_devices(cls, space: Space, devices: KnownDevices) -> Self:
-        return cls(devices)
-
-    @classmethod
-    def encode(cls, space: Space, points: Points) -> FloatArray:
-        return latency_columns(space, points)
-
     def fit(self, x: FloatArray, y: FloatArray) -> Self:
-        x, y = check_training(x, y, self.name)
-        check_variety(x, y, self.name)
-        if self.devices is None:
-            raise InputError("transfer: no known devices were given to learn from")
-        if x.shape[1] < self.devices.weights.shape[1]:
-            raise InputError(
-                f"transfer: the known devices have {self.devices.weights.shape[1]} columns, the rows {x.shape[1]}: "
-                "they come from different spaces"
-            )
+        x, y, devices = self._checked(x, y)
         self._scale, self._rows = float(y.mean()), x
-        work = x[:, self.devices.weights.shape[1] :]
+        work = x[:, devices.weights.shape[1] :]
         self._work, self._unit = work.mean(axis=0), np.maximum(work.mean(axis=0), 1e-30)
         shapes, groups = self._directions(x)
         kernels = [g @ g.T for g in groups]
