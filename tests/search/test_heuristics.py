@@ -11,8 +11,8 @@ import pytest
 from cofront.errors import InputError, UsageError
 from cofront.front import Front
 from cofront.problem import CodesignProblem, IntArray
-from cofront.search.archive import non_dominated
 from cofront.search.budget import Budget, Stopwatch
+from cofront.search.dominance import non_dominated
 from cofront.search.evaluator import Evaluator
 from cofront.search.evolution import Generations, nsga2
 from cofront.search.genome import encode

@@ -30,7 +30,8 @@ def pareto(
     import numpy as np
 
     from cofront.hardware.tables.units import column_numbers
-    from cofront.search.table import TABLE_SEARCHES, Table, exact_front, run
+    from cofront.search.dominance import non_dominated
+    from cofront.search.table import TABLE_SEARCHES, Table, run
     from cofront.space import load
     from cofront.space.columnfile import read_columns
 
@@ -55,7 +56,7 @@ def pareto(
     better = "high" if "throughput" in cost.lower() else "low"
     gain, price = values[accuracy][kept], values[cost][kept]
     paid = 1.0 / np.maximum(price, 1e-300) if better == "high" else price
-    front = exact_front(paid, gain)
+    front = non_dominated(paid, gain)
     designs = [
         ParetoPoint(
             row=int(kept[i]), cost=float(price[i]), accuracy=float(gain[i]),

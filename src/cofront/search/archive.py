@@ -6,16 +6,8 @@ import numpy as np
 
 from cofront.front import Design, Front
 from cofront.problem import IntArray
+from cofront.search.dominance import non_dominated
 from cofront.search.evaluator import Evaluated, Evaluator
-
-
-def non_dominated(cycles: IntArray, score: IntArray) -> IntArray:
-    """Indices of the designs that no other beats in one and equals in the other; of equals the first. Fastest first."""
-    order = np.lexsort((np.arange(len(cycles)), -score, cycles))
-    best = np.maximum.accumulate(score[order])
-    keep = np.ones(len(order), dtype=bool)
-    keep[1:] = score[order][1:] > best[:-1]
-    return order[keep]
 
 
 class Archive:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from cofront.errors import InputError, UsageError
 from cofront.front import Design, Front
 from cofront.problem import INFEASIBLE, CodesignProblem, IntArray
-from cofront.search.archive import non_dominated
 from cofront.search.budget import Budget
+from cofront.search.dominance import non_dominated
 from cofront.search.evaluator import Evaluator
 from cofront.search.evolution import Generations, OnGeneration
 from cofront.search.genome import encode

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofront.errors import UsageError
+from cofront.search.dominance import non_dominated
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -27,18 +28,9 @@ class Table:
     columns: FloatArray
 
 
-def exact_front(cost: FloatArray, accuracy: FloatArray) -> IntArray:
-    """Rows of the front, cheapest first: no other row is as cheap and as accurate. Of equal rows the first counts."""
-    order = np.lexsort((np.arange(len(cost)), -accuracy, cost))
-    best = np.maximum.accumulate(accuracy[order])
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = accuracy[order][1:] > best[:-1]
-    return np.asarray(order[first], dtype=np.int64)
-
-
 def hypervolume(cost: FloatArray, accuracy: FloatArray, reference: tuple[float, float]) -> float:
     """Area dominated up to the reference (cost, accuracy)."""
-    rows = exact_front(cost, accuracy)
+    rows = non_dominated(cost, accuracy)
     rows = rows[(cost[rows] < reference[0]) & (accuracy[rows] > reference[1])]
     floors = np.concatenate([[reference[1]], accuracy[rows][:-1]])
     return float(np.sum((reference[0] - cost[rows]) * (accuracy[rows] - floors)))
@@ -76,7 +68,7 @@ def evolution(table: Table, evaluations: int, rng: np.random.Generator, populati
     varies = np.array([j for j, o in enumerate(options) if len(o) > 1])
     while len(seen) < evaluations:
         rows = np.array(seen)
-        front = rows[exact_front(table.cost[rows], table.accuracy[rows])]
+        front = rows[non_dominated(table.cost[rows], table.accuracy[rows])]
         fresh: int | None = None
         for _ in range(200):
             a, b = (table.points[rng.choice(front if rng.random() < 0.8 else rows)] for _ in range(2))
@@ -115,7 +107,7 @@ def surrogate(table: Table, evaluations: int, rng: np.random.Generator, batch: i
         left, want = ~known, min(batch, evaluations - len(seen))
         while len(picked) < want and left.any():  # fronts peeled one after the other
             rest = np.flatnonzero(left)
-            layer = rest[exact_front(cost[rest], accuracy[rest])]
+            layer = rest[non_dominated(cost[rest], accuracy[rest])]
             picked += rng.permutation(layer)[: want - len(picked)].tolist()
             left[layer] = False
         known[picked] = True
@@ -141,7 +133,7 @@ def run(search: TableSearch, table: Table, evaluations: int, seed: int) -> Found
     if not 0 < evaluations <= len(table.cost):
         raise UsageError(f"expected 1 to {len(table.cost)} evaluations, the rows of the table, got {evaluations}")
     rows = search(table, evaluations, np.random.default_rng(seed))
-    front = exact_front(table.cost, table.accuracy)
+    front = non_dominated(table.cost, table.accuracy)
     pairs = {(table.cost[i], table.accuracy[i]) for i in front}
     when: dict[tuple[float, float], int] = {}
     for k, i in enumerate(rows, 1):

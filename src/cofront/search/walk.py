@@ -8,7 +8,7 @@ import numpy as np
 
 from cofront.errors import InputError
 from cofront.problem import INFEASIBLE, IntArray, Trellis
-from cofront.search.archive import non_dominated
+from cofront.search.dominance import non_dominated
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from cofront.search.dominance import non_dominated
+
 I64 = NDArray[np.int64]
 
 
@@ -43,9 +45,6 @@ class Incumbent:
         every = self.designs + found
         cost = np.array([d.cost for d in every], dtype=np.int64)
         score = np.array([d.score for d in every], dtype=np.int64)
-        order = np.lexsort((np.arange(len(every)), -score, cost))
-        best = np.maximum.accumulate(score[order])
-        first = np.concatenate([[True], best[1:] > best[:-1]])
-        keep = order[first]
+        keep = non_dominated(cost, score)
         self.designs = [every[i] for i in keep]
         self.cost, self.score = cost[keep], score[keep]
