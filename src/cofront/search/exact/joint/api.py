@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from cofront.errors import InputError, UsageError, unknown_name
 from cofront.problem import CodesignProblem, IntArray
 from cofront.search.exact.joint.compact import Cost
 from cofront.search.exact.joint.incumbent import Candidate
-from cofront.search.exact.joint.solve import Limits, Search
+from cofront.search.exact.joint.solve import Counters, Limits, Search
 from cofront.search.exact.joint.windows import ENDLESS
 
 Objective = Literal["cycles", "energy"]
@@ -134,23 +135,9 @@ def joint_front(
         should_stop=stop,
         on_progress=None if on_progress is None else report,
     )
-    found: list[tuple[int | None, Candidate]]
-    done: tuple[int, ...] = ()
-    if third is None:
-        search.run()
-        found = [(None, d) for d in search.designs()]
-    else:
-        budgets = ladder(problem, third, third_budgets)
-        search.prefix = f"budget 1 of {len(budgets)}, "
-        search.prepare()
-        found = []
-        for number, (level, new) in enumerate(search.climb(problem.resource_names.index(third), budgets), 1):
-            search.prefix = f"budget {min(number + 1, len(budgets))} of {len(budgets)}, "
-            found += [(level, d) for d in new]
-            done = (*done, level) if search.complete else done
-        found.sort(key=lambda x: (x[1].cost, x[1].score))
+    found, done = _designs(search, third, third_budgets)
     certificate = search.certificate()
-    again, c = Recost(problem), search.counters
+    again = Recost(problem)
     return JointFront(
         tuple(again.point(d, level) for level, d in found),
         certificate.gap,
@@ -164,18 +151,42 @@ def joint_front(
         cost.pj_per_cycle,
         third,
         done,
-        {
-            "configs": sum(map(sum, c.configs_raw)),
-            "configs_kept": sum(map(sum, c.configs_kept)),
-            "accelerators_kept": sum(_product(k) for k in c.configs_kept),
-            "boxes": c.boxes,
-            "accelerators_open": c.singles,
-            "accelerators_fine": c.accelerators,
-            "path_searches": c.dps,
-            "peak_states": c.peak_states,
-        },
-        {**c.seconds, "total": time.monotonic() - start},
+        _counts(search.counters),
+        {**search.counters.seconds, "total": time.monotonic() - start},
     )
+
+
+def _designs(
+    search: Search, third: str | None, budgets: Sequence[int] | None
+) -> tuple[list[tuple[int | None, Candidate]], tuple[int, ...]]:
+    """Runs the search: its designs by rising cost, each with its budget of the third resource, and the budgets done."""
+    if third is None:
+        search.run()
+        return [(None, d) for d in search.designs()], ()
+    levels = ladder(search.problem, third, budgets)
+    search.prefix = f"budget 1 of {len(levels)}, "
+    search.prepare()
+    found: list[tuple[int | None, Candidate]] = []
+    done: tuple[int, ...] = ()
+    for number, (level, new) in enumerate(search.climb(search.problem.resource_names.index(third), levels), 1):
+        search.prefix = f"budget {min(number + 1, len(levels))} of {len(levels)}, "
+        found += [(level, d) for d in new]
+        done = (*done, level) if search.complete else done
+    return sorted(found, key=lambda x: (x[1].cost, x[1].score)), done
+
+
+def _counts(c: Counters) -> dict[str, int]:
+    """`JointFront.counts`."""
+    return {
+        "configs": sum(map(sum, c.configs_raw)),
+        "configs_kept": sum(map(sum, c.configs_kept)),
+        "accelerators_kept": sum(math.prod(k) for k in c.configs_kept),
+        "boxes": c.boxes,
+        "accelerators_open": c.singles,
+        "accelerators_fine": c.accelerators,
+        "path_searches": c.dps,
+        "peak_states": c.peak_states,
+    }
 
 
 def ladder(problem: CodesignProblem, third: str, budgets: Sequence[int] | None) -> list[int]:
@@ -237,10 +248,3 @@ def check(problem: CodesignProblem) -> None:
                 raise InputError(f"engine '{engine.name}', kernel '{k.name}': cycles must not be negative")
         if min(int(engine.memory.min(initial=0)), int(engine.overhead.min(initial=0))) < 0:
             raise InputError(f"engine '{engine.name}': memory and overhead cycles must not be negative")
-
-
-def _product(values: tuple[int, ...]) -> int:
-    n = 1
-    for v in values:
-        n *= v
-    return n
