@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Self
@@ -35,9 +36,9 @@ class NetPredictor(Predictor):
         self._centre = self._unit = np.zeros(0)
         self._offset, self._scale, self._std = 0.0, 1.0, 0.0
 
+    @abstractmethod
     def module(self, columns: int) -> nn.Module:
         """A network from (n, columns) to (n,)."""
-        raise InputError(f"{self.name}: no network is defined for {columns} columns")
 
     def fit(self, x: FloatArray, y: FloatArray) -> Self:
         x, y = check_training(x, y, self.name)

@@ -39,16 +39,20 @@ def _torch_sides(padding: Padding) -> list[int]:
     return [left, right, top, bottom]
 
 
+def _zero(layer: nn.Conv2d | nn.Linear) -> None:
+    """No draw from PyTorch's global generator: `to_torch` fills the parameters."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
 class ConvNorm(nn.Conv2d):
     """A convolution with an optional batch norm behind it; zero until initialised or loaded."""
 
     norm: nn.BatchNorm2d | None
 
     def reset_parameters(self) -> None:
-        """No draw from PyTorch's global generator: `to_torch` fills the parameters."""
-        nn.init.zeros_(self.weight)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
+        _zero(self)
 
     def forward(self, x: Tensor) -> Tensor:
         y = super().forward(x)
@@ -63,10 +67,7 @@ class Dense(nn.Linear):
     norm: None = None
 
     def reset_parameters(self) -> None:
-        """As ConvNorm."""
-        nn.init.zeros_(self.weight)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
+        _zero(self)
 
 
 Layer = ConvNorm | Dense
