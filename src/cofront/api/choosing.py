@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
@@ -48,6 +49,14 @@ def rising(designs: tuple[front.Design, ...]) -> tuple[front.Design, ...]:
     return tuple(out)
 
 
+def latency_within(fps: float, clock_hz: float) -> float:
+    """A latency that exactly the designs of at least a frame rate keep, whatever rounding made of both figures.
+
+    Latencies are whole cycles: the limit lies a little above the last one that will do.
+    """
+    return (math.floor(clock_hz / fps * (1 + 1e-12)) + 1e-3) / clock_hz
+
+
 def choose(document: SearchDocument, request: SearchRequest) -> SearchDocument:
     """The document with the design that was asked for (the knee when nothing was), or why there is none."""
     found = front_of(document)
@@ -55,14 +64,14 @@ def choose(document: SearchDocument, request: SearchRequest) -> SearchDocument:
         return document
     from cofront.search.exact.infeasible import explain_request
 
-    latency = None if request.fps is None else 1.0 / request.fps
+    latency = None if request.fps is None else latency_within(request.fps, document.clock_hz)
     flat = replace(found, designs=rising(found.designs))
     best = flat.best(max_latency_s=latency, min_accuracy=request.accuracy)
     if best is not None and request.third is not None and None not in (request.fps, request.accuracy):
         # with both asked for, what is left to choose is the least of the third objective
         from cofront.api.thirds import third_value
 
-        meets = [d for d in found.designs if d.latency_s <= 1.0 / request.fps and d.accuracy >= request.accuracy]  # type: ignore[operator]
+        meets = [d for d in found.designs if d.latency_s <= latency and d.accuracy >= request.accuracy]  # type: ignore[operator]
         best = min(meets, key=lambda d: third_value(d, request.third or ""))
     why = () if best is not None else explain_request(flat, min_accuracy=request.accuracy, max_latency_s=latency)
     return msgspec.structs.replace(

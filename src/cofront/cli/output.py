@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -79,6 +80,13 @@ def seconds(value: float | None) -> str:
         if value >= scale:
             return f"{value / scale:.3g} {unit}" if value < 1000 * scale else f"{value / scale:.0f} {unit}"
     return f"{value * 1e9:.3g} ns"
+
+
+def rate(fps: float, digits: int | None = None) -> str:
+    """A frame rate rounded down, so that what is printed can be had: whole, or with so many digits."""
+    unit = 1.0 if digits is None or fps <= 0 else 10.0 ** (math.floor(math.log10(fps)) + 1 - digits)
+    value = math.floor(fps / unit * (1 + 1e-12)) * unit
+    return f"{value:,.0f}" if digits is None else f"{value:.{digits}g}"
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:

@@ -127,5 +127,5 @@ def _chosen(document: SearchDocument) -> str:
         why = f"the fastest of {output.percent(document.required_accuracy)} or more"
     return (
         f"design {document.chosen + 1}, {why}: {output.percent(d.accuracy)} predicted, {output.seconds(d.latency_s)}, "
-        f"{d.fps:,.0f} fps"
+        f"{output.rate(d.fps)} fps"
     )

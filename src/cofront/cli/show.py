@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cofront.cli import output
-from cofront.cli.output import count, line, percent, quantity, seconds, table
+from cofront.cli.output import count, line, percent, quantity, rate, seconds, table
 
 if TYPE_CHECKING:
     from cofront.study.documents import Call, EstimateDocument, FitDocument, Kernel, Limit, Roof, SearchDocument
@@ -88,7 +88,7 @@ def estimate(found: EstimateDocument, with_calls: bool) -> None:
         line(f"  {text}")
     if found.fits:
         energy = "" if found.energy_j is None else f", {found.energy_j * 1e3:.3g} mJ an image"
-        line(f"  latency {seconds(found.latency_s)} ({found.cycles:,} cycles), {found.fps:.4g} fps{energy}")
+        line(f"  latency {seconds(found.latency_s)} ({found.cycles:,} cycles), {rate(found.fps, 4)} fps{energy}")
         line(f"  limited by: {where(found.calls)}")
     resources(found.resources, found.budget)
     if found.fits:
@@ -111,7 +111,7 @@ def fit(found: FitDocument) -> None:
     if found.config is not None:
         line(f"  {config(found.config)}")
     energy = "" if found.energy_j is None else f", {found.energy_j * 1e3:.3g} mJ an image"
-    line(f"  latency {seconds(found.latency_s)} ({found.cycles:,} cycles), {found.fps:.4g} fps{energy}")
+    line(f"  latency {seconds(found.latency_s)} ({found.cycles:,} cycles), {rate(found.fps, 4)} fps{energy}")
     if found.status != "optimal" and found.bound is not None:
         line(f"  certified: nothing below {found.bound:.6g} ({found.objective})")
     line(f"  limited by: {where(found.calls)}")
@@ -138,7 +138,7 @@ def front(found: SearchDocument, rows_shown: int = 16) -> None:
     for i in picked:
         d = found.front[i]
         used = [f"{d.resources.get(r, 0):,}" for r in ("dsp", "lut", "bram36")]
-        cells = [str(i + 1), percent(d.accuracy), seconds(d.latency_s), f"{d.fps:,.0f}", *used, str(d.config["engine"])]
+        cells = [str(i + 1), percent(d.accuracy), seconds(d.latency_s), rate(d.fps), *used, str(d.config["engine"])]
         rows.append([*cells, bits(d.precisions)])
     marked = picked.index(found.chosen) if found.chosen is not None else None
     some = "" if len(picked) == n else f" ({len(picked)} of {n} designs shown)"

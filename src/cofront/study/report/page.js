@@ -16,6 +16,7 @@
   const fixed = (v, n) => v.toLocaleString("en", { maximumFractionDigits: n, minimumFractionDigits: n });
   const sig = (v, n = 3) => (v === 0 ? "0" : Number(v.toPrecision(n)).toLocaleString("en", { maximumFractionDigits: 9 }));
   const integer = (v) => Number(v).toLocaleString("en", { maximumFractionDigits: 0 });
+  const rate = (v) => integer(Math.floor(v * (1 + 1e-12)));  // rounded down: what is shown can be had
   const percent = (v, n = 2) => (v == null ? "–" : fixed(100 * v, n) + " %");
   const seconds = (v) => v == null ? "–" : v >= 1 ? sig(v) + " s" : v >= 1e-3 ? sig(v * 1e3) + " ms" : sig(v * 1e6) + " µs";
   const metric = (v) => v == null ? "–" : v >= 1e9 ? sig(v / 1e9) + " G" : v >= 1e6 ? sig(v / 1e6) + " M" : v >= 1e3 ? sig(v / 1e3) + " k" : sig(v);
@@ -76,7 +77,7 @@
   const x = (latency) => (state.axis === "fps" ? 1 / latency : latency * 1e3);
   const describe = (d) => {
     const used = ordered(Object.keys(d.resources)).map((k) => `${resourceNames[k] ?? k} ${integer(d.resources[k])}`).join(" · ");
-    return `<b>${percent(d.accuracy)}</b> at <b>${seconds(d.latency_s)}</b> (${integer(d.fps)} fps)<br>${used}<br>` +
+    return `<b>${percent(d.accuracy)}</b> at <b>${seconds(d.latency_s)}</b> (${rate(d.fps)} fps)<br>${used}<br>` +
       `${escape(d.config.engine ?? "")} ${d.bits ? "· " + escape(d.bits) : ""}`;
   };
   const escape = (text) => String(text).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
@@ -218,7 +219,7 @@
     byId("next").disabled = state.selected === designs.length - 1;
     tiles(byId("figures"), [
       ["accuracy", percent(d.accuracy), search.accuracy_kind ?? "predicted"], ["latency", seconds(d.latency_s), `${integer(d.cycles)} cycles`],
-      ["frames per second", integer(d.fps)], d.macs != null && ["multiply-accumulates", metric(d.macs)],
+      ["frames per second", rate(d.fps)], d.macs != null && ["multiply-accumulates", metric(d.macs)],
       d.params != null && ["parameters", metric(d.params), d.weight_bytes == null ? "" : `${metric(d.weight_bytes)}B of weights`],
       d.activation_bytes != null && ["activations", `${metric(d.activation_bytes)}B`, "if every layer's went through memory"], d.energy_j != null && ["energy of one image", sig(d.energy_j * 1e3) + " mJ", "modelled"]]);
     byId("network").replaceChildren(networkTable(d.choices));
@@ -314,8 +315,8 @@
       ["certified gap", search.gap == null ? "none" : search.gap === 0 ? "0" : fixed(100 * search.gap, 3) + " points", search.gap === 0 ? "the front is exact" : search.gap == null ? "heuristic: nothing is proven" : "at any latency"],
       ["designs on the front", integer(designs.length)],
       ["solved in", seconds(search.solve_s), search.method],
-      designs.length && ["fastest", `${integer(designs[0].fps)} fps`, percent(designs[0].accuracy)],
-      designs.length && ["most accurate", percent(designs.at(-1).accuracy), `${integer(designs.at(-1).fps)} fps`]]);
+      designs.length && ["fastest", `${rate(designs[0].fps)} fps`, percent(designs[0].accuracy)],
+      designs.length && ["most accurate", percent(designs.at(-1).accuracy), `${rate(designs.at(-1).fps)} fps`]]);
     const names = ordered(new Set(designs.flatMap((d) => Object.keys(d.resources))));
     const list = byId("list");
     list.append(make("thead", {}, make("tr", {}, ...["#", "accuracy", "latency", "fps", ...names.map((n) => resourceNames[n] ?? n), "engine", "bits"].map((t, i) => make("th", { scope: "col", class: i > 0 && i < 4 + names.length ? "n" : "" }, t)))));
@@ -323,7 +324,7 @@
     designs.forEach((d, i) => {
       const button = make("button", { type: "button", "aria-label": `Select design ${i + 1}` }, String(i + 1));
       const tr = make("tr", { id: `row-${i}`, "aria-selected": "false" }, make("td", {}, button),
-        ...[percent(d.accuracy), seconds(d.latency_s), integer(d.fps), ...names.map((n) => integer(d.resources[n] ?? 0))].map((t) => make("td", { class: "n" }, t)),
+        ...[percent(d.accuracy), seconds(d.latency_s), rate(d.fps), ...names.map((n) => integer(d.resources[n] ?? 0))].map((t) => make("td", { class: "n" }, t)),
         make("td", {}, String(d.config.engine ?? "–")), make("td", {}, d.bits ?? "–"));
       tr.addEventListener("click", () => select(i, true));
       body.append(tr);

@@ -1,0 +1,57 @@
+"""Which design `--fps` means, and the frame rates that are printed."""
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cofront.api.choosing import choose
+from cofront.api.request import SearchRequest
+from cofront.cli.output import rate
+from cofront.study.documents import Design, SearchDocument
+
+
+def front(clock_hz, third=None):
+    """Five designs around every cycle count: neighbours differ by one cycle."""
+
+    def make(*cycles):
+        designs = [
+            Design(
+                accuracy=0.5 + 0.01 * i, latency_s=c / clock_hz, fps=1 / (c / clock_hz), cycles=c,
+                resources={"dsp": 9 - i}, config={},
+            )
+            for i, c in enumerate(cycles)
+        ]  # fmt: skip
+        return SearchDocument(
+            status="optimal", space="tiny", device="zu3eg", precisions=[], clock_hz=clock_hz, method="exact",
+            grid="coarse", budget={}, front=designs, gap=0.0, designs=9, solve_s=0.0, third=third,
+        )  # fmt: skip
+
+    return make
+
+
+@given(st.integers(3, 10**9), st.sampled_from([2.5e8, 1e8, 187_512_345.0, 333e6]))
+def test_a_design_is_found_by_its_own_frame_rate(cycles, clock_hz):
+    document = front(clock_hz)(cycles - 2, cycles - 1, cycles, cycles + 1, cycles + 2)
+    d = document.front[2]
+    for fps in (clock_hz / cycles, d.fps, 1 / d.latency_s):
+        chosen = choose(document, SearchRequest(fps=fps)).chosen
+        assert chosen == 2
+        third = choose(front(clock_hz, "dsp")(cycles, cycles + 1), SearchRequest(fps=fps, accuracy=0.4, third="dsp"))
+        assert third.chosen == 0
+        alone = choose(front(clock_hz)(cycles), SearchRequest(fps=fps, accuracy=0.9))
+        assert alone.chosen is None and [e.limit for e in alone.infeasible] == ["accuracy"]
+        too_slow = choose(front(clock_hz)(cycles + 1), SearchRequest(fps=fps))
+        assert too_slow.chosen is None and [e.limit for e in too_slow.infeasible] == ["latency"]
+
+
+@given(st.floats(0.01, 1e6), st.sampled_from([None, 3, 4]))
+def test_printed_frame_rates_can_be_had(fps, digits):
+    printed = float(rate(fps, digits).replace(",", ""))
+    assert printed <= fps * (1 + 1e-9)
+    assert printed >= (math.floor(fps) if digits is None else fps * (1 - 10.0 ** (1 - digits)))
+
+
+def test_whole_frame_rates_stay_whole():
+    assert rate(1 / (250_000 / 250e6)) == "1,000" and rate(999.9999) == "999" and rate(276.87, 4) == "276.8"
+    assert [rate(1 / (c / 2.5e8)) for c in (250, 2500, 25)] == ["1,000,000", "100,000", "10,000,000"]
