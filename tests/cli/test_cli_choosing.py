@@ -2,12 +2,15 @@
 
 import math
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cofront.api.choosing import choose
 from cofront.api.request import SearchRequest
 from cofront.cli.output import rate
+from cofront.cli.searching import _print
 from cofront.study.documents import Design, SearchDocument
 
 
@@ -28,6 +31,23 @@ def front(clock_hz, third=None):
         )  # fmt: skip
 
     return make
+
+
+@pytest.mark.parametrize(
+    ("space", "verbs"), [("subgraph32", ["estimate", "train", "build"]), ("ofa_mobilenetv3", ["estimate"])]
+)
+def test_the_commands_that_come_next_are_named(capsys, space, verbs):
+    document = front(2.5e8)(1000)
+    design = msgspec.structs.replace(document.front[0], config={"engine": "E88"})
+    document = msgspec.structs.replace(document, space=space, front=[design], files={"design": "a b/design.json"})
+    _print(document, SearchRequest())
+    lines = capsys.readouterr().out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("next: "))
+    after = [line.removeprefix("next:").split() for line in lines[start:]]
+    assert [words[:2] for words in after] == [["cofront", verb] for verb in verbs]
+    assert all("'a b/design.json'" in line for line in lines[start:])
+    if "build" in verbs:
+        assert lines[-1] == "      cofront build 'a b/design.json' -o built"
 
 
 @given(st.integers(3, 10**9), st.sampled_from([2.5e8, 1e8, 187_512_345.0, 333e6]))

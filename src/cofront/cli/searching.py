@@ -11,6 +11,7 @@ from cofront.api.choosing import network_of
 from cofront.api.exporting import FORMATS, design_document, export_design
 from cofront.api.request import SearchRequest, SearchResult
 from cofront.api.searching import search
+from cofront.api.weights import SUPERNETS
 from cofront.cli import output, show
 from cofront.cli.main import INTERRUPTED
 from cofront.cli.progress import Interrupt, reporter
@@ -93,8 +94,10 @@ def _print(document: SearchDocument, request: SearchRequest) -> None:
     if "design" in document.files:
         design = shlex.quote(document.files["design"])
         output.line(f"next: cofront estimate {design} --calls")
-        if document.space == "subgraph32":
+        if document.space in SUPERNETS:
             output.line(f"      cofront train {design}")
+            if document.accelerator == "subgraph":
+                output.line(f"      cofront build {design} -o built")
 
 
 def _proof(document: SearchDocument) -> str:
