@@ -61,8 +61,8 @@ class AdditiveModel:
         return np.asarray(self.intercept + x @ self.coefficients, float)
 
     def accuracy(self, score: FloatArray) -> FloatArray:
-        """Scores of any shape -> accuracies, never above the best one measured."""
-        return np.asarray(np.minimum(link_value(score, self.link, self.score_range), self.observed[1]), float)
+        """Scores of any shape -> accuracies, never below 0 or above the best one measured."""
+        return np.asarray(np.clip(link_value(score, self.link, self.score_range), 0.0, self.observed[1]), float)
 
     def score_loss(self, loss: float) -> float:
         """How much score the best network measured must lose to lose this much accuracy (a fraction)."""

@@ -23,7 +23,10 @@ MIN_ROWS = 8
 
 @dataclass(frozen=True)
 class Prediction:
-    """Mean and standard deviation (of a new observation, noise included), each (n,)."""
+    """Mean and standard deviation (of a new observation, noise included), each (n,).
+
+    What is measured here, accuracy, latency and energy, is not negative, and neither are means.
+    """
 
     mean: FloatArray
     std: FloatArray

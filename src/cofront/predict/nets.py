@@ -88,7 +88,8 @@ class NetPredictor(Predictor):
         mean = self._offset + self._scale * each.mean(axis=0)
         # A member's left-out error is that of one network; their mean is better by what they disagree about.
         spread = self._scale * each.std(axis=0)
-        return Prediction(mean, np.sqrt(np.maximum(self._std**2 - np.mean(spread**2), 0.25 * self._std**2) + spread**2))
+        std = np.sqrt(np.maximum(self._std**2 - np.mean(spread**2), 0.25 * self._std**2) + spread**2)
+        return Prediction(np.maximum(mean, 0.0), std)
 
 
 def layers(sizes: list[int], act: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:

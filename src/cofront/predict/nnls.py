@@ -41,4 +41,4 @@ class Nnls(DevicePredictor):
             raise InputError("nnls: fit it before asking for predictions")
         x = check_columns(x, self._columns, self.name)
         basis = self.devices.predict(x) / self.devices.mean
-        return Prediction(np.einsum("nm,m->n", basis, self._weights), np.full(len(x), self._sigma))
+        return Prediction(np.maximum(np.einsum("nm,m->n", basis, self._weights), 0.0), np.full(len(x), self._sigma))

@@ -58,4 +58,4 @@ class Svr(Predictor):
         if x.ndim != 2 or x.shape[1] != self._columns:
             raise InputError(f"SVR: expected (n, {self._columns}) columns, got {x.shape}")
         mean = self._offset + self._unit * np.asarray(self._svr.predict(x), float)
-        return Prediction(mean, np.full(len(mean), self._std))
+        return Prediction(np.maximum(mean, 0.0), np.full(len(mean), self._std))
