@@ -68,6 +68,34 @@ def test_parquet(tmp_path: Path) -> None:
     assert classes == ("0", "1", "2")
 
 
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view()], ids=str)
+@pytest.mark.parametrize("nested", [True, False])
+def test_parquet_with_any_kind_of_bytes(tmp_path: Path, kind: pa.DataType, nested: bool) -> None:
+    blobs = [png(x) for x in X]
+    column = pa.array([{"bytes": b} for b in blobs], pa.struct([("bytes", kind)])) if nested else pa.array(blobs, kind)
+    pq.write_table(pa.table({"img": column, "label": Y}), tmp_path / "a.parquet")
+    same(read(tmp_path / "a.parquet")[0])
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (
+            pa.array([{"bytes": "a"}] * 2, pa.struct([("bytes", pa.string())])),
+            "must hold the bytes of an image.*string",
+        ),
+        (pa.array([{"bytes": 3}] * 2, pa.struct([("bytes", pa.int32())])), "must hold the bytes of an image.*int32"),
+        (pa.array([{"path": "a"}] * 2), "column img has no field bytes"),
+        (pa.array([b"1234"] * 2, pa.binary(4)), "must hold the bytes of an image"),
+        (pa.array([{"bytes": png(X[0])}, None], pa.struct([("bytes", pa.binary())])), "may be missing"),
+    ],
+)
+def test_parquet_columns_that_hold_no_images(tmp_path: Path, column: pa.Array, message: str) -> None:
+    pq.write_table(pa.table({"img": column, "label": [0, 1]}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=message):
+        read(tmp_path / "a.parquet")
+
+
 def test_npz_in_both_layouts(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x_train=X, y_train=Y[:, None], x_test=X[:4, ..., 0], y_test=Y[:4])
     train, test, _ = read(tmp_path / "a.npz")

@@ -56,6 +56,7 @@ def read(path: Path) -> Read:
 def read_parquet(path: Path) -> Part:
     """The layout of the Hugging Face hub: `img.bytes` (or `image.bytes`) holds an encoded image, `label` an integer."""
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     try:
@@ -69,9 +70,13 @@ def read_parquet(path: Path) -> Part:
     if pa.types.is_struct(column.type):
         if column.type.get_field_index("bytes") < 0:
             raise InputError(f"{path}: column {name} has no field bytes")
-        column = pa.chunked_array([c.field("bytes") for c in column.chunks], pa.binary()) if table.num_rows else None
-    if column is None or not pa.types.is_binary(column.type):
-        raise InputError(f"{path}: column {name} must hold the bytes of an image, and at least one row")
+        column = pc.struct_field(column, "bytes")
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    if not table.num_rows or not any(kind(column.type) for kind in kinds):
+        raise InputError(
+            f"{path}: column {name} must hold the bytes of an image (binary), and at least one row; "
+            f"found {table.num_rows} rows of {column.type}"
+        )
     label = table.column("label")
     if not pa.types.is_integer(label.type) or label.null_count or column.null_count:
         raise InputError(f"{path}: labels must be integers, and neither labels nor images may be missing")
