@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 
 from cofront.errors import CofrontError, InputError
 from cofront.task import load_dataset
-from cofront.task.readers import read
+from cofront.task.readers import CIFAR10, read
 
 RNG = np.random.default_rng(1)
 X = RNG.integers(0, 256, (30, 8, 8, 3)).astype(np.uint8)
@@ -94,6 +95,40 @@ def test_parquet_columns_that_hold_no_images(tmp_path: Path, column: pa.Array, m
     pq.write_table(pa.table({"img": column, "label": [0, 1]}), tmp_path / "a.parquet")
     with pytest.raises(InputError, match=message):
         read(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("layout", ["npz", "parquet", "folder", "binary"])
+@pytest.mark.parametrize("side", [28, 32])
+def test_only_cifar_has_the_names_of_cifar(tmp_path: Path, layout: str, side: int) -> None:
+    x, y = RNG.integers(0, 256, (20, side, side, 3)).astype(np.uint8), np.arange(20) % 10
+    path = tmp_path
+    if layout == "npz":
+        path = tmp_path / "a.npz"
+        np.savez(path, x_train=x, y_train=y)
+    elif layout == "binary":
+        binary(tmp_path / "data_batch_1.bin", 40)
+    else:
+        parquet(tmp_path / "train.parquet", x, y)
+        path = tmp_path / "train.parquet" if layout == "parquet" else tmp_path
+    cifar = layout == "binary" or (layout != "npz" and side == 32)
+    assert read(path)[2] == (CIFAR10 if cifar else tuple("0123456789"))
+
+
+@pytest.mark.parametrize(
+    ("about", "names"),
+    [
+        ({"info": {"features": {"label": {"names": ["a", "b", "c", "d"]}}}}, ("a", "b", "c", "d")),
+        ({"info": {"features": {"label": {"names": ["a"]}}}}, ("0", "1", "2")),
+        ({"info": {"features": {"label": {"names": [1, 2, 3]}}}}, ("0", "1", "2")),
+        ({"info": [1]}, ("0", "1", "2")),
+        ("no object", ("0", "1", "2")),
+    ],
+)
+def test_names_of_a_parquet_file_are_those_of_its_metadata(tmp_path: Path, about: object, names: object) -> None:
+    parquet(tmp_path / "train.parquet")
+    table = pq.read_table(tmp_path / "train.parquet")
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(about)}), tmp_path / "train.parquet")
+    assert read(tmp_path)[2] == names
 
 
 def test_npz_in_both_layouts(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ names. What is read is checked before it is used: whatever is wrong becomes one 
 from __future__ import annotations
 
 import io
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,13 +36,13 @@ def read(path: Path) -> Read:
         return read_npz(path)
     if path.is_file() and path.suffix == ".parquet":
         part = read_parquet(path)
-        return part, None, _names(part[1])
+        return part, None, _parquet_names(path, [part])
     if path.is_dir():
         if train := sorted(path.glob("train*.parquet")):
             tests = sorted(path.glob("test*.parquet"))
-            parts = [_join([read_parquet(f) for f in files]) if files else None for files in (train, tests)]
-            assert parts[0] is not None
-            return parts[0], parts[1], _names(*(p[1] for p in parts if p))
+            part = _join([read_parquet(f) for f in train])
+            test = _join([read_parquet(f) for f in tests]) if tests else None
+            return part, test, _parquet_names(train[0], [part] if test is None else [part, test])
         if (path / "data_batch_1.bin").is_file():
             return read_binary(path)
         if any(p.is_dir() for p in path.iterdir()):
@@ -100,7 +101,7 @@ def read_npz(path: Path) -> Read:
             test = _check(path, arrays["x_test"], arrays["y_test"])
     else:
         raise InputError(f"{path}: expected x_train and y_train, or images and labels; found {sorted(arrays)}")
-    return train, test, _names(*(p[1] for p in (train, test) if p))
+    return train, test, tuple(map(str, range(_count([p for p in (train, test) if p]))))
 
 
 def read_binary(path: Path) -> Read:
@@ -207,9 +208,26 @@ def _join(parts: list[Part]) -> Part:
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
 
-def _names(*labels: Labels) -> tuple[str, ...]:
-    count = max(int(y.max()) for y in labels) + 1
-    return CIFAR10 if count == len(CIFAR10) else tuple(str(i) for i in range(count))
+def _count(parts: list[Part]) -> int:
+    """How many classes the labels speak of."""
+    return max(int(y.max()) for _, y in parts) + 1
+
+
+def _parquet_names(path: Path, parts: list[Part]) -> tuple[str, ...]:
+    """The names that the file's metadata give to the labels; CIFAR-10's when it looks like it; otherwise numbers."""
+    import pyarrow.parquet as pq
+
+    count = _count(parts)
+    try:
+        about = json.loads((pq.read_schema(path).metadata or {})[b"huggingface"])
+        names = about["info"]["features"]["label"]["names"]
+        if isinstance(names, list) and len(names) >= count and all(isinstance(n, str) for n in names):
+            return tuple(names)
+    except (KeyError, TypeError, ValueError, OSError):
+        pass  # most files have none, and what is there follows no standard
+    if count == len(CIFAR10) and parts[0][0].shape[1:] == (32, 32, 3):
+        return CIFAR10
+    return tuple(map(str, range(count)))
 
 
 def _first_line(e: BaseException) -> str:
