@@ -177,6 +177,20 @@ def test_signs_of_activations_are_refused(op: str) -> None:
         from_onnx(model)
 
 
+@pytest.mark.parametrize("change", ["s", "z"])
+def test_integers_are_read_as_they_were_written(change: str) -> None:
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node("DequantizeLinear", ["q", "t", "o"], ["d"]),
+        node("Relu", ["d"], ["y"]),
+    ]
+    constants = {"s": np.full((), 0.5), "t": np.full((), 0.5), "z": np.array(3, np.uint8), "o": np.array(3, np.uint8)}
+    assert activations(from_onnx(model_of(nodes, ["n", 3, 8, 8], constants))) == ["relu"]
+    constants[change] = constants[change] + np.ones((), constants[change].dtype)
+    with pytest.raises(UnsupportedError, match="another scale or zero point than they were written with"):
+        from_onnx(model_of(nodes, ["n", 3, 8, 8], constants))
+
+
 def linear_bottleneck() -> tuple[Network, Quantisation]:
     b = Builder("bottleneck", (2, 4, 4))
     b.add(Conv2d(2, (1, 1), norm=False), name="one")

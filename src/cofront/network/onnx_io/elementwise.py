@@ -168,7 +168,6 @@ HANDLERS: dict[str, Handler] = {
     "Sum": total,
     "Identity": same,
     "Dropout": dropout,
-    "DequantizeLinear": same,
     "Cast": cast,
     "Softmax": last,
     "LogSoftmax": last,

@@ -114,6 +114,7 @@ def quantize_linear(r: Reader, n: RawNode) -> Value:
     scale, zero = r.const(n.input(1)), r.const(n.input(2)) if n.input(2) else None
     if scale is None or (n.input(2) and zero is None):
         raise Refusal("has a scale or zero point that is not constant")
+    r.grids[n.outputs[0]] = (scale, np.zeros(()) if zero is None else zero)
     bits, signed = _TYPES.get(n.attributes.get("output_dtype", 0), (8, False))
     if zero is None:
         zero = np.zeros(())
@@ -124,9 +125,19 @@ def quantize_linear(r: Reader, n: RawNode) -> Value:
     return _quantised(r, n, bits, *_range(r, n, scale, zero, constants.int_range(bits, signed, narrow=False)))
 
 
+def dequantize_linear(r: Reader, n: RawNode) -> Value:
+    """The numbers that were quantised, if this is the same grid."""
+    if (grid := r.grids.get(n.input(0))) is not None:
+        scale, zero = r.const(n.input(1)), r.const(n.input(2)) if n.input(2) else np.zeros(())
+        if scale is None or zero is None or not (np.all(scale == grid[0]) and np.all(zero == grid[1])):
+            raise Refusal("reads integers with another scale or zero point than they were written with")
+    return r.pending(n.input(0))
+
+
 HANDLERS: dict[str, Handler] = {
     "Quant": quant,
     "IntQuant": quant,
     "BipolarQuant": quant,
     "QuantizeLinear": quantize_linear,
+    "DequantizeLinear": dequantize_linear,
 }

@@ -39,6 +39,8 @@ class Reader:
         self.clipping: list[str] = []
         #: tensor of weights -> the first layer that has them
         self.weight_of: dict[str, str] = {}
+        #: integers of a quantiser -> its scale and zero point
+        self.grids: dict[str, tuple[Array, Array]] = {}
         #: whether a quantiser says that the input is not negative
         self.input_from_zero = False
         self.consts: dict[str, Array] = dict(graph.constants)
