@@ -1,9 +1,11 @@
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -66,6 +68,19 @@ def test_what_users_name_cannot_break_out_of_the_page(tmp_path):
     html = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "<script>alert" not in html and html.count("</script>") == 3
     assert evil in embedded(html)["front_note"]
+
+
+@pytest.mark.parametrize("damage", ["x", "", "2026-01-01T00:00:00", "0000-13-01", 7, b"12"])
+def test_damaged_times_are_named(tmp_path, damage):
+    synthetic.fill(tmp_path / "s", 3)
+    with closing(sqlite3.connect(tmp_path / "s")) as database, database:
+        database.execute("UPDATE runs SET finished = ?", (damage,))
+    with Study(tmp_path / "s", write=False) as study, pytest.raises(StudyError, match=r"damaged"):
+        write_report(study, tmp_path / "r.html")
+    with closing(sqlite3.connect(tmp_path / "s")) as database, database:
+        database.execute("UPDATE runs SET finished = NULL, started = ?", (damage,))
+    with Study(tmp_path / "s", write=False) as study, pytest.raises(StudyError, match=r"damaged"):
+        study.runs()
 
 
 def test_statements_do_not_say_more_than_was_proven():

@@ -246,7 +246,8 @@ class Study:
             rows = self._db.execute(f"{sql} FROM runs {where}", values).fetchall()
         return [
             RunRecord(
-                r[0], r[1], r[2], self._load(r[3]), r[4], self._load(r[5]), r[6], r[7], r[8], r[9],
+                r[0], r[1], r[2], self._load(r[3]), r[4], self._load(r[5]), r[6], self._time(r[7]),
+                None if r[8] is None else self._time(r[8]), r[9],
                 None if r[10] is None else self._load(r[10]),
             )
             for r in rows
@@ -258,8 +259,20 @@ class Study:
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise StudyError(f"study '{self.path}' holds a damaged record; restore a copy or choose another --study")
+            raise self._damaged()
         return value
+
+    def _time(self, stamp: object) -> str:
+        """A time as `_now` writes it."""
+        try:
+            if isinstance(stamp, str) and datetime.fromisoformat(stamp).tzinfo is not None:
+                return stamp
+        except ValueError:
+            pass
+        raise self._damaged()
+
+    def _damaged(self) -> StudyError:
+        return StudyError(f"study '{self.path}' holds a damaged record; restore a copy or choose another --study")
 
     def close(self) -> None:
         """Folds the log into the file and frees the lock. Safe to call twice."""
