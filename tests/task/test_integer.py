@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cofront.errors import CofrontError, InputError
+from cofront.hardware.subgraph.calls import PARAM_BITS
 from cofront.network import Builder, Conv2d
 from cofront.task import QuantizedNetwork, compare, quantize, subnet
 from cofront.task.calibrate import Runner, calibrate
 from cofront.task.data import Dataset
-from cofront.task.evaluate import evaluate_points
+from cofront.task.evaluate import CALIBRATION, evaluate_points
 from cofront.task.finetune import calibrated
 from cofront.task.integer import QuantizedLayer, Rescale, accumulate
 from cofront.task.kernels import FloatKernel, Int8Kernel, best_kernel
@@ -187,6 +188,12 @@ def test_table(net: Supernet, tiny: Dataset, tmp_path: Path) -> None:
     assert table.column_names == [*subnet.NAMES, "val_accuracy", "n_val"]
     assert json.loads(table.schema.metadata[b"cofront"])["pairs"] == 4
     assert isinstance(table.schema.field("b1_op").type.bit_width, int)
+
+
+def test_the_documentation_has_the_counts_of_the_code() -> None:
+    text = " ".join((Path(__file__).parents[2] / "docs" / "task.md").read_text(encoding="utf-8").split())
+    assert f"under the quantisers on {CALIBRATION} training images" in text
+    assert f"counts {PARAM_BITS} bits of requantisation constants per output channel (multiplier 16, bias 32)" in text
 
 
 def test_evaluate_points(net: Supernet, tiny: Dataset) -> None:
