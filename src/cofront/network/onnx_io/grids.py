@@ -89,9 +89,7 @@ def check(network: Network, quantisation: Quantisation) -> None:
                 f"{where}: biases should be {'of shape ' + str(shape[:1]) if has_bias(node) else 'absent'}"
             )
         if layer.bits < 2:
-            raise InputError(
-                f"{where}: weights of one bit are signs, which no file here holds; 2 to 8 bits are"
-            )
+            raise InputError(f"{where}: weights of one bit are signs, which no file here holds; 2 to 8 bits are")
         top = 2 ** (layer.bits - 1)
         if not np.issubdtype(layer.weight.dtype, np.integer) or np.any((layer.weight < -top) | (layer.weight >= top)):
             raise InputError(f"{where}: weights are not integers of {layer.bits} bits")
