@@ -59,6 +59,14 @@ def test_every_tensor_is_bit_exact_whatever_memory_does(built, images, memory):
         assert done.cycles >= moved * 1000 / memory.bytes_per_kilocycle * 0.95
 
 
+def test_cycles_are_those_of_the_schedule(built, images):
+    """On maps of 4 x 4, where nothing but start and end counts; on real sizes see benchmarks/rtl_verify.json."""
+    for memory in (MemoryModel(), MemoryModel(latency=100), MemoryModel(latency=8, bytes_per_kilocycle=2000)):
+        done = check_simulation(built, images[:1], memory=memory)
+        assert abs(done.predicted_cycles - done.cycles) <= 0.1 * done.cycles
+        assert all(c.predicted > 0 for c in done.calls)
+
+
 def test_images_side_by_side_and_progress(built, images):
     seen = []
     done = check_simulation(built, images, jobs=2, progress=seen.append)

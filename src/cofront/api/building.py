@@ -194,11 +194,12 @@ def _document(folder: Path, done: Simulated, images: int, source: str) -> Verify
         folder=str(folder), passed=not done.comparison.differing, simulator=done.tool, images=images,
         image_source=source, tensors=done.comparison.tensors, elements=done.comparison.elements,
         differing=done.comparison.differing, cycles=done.cycles, predicted_cycles=done.predicted_cycles,
-        cycles_error=(done.predicted_cycles - done.cycles) / done.cycles, seconds=done.seconds,
+        cycles_error=(done.predicted_cycles - done.cycles) / done.cycles, model_cycles=done.model_cycles,
+        model_error=(done.model_cycles - done.cycles) / done.cycles, seconds=done.seconds,
         calls=[
             CyclesPart(
                 call=c.name, layers=list(c.layers), descriptors=c.descriptors, simulated=c.simulated,
-                predicted=c.predicted, error=c.error,
+                predicted=c.predicted, error=c.error, model=c.model,
             )
             for c in done.calls
         ],

@@ -79,14 +79,15 @@ def _progress() -> Callable[[Work], None]:
 
 def _show(done: VerifyDocument) -> None:
     rows = [
-        [c.call, str(c.descriptors), _count(c.predicted), f"{c.simulated:,}", output.percent(c.error)]
+        [c.call, str(c.descriptors), _count(c.model), _count(c.predicted), f"{c.simulated:,}", output.percent(c.error)]
         for c in done.calls
     ]
     rows.append(
-        ["all", str(sum(c.descriptors for c in done.calls)), f"{done.predicted_cycles:,}", f"{done.cycles:,}",
-         output.percent(done.cycles_error)]
+        ["all", str(sum(c.descriptors for c in done.calls)), f"{done.model_cycles:,}", f"{done.predicted_cycles:,}",
+         f"{done.cycles:,}", output.percent(done.cycles_error)]
     )  # fmt: skip
-    output.table("cycles", ["call", "runs", "predicted", "simulated", "error"], rows)
+    output.table("cycles", ["call", "runs", "cost model", "schedule", "simulated", "error"], rows)
+    output.line(f"cost model, whole network: {output.percent(done.model_error)} off the simulation")
     if done.resources:
         found = [[r.resource, f"{r.predicted:,}", f"{r.counted:,}", output.percent(r.error)] for r in done.resources]
         output.table("resources (counted: Yosys estimate)", ["", "predicted", "counted", "error"], found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -11,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from cofront.hardware.subgraph.config import Config
 from cofront.rtl import manifest
 from cofront.rtl.compare import Comparison, Difference, compare
 from cofront.rtl.manifest import Built
 from cofront.rtl.netlist import TOP
+from cofront.rtl.schedule import schedule
 from cofront.rtl.simulate import MemoryModel, Run, Tool, choose_tool, compile_simulator, simulate
 from cofront.rtl.synthesise import Synthesis, family_of, synthesise
 from cofront.rtl.yosys import Note, silent
@@ -27,18 +30,19 @@ PATIENCE, SLACK = 6, 200_000
 
 @dataclass(frozen=True)
 class CallCycles:
-    """Cycles of one call of the accelerator; `predicted` None: the model has no such call."""
+    """Cycles of one call: by the schedule of the program, by the cost model (None: it has no such call), simulated."""
 
     name: str
     layers: tuple[str, ...]
     descriptors: int
-    predicted: int | None
+    predicted: int
+    model: int | None
     simulated: int
 
     @property
-    def error(self) -> float | None:
+    def error(self) -> float:
         """(predicted - simulated) / simulated."""
-        return None if self.predicted is None else (self.predicted - self.simulated) / self.simulated
+        return (self.predicted - self.simulated) / self.simulated
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,12 @@ class Simulated:
     comparison: Comparison
     runs: tuple[Run, ...]
     calls: tuple[CallCycles, ...]
-    predicted_cycles: int
+    model_cycles: int
     seconds: float
+
+    @property
+    def predicted_cycles(self) -> int:
+        return sum(c.predicted for c in self.calls)
 
     @property
     def cycles(self) -> int:
@@ -112,8 +120,8 @@ def check_simulation(
         tool=chosen,
         comparison=_joined([c for _, c in done]),
         runs=runs,
-        calls=call_cycles(built, runs[0].stamps),
-        predicted_cycles=expected,
+        calls=call_cycles(built, runs[0].stamps, model),
+        model_cycles=expected,
         seconds=time.monotonic() - begun,
     )
 
@@ -142,9 +150,15 @@ def simulator_of(built: Built, tool: Tool, trace: bool, note: Note) -> Path:
     return compile_simulator(sources, names, built.bus_bits, cache, tool=tool, trace=trace, note=note)
 
 
-def call_cycles(built: Built, stamps: Sequence[int]) -> tuple[CallCycles, ...]:
+def call_cycles(built: Built, stamps: Sequence[int], memory: MemoryModel) -> tuple[CallCycles, ...]:
     """Cycles of each call, from the cycles at which descriptors ended."""
-    predicted = {c["name"]: int(c["cycles"]) for c in built.manifest["expected"]["calls"]}
+    model = {c["name"]: int(c["cycles"]) for c in built.manifest["expected"]["calls"]}
+    config = Config.from_dict(built.manifest["config"])
+    predicted: Counter[str] = Counter()
+    for run in schedule(
+        built.program, config, memory_latency=memory.latency, bytes_per_kilocycle=memory.bytes_per_kilocycle
+    ):
+        predicted[run.call] += run.cycles
     spent: dict[str, list[int]] = {}
     layers: dict[str, dict[str, None]] = {}
     before = 0
@@ -152,7 +166,7 @@ def call_cycles(built: Built, stamps: Sequence[int]) -> tuple[CallCycles, ...]:
         spent.setdefault(job.call, []).append(stamp - before)
         layers.setdefault(job.call, {}).update(dict.fromkeys(job.layers))
         before = stamp
-    return tuple(CallCycles(n, tuple(layers[n]), len(c), predicted.get(n), sum(c)) for n, c in spent.items())
+    return tuple(CallCycles(n, tuple(layers[n]), len(c), predicted[n], model.get(n), sum(c)) for n, c in spent.items())
 
 
 def _joined(parts: Sequence[Comparison]) -> Comparison:

@@ -34,16 +34,19 @@ class PixelKernel:
         return (np.maximum(row, 0)[:, None] * self.width + np.maximum(col, 0)[None, :]).reshape(-1)
 
 
-def _serve(arrival: NDArray[np.int64], cycles: int) -> NDArray[np.int64]:
-    """When a server that takes `cycles` per item is done with each: done[i] = max(done[i - 1], arrival[i]) + cycles."""
-    index = np.arange(len(arrival))
-    return np.asarray(np.maximum.accumulate(arrival - cycles * index) + cycles * (index + 1), dtype=np.int64)
+def serve(arrival: NDArray[np.int64], cycles: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """When a server that takes `cycles` per item is done with each: done[i] = max(done[i - 1], arrival[i]) + cycles[i].
+
+    `arrival` (q,); `cycles` of all items or of each (q,).
+    """
+    spent = np.cumsum(np.broadcast_to(cycles, arrival.shape))
+    return np.asarray(np.maximum.accumulate(arrival - spent + cycles) + spent, dtype=np.int64)
 
 
 def fused_cycles(kernels: Sequence[PixelKernel], pipeline_cycles: int) -> int:
     """Cycles until the last output pixel has left the last kernel; the first input pixel is there at 0."""
     ready = np.zeros(kernels[0].height * kernels[0].width, dtype=np.int64)
     for k in kernels:
-        read = _serve(ready, k.read)
-        ready = _serve(read[k.last_input()], k.work) + pipeline_cycles
+        read = serve(ready, k.read)
+        ready = serve(read[k.last_input()], k.work) + pipeline_cycles
     return int(ready[-1])

@@ -31,7 +31,10 @@ class BuildDocument(Document, frozen=True, kw_only=True, tag="build"):
 
 
 class CyclesPart(Part, frozen=True, kw_only=True):
-    """Cycles of one call, predicted and simulated; `error` is (predicted - simulated) / simulated."""
+    """Cycles of one call. `predicted` from the program, run by run; `model` is the cost model's share of a sum.
+
+    `error` is (predicted - simulated) / simulated.
+    """
 
     call: str
     layers: list[str]
@@ -39,6 +42,7 @@ class CyclesPart(Part, frozen=True, kw_only=True):
     simulated: int
     predicted: int | None = None
     error: float | None = None
+    model: int | None = None
 
 
 class DifferencePart(Part, frozen=True, kw_only=True):
@@ -78,6 +82,8 @@ class VerifyDocument(Document, frozen=True, kw_only=True, tag="verify"):
     cycles: int
     predicted_cycles: int
     cycles_error: float
+    model_cycles: int
+    model_error: float
     seconds: float
     calls: list[CyclesPart]
     first_difference: DifferencePart | None = None

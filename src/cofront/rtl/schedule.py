@@ -1,0 +1,108 @@
+"""Cycles of a program, run by run: what memory and kernels of this engine take, worked out from its descriptors.
+
+A run's kernels are followed pixel by pixel (`hardware/subgraph/recurrence.py`); what it moves, and what is loaded
+meanwhile for the run behind it, goes over one memory port. The model that a search adds up charges every call its own
+weights, because a sum over calls can know no neighbours; here they are charged where the engine waits for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cofront.hardware.subgraph.calls import KERNELS
+from cofront.hardware.subgraph.config import Config
+from cofront.hardware.subgraph.engines import ENGINES
+from cofront.hardware.subgraph.recurrence import serve
+from cofront.rtl.average import DELAY
+from cofront.rtl.config import KernelDesign, up
+from cofront.rtl.descriptor import SIZE_BYTES, decode
+from cofront.rtl.kernel import front_type, latency
+from cofront.rtl.program import Program
+from cofront.rtl.requantise import APART, PLANES
+from cofront.rtl.windows import WindowBuffer
+
+#: Cycles of a run besides its kernels, its words and two latencies of memory: control, alignment, gearboxes.
+AROUND = 12
+#: Cycles from the start of a run to the following run's weights, besides their words and two latencies of memory.
+FETCH = 16
+#: Cycles for each channel word of an average besides its channels.
+AVERAGE = DELAY + 2
+
+
+@dataclass(frozen=True)
+class RunCycles:
+    """One descriptor: cycles of its kernels and of its own words, the wait for its weights, and all of it."""
+
+    call: str
+    kernels: int
+    moved: int
+    waited: int
+    cycles: int
+
+
+def schedule(program: Program, config: Config, *, memory_latency: int, bytes_per_kilocycle: int) -> list[RunCycles]:
+    """Every run of a program in order, each with the wait for its own descriptor and weights before it."""
+    bus = program.bus_bytes
+    pace = max(1000 * bus / bytes_per_kilocycle, 1.0) if bytes_per_kilocycle else 1.0
+    fields = [decode(program.image[i * SIZE_BYTES : (i + 1) * SIZE_BYTES]) for i in range(program.descriptors)]
+    loads = [(SIZE_BYTES // bus + d["load_words"]) * pace for d in fields] + [0.0]
+    out = []
+    waited = loads[0] + 2 * memory_latency + FETCH
+    for i, (d, job) in enumerate(zip(fields, program.jobs, strict=True)):
+        moved, coming = (job.in_words + job.out_words) * pace, loads[i + 1]
+        kernels = kernel_cycles(d, config, bus, pace)
+        average = up(d["out_channels"], bus) * (bus + AVERAGE) if d["pool_on"] else 0
+        # The port serves both in turn, once the following descriptor has told what to load.
+        shared = min(max(moved - 2 * memory_latency - FETCH, 0), coming)
+        run = max(kernels, moved + shared) + average + 2 * memory_latency + AROUND
+        out.append(RunCycles(job.call, kernels, round(moved), round(waited), round(run + waited)))
+        waited = max(coming + shared + 2 * memory_latency + FETCH - run, 0)
+    return out
+
+
+def kernel_cycles(d: Mapping[str, int], config: Config, bus: int, pace: float) -> int:
+    """Cycles from the first input word to the last output word of a run (fields `d` of its descriptor)."""
+    kind = ENGINES[config.engine]
+    ready: NDArray[np.int64] | None = None
+    pixels = d["in_pixels"]
+    pixel = up(d["in_channels"], bus) * pace  # cycles between pixels that come
+    for name in KERNELS:
+        k = {key.removeprefix(f"{name}_"): value for key, value in d.items() if key.startswith(f"{name}_")}
+        if not k.get("on"):
+            continue
+        if ready is None:
+            ready = np.ceil(pixel * np.arange(1, pixels + 1)).astype(np.int64)
+        design = KernelDesign(name, config.kernel(name), kind, 8 * bus)
+        step = k["turns"] * (1 if name == "dw" else k["in_beats"])
+        if k.get("residual") and d["residual_on"]:
+            step = max(step, APART)
+        if d["logits"]:
+            step = max(step, PLANES)
+        if front_type(design) is WindowBuffer:
+            step += k["stride"] - 1  # a column more of every unit
+        work = np.full(k["out_height"] * k["out_width"], k["out_beats"] * step)
+        if k["stride"] == 2 and k["size"] == design.kernel.rows:
+            # All rows are in use until a row of outputs ends: of the next one's, the first columns come only then.
+            pace_in = max(pixel, k["in_beats"])
+            work.reshape(k["out_height"], -1)[1:, 0] += round((k["size"] - k["pad_left"]) * pace_in)
+        ready = serve(serve(ready, k["in_beats"])[_last_input(k)], work) + latency(design)
+        pixel = max(k["in_beats"], k["out_beats"] * step)
+    if ready is None:
+        return round(pixels * pixel)
+    return int(ready[-1])
+
+
+def _last_input(k: Mapping[str, int]) -> NDArray[np.int64]:
+    """(q,) index of the last input pixel that each output pixel needs."""
+
+    def last(count: int, pad: int, size: int) -> NDArray[np.int64]:
+        return np.clip(np.arange(count) * k["stride"] - pad + k["size"] - 1, 0, size - 1)
+
+    rows = last(k["out_height"], k["pad_top"], k["in_height"])
+    columns = last(k["out_width"], k["pad_left"], k["in_width"])
+    found: NDArray[np.int64] = (rows[:, None] * k["in_width"] + columns[None, :]).reshape(-1)
+    return found
