@@ -5,12 +5,16 @@ import pytest
 from bank import synthetic_devices
 
 from cofront.errors import InputError, UsageError
+from cofront.predict.adaproxy import AdaProxy
+from cofront.predict.additive import Additive
 from cofront.predict.devices import KnownDevices, learn_devices, shipped
+from cofront.predict.forest import Forest
 from cofront.predict.gaussian import GaussianProcess
 from cofront.predict.kernel_ridge import fit_dual
 from cofront.predict.latency_harness import Split, draw, evaluate_latency, latency_scores, trimmed
 from cofront.predict.nnls import Nnls
 from cofront.predict.ridge import OneHotRidge, QuadraticRidge
+from cofront.predict.svr import Svr
 from cofront.predict.transfer import Transfer
 from cofront.space import load
 from cofront.space.nasbench201 import NasBench201
@@ -117,6 +121,26 @@ def test_pairs_are_used_where_they_matter():
         prediction = make().fit(x[:28], y[:28]).predict(x[28:])
         errors.append(np.sqrt(np.mean((prediction.mean - y[28:]) ** 2)))
     assert errors[1] < 0.95 * errors[0]
+
+
+BANK = synthetic_devices()
+MAKERS = [
+    OneHotRidge,
+    QuadraticRidge,
+    GaussianProcess,
+    Additive,
+    Svr,
+    Forest,
+    lambda: Nnls(BANK),
+    lambda: Transfer(BANK),
+]
+
+
+@pytest.mark.parametrize("make", [*MAKERS, lambda: AdaProxy(BANK)])
+def test_nothing_takes_less_than_no_time(make):
+    x, y = one_hot_data(120)
+    low = np.maximum(y - np.quantile(y, 0.6), 0.0) + 1e-9 * y  # most measurements next to 0
+    assert make().fit(x[:40], low[:40]).predict(x).mean.min() >= 0.0
 
 
 # known devices

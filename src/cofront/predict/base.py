@@ -25,7 +25,7 @@ MIN_ROWS = 8
 class Prediction:
     """Mean and standard deviation (of a new observation, noise included), each (n,).
 
-    What is measured here, accuracy, latency and energy, is not negative, and neither are means.
+    Accuracy, latency and energy are not negative, and neither are the means of our predictors.
     """
 
     mean: FloatArray
