@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from cofront.errors import CofrontError, InputError
 from cofront.hardware.subgraph.calls import PARAM_BITS
@@ -21,7 +24,7 @@ from cofront.task.calibrate import Runner, calibrate
 from cofront.task.data import Dataset
 from cofront.task.evaluate import CALIBRATION, evaluate_points
 from cofront.task.finetune import calibrated
-from cofront.task.integer import QuantizedLayer, Rescale, accumulate
+from cofront.task.integer import QuantizedLayer, Rescale, Residual, accumulate
 from cofront.task.kernels import FloatKernel, Int8Kernel, best_kernel
 from cofront.task.release import save_supernet
 from cofront.task.supernet import Supernet
@@ -160,6 +163,84 @@ def test_wrong_integers_are_named(integers: QuantizedNetwork) -> None:
         replace(integers, layers=layers)
     with pytest.raises(InputError, match="expected uint8 images"):
         integers.run(np.zeros((1, 3, 32, 32), np.float32))  # type: ignore[arg-type]
+
+
+def header_of(integers: QuantizedNetwork, path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    integers.save(path)
+    with safe_open(path, "numpy") as f:
+        return json.loads(f.metadata()["cofront"]), {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
+
+
+@pytest.mark.parametrize("value", ["7", 7.5, None, True, -1, 2**60, [1]], ids=str)
+@pytest.mark.parametrize(
+    "field",
+    ["pool.multiplier", "pool.shift", "pool.zero_in", "pool.zero", "pool.bits", "layer.shift", "layer.zero_in",
+     "layer.zero_out", "layer.out_bits", "layer.weight_bits", "layer.output", "read.multiplier", "read.shift",
+     "read.zero_in", "read.zero", "read.bits", "residual.tensor", "residual.zero", "residual.multiplier",
+     "net.input_zero"],
+)  # fmt: skip
+def test_scalars_out_of_range_are_refused(
+    integers: QuantizedNetwork, tmp_path: Path, field: str, value: object
+) -> None:
+    header, tensors = header_of(integers, tmp_path / "n")
+    part, name = field.split(".")
+    layers = header["layers"].values()
+    found = {
+        "net": lambda: header,
+        "pool": lambda: next(iter(header["pools"].values())),
+        "layer": lambda: next(iter(layers)),
+        "read": lambda: next(x["read"] for x in layers if x["read"]),
+        "residual": lambda: next(x["residual"] for x in layers if x["residual"]),
+    }[part]()
+    found[name] = value
+    save_file(tensors, tmp_path / "bad", {"cofront": json.dumps(header)})
+    with pytest.raises(CofrontError) as error:
+        QuantizedNetwork.load(tmp_path / "bad")
+    assert "\n" not in str(error.value)
+
+
+def test_what_a_layer_refers_to_must_have_been_computed(integers: QuantizedNetwork) -> None:
+    layers = dict(integers.layers)
+    name, layer = next((n, x) for n, x in layers.items() if x.residual)
+    assert layer.residual is not None
+    first = integers.network.layers[0].name
+    for tensor, message in ((integers.network.output.name, "do not lead to the tensor"), ("input", "do not lead to")):
+        wrong = replace(layer, residual=replace(layer.residual, tensor=tensor))
+        with pytest.raises(InputError, match=message):
+            replace(integers, layers={**layers, name: wrong})
+    with pytest.raises(InputError, match="do not lead to the tensor"):
+        replace(integers, layers={**layers, first: replace(layers[first], output=layers[name].output)})
+    with pytest.raises(InputError, match="only logits"):
+        replace(integers, layers={**layers, first: replace(layers[first], out_bits=0, zero_out=0)})
+    most = np.full_like(layers[first].bias, 2**31 - 1)
+    with pytest.raises(InputError, match=r"sums may reach [0-9]+, beyond 32 bits"):
+        replace(integers, layers={**layers, first: replace(layers[first], bias=most)})
+    with pytest.raises(InputError, match=f"'{first}' is no pool of network"):
+        replace(integers, pools={**integers.pools, first: next(iter(integers.pools.values()))})
+    with pytest.raises(InputError, match="has no integers"):
+        replace(integers, pools={})
+
+
+def test_a_residual_must_be_stored_first_and_have_the_shape_of_the_sum() -> None:
+    b = Builder("n", (4, 8, 8))
+    b.conv(4, 1, name="a")
+    x = b.last
+    b.conv(4, 1, name="b")
+    b.sum(x, b.last, name="sum")
+    network = b.build()
+
+    def layer(output: str, residual: Residual | None = None) -> QuantizedLayer:
+        one = np.ones(4, np.int32)
+        return QuantizedLayer(np.ones((4, 4, 1, 1), np.int8), one, one, 8, 0, 0, 8, 8, output, residual=residual)
+
+    good = QuantizedNetwork(network, {"a": layer("a"), "b": layer("sum", Residual("a", 0, 5))}, {})
+    assert good.tensors(np.zeros((1, 8, 8, 4), np.uint8))["sum"].shape == (1, 8, 8, 4)
+    with pytest.raises(InputError, match="node 'a': adds 'b', which no layer before it computes"):
+        QuantizedNetwork(network, {"a": layer("sum", Residual("b", 0, 5)), "b": layer("b")}, {})
+    with pytest.raises(InputError, match="'b': its integers do not lead to the tensor 'sum'"):
+        QuantizedNetwork(network, {"a": layer("a"), "b": layer("sum")}, {})
+    with pytest.raises(InputError, match="'b': has a residual, but no addition follows"):
+        QuantizedNetwork(network, {"a": layer("a"), "b": layer("b", Residual("a", 0, 5))}, {})
 
 
 def test_stratified_points() -> None:

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from cofront.errors import InputError, UnsupportedError
-from cofront.network import Activation, Add, Conv2d, Flatten, GlobalPool, Input, Linear, Network, Node
+from cofront.errors import InputError
+from cofront.network import Conv2d, Flatten, Input, Linear, Network, Node
+from cofront.task.integer_check import check
 from cofront.task.resize import resize_images
 
 if TYPE_CHECKING:
@@ -108,8 +109,7 @@ class QuantizedNetwork:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for node in self.network.nodes:
-            check_node(self.network, node, self)
+        check(self)
 
     def run(self, images: npt.NDArray[np.uint8], batch: int = 250) -> npt.NDArray[np.int64]:
         """Integer logits (n, classes) of uint8 images (n, h, w, 3), resized to the network's resolution if need be."""
@@ -194,47 +194,3 @@ def accumulate(node: Node, layer: QuantizedLayer, a: Ints) -> Ints:
             total += tap * kernel[:, 0] if op.groups > 1 else tap @ kernel.T
     acc: Ints = total.astype(np.int32) + layer.bias
     return acc
-
-
-def check_node(network: Network, node: Node, net: QuantizedNetwork) -> None:
-    """Everything about one node that `run` relies on."""
-    op, where = node.op, f"node '{node.name}'"
-    if isinstance(op, Conv2d | Linear):
-        layer = net.layers.get(node.name)
-        if layer is None:
-            raise InputError(f"{where} has no integers")
-        shape = op.weight_shape(network.in_shapes(node))
-        assert shape is not None
-        if isinstance(op, Conv2d) and (op.dilation != (1, 1) or (op.groups > 1 and shape[:2] != (op.groups, 1))):
-            raise UnsupportedError(f"{where}: only full and depthwise convolutions without dilation have integers")
-        cout = shape[0]
-        types = [str(a.dtype) for a in (layer.weight, layer.bias, layer.multiplier)]
-        wrong = layer.weight.shape != shape or layer.bias.shape != (cout,) or layer.multiplier.shape != (cout,)
-        if wrong or types != ["int8", "int32", "int32"]:
-            raise InputError(f"{where}: integers of shape {layer.weight.shape} do not fit weights of {shape}")
-        top = 2 ** (layer.weight_bits - 1) - 1
-        if not 2 <= layer.weight_bits <= 8 or np.abs(layer.weight.astype(int)).max(initial=0) > top:
-            raise InputError(f"{where}: weights exceed {layer.weight_bits} bits")
-        if layer.multiplier.min(initial=0) < 0 or layer.multiplier.max(initial=0) >= 2**15:
-            raise InputError(f"{where}: multipliers must be 0..32767")
-        if not 0 <= layer.shift <= 46 or layer.out_bits not in (0, 4, 8):
-            raise InputError(f"{where}: shift {layer.shift} or output bits {layer.out_bits} out of range")
-        if layer.output not in network.by_name or (layer.residual and layer.residual.tensor not in network.by_name):
-            raise InputError(f"{where}: refers to a tensor that the network does not have")
-    elif isinstance(op, GlobalPool):
-        if node.name not in net.pools:
-            raise InputError(f"{where} has no integers")
-    elif isinstance(op, Activation | Add):
-        if not any(layer.output == node.name for layer in net.layers.values()) and not _fused(network, node, net):
-            raise UnsupportedError(f"{where}: not fused into a convolution")
-    elif not isinstance(op, Input | Flatten):
-        raise UnsupportedError(f"{where}: {type(op).__name__} has no integer definition")
-
-
-def _fused(network: Network, node: Node, net: QuantizedNetwork) -> bool:
-    """Whether a later fused node stands for this one's result (convolution, activation, then addition)."""
-    return any(
-        _fused(network, u, net) or u.name in {x.output for x in net.layers.values()}
-        for u in network.consumers[node.name]
-        if isinstance(u.op, Activation | Add)
-    )

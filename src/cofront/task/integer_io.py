@@ -59,7 +59,7 @@ def load(path: str | Path) -> QuantizedNetwork:
             network_from_json(header["network"]),
             layers,
             {k: Rescale(**v) for k, v in header["pools"].items()},
-            int(header["input_zero"]),
+            header["input_zero"],
             float(header["input_scale"]),
             header["scales"],
             header["meta"],
