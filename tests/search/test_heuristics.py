@@ -226,6 +226,22 @@ def test_foreign_and_broken_checkpoints_are_named(ofa: CodesignProblem, tmp_path
         nsga2(ofa, budget=small, population=40, seed=3, checkpoint=tmp_path / "none" / "run.npz")
 
 
+@pytest.mark.parametrize("evaluations", [3, 40, 97])
+def test_nsga2_tries_as_many_as_the_budget_has(ofa: CodesignProblem, tmp_path: Path, evaluations: int) -> None:
+    file = tmp_path / "run.npz"
+    heard: list[int] = []
+    part = nsga2(
+        ofa, budget=Budget(evaluations=evaluations), population=40, seed=3, checkpoint=file,
+        on_progress=lambda n, s, kept: heard.append(n),
+    )  # fmt: skip
+    assert part.stats["evaluations"] == heard[-1] == evaluations
+    again = nsga2(ofa, budget=Budget(evaluations=evaluations), population=40, seed=3, checkpoint=file)
+    assert (again.designs, again.stats["evaluations"]) == (part.designs, evaluations)
+    longer = nsga2(ofa, budget=Budget(evaluations=130), population=40, seed=3, checkpoint=file)
+    assert longer.designs == nsga2(ofa, budget=Budget(evaluations=130), population=40, seed=3).designs
+    assert longer.stats["evaluations"] == 130
+
+
 def test_nsga2_begins_with_accelerators_that_fit(ofa: CodesignProblem) -> None:
     tight = replace(ofa, budget=ofa.budget // 3)
     genome, evaluator = encode(tight), Evaluator(tight)

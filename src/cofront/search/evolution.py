@@ -114,35 +114,49 @@ class Generations:
         PymooEvaluator().eval(StaticProblem(self._problem, F=f, G=g[:, None]), pop)
 
     def loop(self, budget: Budget, archive: Callable[[], IntArray], on_progress: OnGeneration | None) -> float:
-        """Runs until the budget is spent; the seconds used, earlier parts of a resumed run included."""
+        """Runs until the budget is spent; the seconds used, earlier parts of a resumed run included.
+
+        Of the last generation only as many are evaluated as the budget has left. That part is no generation to breed
+        from: the checkpoint stays that of the one before, so that a longer run is the same run.
+        """
         watch, saved = Stopwatch(self.seconds, self.cpu_s), self.seconds
+        whole = True
         try:
-            while not watch.spent(budget, self.evaluations) and self._step():
+            while whole and not watch.spent(budget, self.evaluations) and (pop := self._ask()) is not None:
+                left = budget.max_evaluations - self.evaluations
+                if whole := len(pop) <= left:
+                    self._advance(pop)
+                else:
+                    if self.checkpoint is not None and self.generation > 0:
+                        self.save(archive())
+                    self.evaluate(_genomes(pop)[: int(left)])
+                    self.evaluations += int(left)
                 self.seconds, self.cpu_s = watch.seconds, watch.cpu_s
                 if on_progress is not None:
                     on_progress(self.evaluations, self.seconds, len(archive()))
-                if self.checkpoint is not None and self.seconds - saved > 1.0:
+                if self.checkpoint is not None and whole and self.seconds - saved > 1.0:
                     self.save(archive())
                     saved = self.seconds
         finally:  # an interruption loses nothing
-            if self.checkpoint is not None and self.generation > 0:
+            if self.checkpoint is not None and whole and self.generation > 0:
                 self.save(archive())
         return self.seconds
 
-    def _step(self) -> bool:
-        """One generation; False when no genome is left that differs from the population's."""
+    def _ask(self) -> Any:
+        """The next generation as pymoo proposes it; None when no genome is left that differs from the population's."""
         algorithm = self._algorithm
         algorithm.random_state = np.random.default_rng((self.seed, self.generation))
         pop = algorithm.ask()
-        if pop is None or len(pop) == 0:
-            return False
-        genomes = np.rint(pop.get("X")).astype(np.int64)
+        return None if pop is None or len(pop) == 0 else pop
+
+    def _advance(self, pop: Any) -> None:
+        """Evaluates a generation and selects from it."""
+        genomes = _genomes(pop)
         objectives, violations = self.evaluate(genomes)
         self._tell(pop, objectives, violations)
-        algorithm.tell(infills=pop)
+        self._algorithm.tell(infills=pop)
         self.generation += 1
         self.evaluations += len(genomes)
-        return True
 
     def save(self, archive: IntArray) -> None:
         assert self.checkpoint is not None
@@ -153,6 +167,11 @@ class Generations:
             self.generation, self.evaluations, self.seconds, self.cpu_s,
         )  # fmt: skip
         save_population(self.checkpoint, self.key, state)
+
+
+def _genomes(pop: Any) -> IntArray:
+    """(n, g) of pymoo's population."""
+    return np.asarray(np.rint(pop.get("X")), dtype=np.int64)
 
 
 def _population(x: NDArray[np.float64]) -> Any:
