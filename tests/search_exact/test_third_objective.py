@@ -63,6 +63,9 @@ def test_energy_without_figures_is_refused():
     some = (replace(problem.engines[0], energy=None), *problem.engines[1:])
     with pytest.raises(UsageError, match="has no energy figures; choose another third objective"):
         third_front(replace(problem, engines=some), "energy")
+    with pytest.raises(UsageError, match="has no energy figures; choose another objective"):
+        exact_front(replace(problem, engines=some), objective="energy")
+    assert exact_front(replace(problem, engines=some)).gap == 0.0
 
 
 def test_one_time_limit_is_for_both_fronts(monkeypatch):

@@ -112,7 +112,7 @@ def joint_front(
     gap. `dominance` and `bounding` switch pruning off, for tests. Same input, same output.
     """
     start = time.monotonic()
-    check(problem)
+    check(problem, objective)
     if (max_energy_pj if objective == "cycles" else max_cycles) is not None:
         raise UsageError(f"objective '{objective}': limit that objective, not the other one")
     limit = max_cycles if objective == "cycles" else max_energy_pj
@@ -238,9 +238,11 @@ class Recost:
         return list((sums[t.row_ptr[1:]] - sums[t.row_ptr[:-1]]).tolist())
 
 
-def check(problem: CodesignProblem) -> None:
+def check(problem: CodesignProblem, objective: Objective = "cycles") -> None:
     """The properties that exactness rests on."""
     for engine in problem.engines:
+        if objective == "energy" and engine.energy is None:
+            raise UsageError(f"engine '{engine.name}' has no energy figures; choose another objective")
         if not engine.kernels:
             raise InputError(f"engine '{engine.name}': expected at least one kernel, got none")
         for k in engine.kernels:
