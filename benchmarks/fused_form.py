@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import platform
 from pathlib import Path
 
@@ -51,14 +52,18 @@ def case(rng: np.random.Generator) -> tuple[int, int, int, float]:
     fast = device.load("zu3eg").with_budget(bandwidth_bytes_per_s=1e15)
     call = cost(b.build().uniform_bits(8, 8), config, fast).calls[0]
     out = (size + 2 * (k // 2) - k) // stride + 1
-    work = (up(i, pi) * up(e, po), up(e, pc) * up(k * k, taps), up(e, qi) * up(o, qo))
+    columns = up(k * max(k, taps), taps) if taps <= k else up(k * k, taps) + stride - 1
+    work = (up(i, pi) * up(e, po), up(e, pc) * columns, up(e, qi) * up(o, qo))
+    through = [
+        front + co.pipeline_cycles + math.ceil(round(math.log(terms, 4), 9))
+        for front, terms in ((1, pi), (3 if taps <= k else 4, taps), (1, qi))
+    ]
     simulated = fused_cycles(
         [
-            PixelKernel(size, size, 1, 1, 0, up(i, pi), work[0]),
-            PixelKernel(size, size, k, stride, k // 2, up(e, pc), work[1]),
-            PixelKernel(out, out, 1, 1, 0, up(e, qi), work[2]),
-        ],
-        co.pipeline_cycles,
+            PixelKernel(size, size, 1, 1, 0, up(i, pi), work[0], through[0]),
+            PixelKernel(size, size, k, stride, k // 2, up(e, pc), work[1], through[1]),
+            PixelKernel(out, out, 1, 1, 0, up(e, qi), work[2], through[2]),
+        ]
     )
     own = (size * size * work[0], out * out * work[1], out * out * work[2])
     return call.cycles - call.overhead_cycles, simulated, max(own), max(own) * 3 / sum(own)

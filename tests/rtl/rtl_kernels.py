@@ -90,9 +90,9 @@ def kernel_cycles(case: Case) -> tuple[int, int]:
     read = run["in_beats"]
     work = run["out_beats"] * run["turns"] * (1 if case.design.depthwise else read)
     pixels = PixelKernel(
-        run["in_height"], run["in_width"], run["size"], run["stride"], run["pad_top"], read=read, work=work
+        run["in_height"], run["in_width"], run["size"], run["stride"], run["pad_top"], read, work, depth
     )
     last = pixels.last_input()
     lead, flush = int(last[0]) + 1, int((last == last[-1]).sum())
     inputs = run["in_height"] * run["in_width"]
-    return int(stream(lead, flush, inputs, len(last), read, work, depth)), fused_cycles([pixels], depth)
+    return int(stream(lead, flush, inputs, len(last), read, work, depth)), fused_cycles([pixels])

@@ -10,9 +10,13 @@ pytest.importorskip("amaranth")
 from rtl_reference import make_case
 
 from cofront.errors import InputError
+from cofront.hardware.subgraph import coefficients
 from cofront.hardware.subgraph.config import KernelConfig
 from cofront.hardware.subgraph.engines import ENGINES
-from cofront.rtl.config import KernelDesign, check_run, up
+from cofront.hardware.subgraph.timing import pipeline_cycles
+from cofront.hardware.subgraph.timing import turns as model_turns
+from cofront.rtl.config import KernelDesign, check_run, turns, up
+from cofront.rtl.kernel import latency
 
 CONV = KernelConfig(2, 2, 1, 1, 256, 3, 64, 16, 16)
 
@@ -57,3 +61,19 @@ def test_taps_that_the_rows_cannot_feed(name, taps, most):
     kernel = KernelConfig(1, 4, taps, 1, 512, 3, 64, 8, 8)
     with pytest.raises(InputError, match=f"kernel '{name}': 3 rows feed at most {most} taps, not {taps}"):
         KernelDesign(name, kernel, ENGINES["E88"])
+
+
+@pytest.mark.parametrize("engine", ["E88", "DUAL"])
+@pytest.mark.parametrize(
+    ("name", "rows", "taps"), [("pw", 1, 1), ("conv", 3, 1), ("conv", 3, 3), ("dw", 5, 5), ("dw", 5, 9)]
+)
+def test_the_cost_model_counts_the_registers_of_a_kernel(engine, name, rows, taps):
+    """Its pipeline and its turns, with multipliers on DSPs."""
+    co, kind = coefficients.load(), ENGINES[engine]
+    for pi in (1, 4, 5, 17):
+        width = 1 if name == "dw" else pi
+        k = KernelConfig(width, 4, taps, 1, 512, rows, 512, 64, 64)
+        model = pipeline_cycles(np.array(taps * width), np.array(taps), np.array(rows), co, kind.w4a4_factor > 1)
+        assert latency(KernelDesign(name, k, kind)) == int(model)
+    for size in (s for s in (1, 3, 5) if s <= rows):
+        assert int(model_turns(np.array(size * size), np.array(taps), np.array(rows))) == turns(size, taps, rows)

@@ -117,7 +117,8 @@ def test_larger_parallelism_never_takes_more_cycles(
         cost(net, _config(engine, (f[0], f[1], f[2]), (f[3], f[4]), (f[5], f[6])), ZU3EG) for f in (flat, more)
     )
     for a, b in zip(small.calls, large.calls, strict=True):
-        assert b.cycles <= a.cycles
+        # A deeper adder tree, or another front, takes a few cycles more to pass.
+        assert b.cycles <= a.cycles + 8 * len(a.kernels)
     assert all(large.resources[r] >= small.resources[r] for r in ("dsp", "ff"))
 
 
@@ -129,7 +130,8 @@ def test_more_bandwidth_is_never_slower_and_dual_never_loses(
     one = cost(net, _config("E88", conv, dw, pw), ZU3EG)
     fast = ZU3EG.with_budget(bandwidth_bytes_per_s=ZU3EG.bandwidth_bytes_per_s * factor)
     assert cost(net, _config("E88", conv, dw, pw), fast).cycles <= one.cycles
-    assert cost(net, _config("DUAL", conv, dw, pw), ZU3EG).cycles <= one.cycles
+    # ... but for the cycle that its kernels take to part two sums.
+    assert cost(net, _config("DUAL", conv, dw, pw), ZU3EG).cycles <= one.cycles + 3 * len(one.calls)
 
 
 @SLOW
@@ -201,10 +203,11 @@ def test_codenet_loop_formula() -> None:
     b.depthwise(3)
     b.conv(128, 1)
     config = _config("E88", (16, 16, 1), (16, 9), (16, 16))
+    config = replace(config, dw=replace(config.dw, rows=3))
     call = cost(b.build().uniform_bits(4, 8), config, ZU3EG).calls[0]
     loops = h * w * (64 // 16) * (1 + 128 // 16)
     fills = h * w * (64 // 16)
-    pipeline = coefficients.load().pipeline_cycles
+    pipeline = coefficients.load().pipeline_cycles + 1 + 2  # front, a tree of 16
     assert call.kernels["pw"] == loops - fills + 64 // 16 + pipeline
     # depthwise there reads and computes in turns: (D^2 + D^2) (C / PE) bounds ours from above, D^2 (C / PE) from below
     assert h * w * 4 <= call.kernels["dw"] <= 2 * h * w * 4
@@ -258,9 +261,10 @@ def test_weights_that_exceed_the_memory_are_taken_in_tiles() -> None:
 
     # 8 groups of 8 outputs, 8 steps each: 64 words; halves of 64, 24 and 8 words hold 8, 3 and 1 groups
     weights = 64 * 64 + 64 * 6
-    assert on_pw(128) == ("fused", 8 + 64 * 64 + 8, 64 * 64 * 2 + weights)
-    assert on_pw(48) == ("fused", 64 * 64 + 3 * (8 + 8), 64 * 64 * (3 + 1) + weights)
-    assert on_pw(16) == ("fused", 64 * 64 + 8 * (8 + 8), 64 * 64 * (8 + 1) + weights)
+    through = co.pipeline_cycles + 1 + 2  # front, two levels of four
+    assert on_pw(128) == ("fused", 8 + 64 * 64 + through, 64 * 64 * 2 + weights)
+    assert on_pw(48) == ("fused", 64 * 64 + 3 * (8 + through), 64 * 64 * (3 + 1) + weights)
+    assert on_pw(16) == ("fused", 64 * 64 + 8 * (8 + through), 64 * 64 * (8 + 1) + weights)
     assert on_pw(14)[0] == "infeasible"  # not even one group
 
 
@@ -278,13 +282,13 @@ def test_tiles_of_groups_read_their_own_groups() -> None:
     b.conv(16, 1, groups=2)
     net = b.build().uniform_bits(8, 8)
     busy, moved = _on_conv(net, KernelConfig(8, 2, 1, 1, 4, 1, 0, 16, 16))
-    assert busy == 4 * (2 * 1 + 16 * 2 + 8)
+    assert busy == 4 * (2 * 1 + 16 * 2 + 13 + 1 + 2)
     assert moved == 256 * 2 + 256 + (16 * 8 + 16 * 6)
     # the tables agree where memory decides
     slow = ZU3EG.with_budget(bandwidth_bytes_per_s=250e6 / 0.8)  # one byte per cycle
     one = Grid("one", (8,), (2,), (1,), (1,), (1,), (4,), (4,), (1.0,))
     latency = network_problem(net, slow, one, engines=["E88"]).engines[0].row_latency((0, 0, 0))
-    assert list(latency) == [moved + coefficients.load().overhead_cycles]
+    assert list(latency) == [moved + 4 * coefficients.load().overhead_cycles]
 
 
 def test_rows_that_exceed_the_line_buffer_are_taken_in_stripes() -> None:
@@ -296,8 +300,9 @@ def test_rows_that_exceed_the_line_buffer_are_taken_in_stripes() -> None:
     busy, moved = _on_conv(net, KernelConfig(1, 8, 9, 1, 64, 3, 48, 8, 8))
     assert once == 800 + 800 + 8 * 8 * 9 + 8 * 6
     assert moved == once + 160
-    assert whole == (12 + 100) * 8 + 8
-    assert busy == (100 + 20) * 8 + 12 * 8 + 8  # reading is now the slower side; 12 outputs remain after it
+    through = 13 + 4 + 2
+    assert whole == (12 + 100) * 8 + through
+    assert busy == (100 + 20) * 8 + 12 * 8 + through  # reading is now the slower side; 12 outputs remain after it
 
 
 def test_memory_call_and_vector_call() -> None:

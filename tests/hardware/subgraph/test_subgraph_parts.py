@@ -225,7 +225,7 @@ def test_fused_form_against_pixel_recurrence() -> None:
         config = Config(
             "E88",
             KernelConfig(pi, po, 1, 1, big, 1, 0, big, big),
-            KernelConfig(1, pc, taps, 1, big, 9, big, 0, big),
+            KernelConfig(1, pc, taps, 1, big, k, big, 0, big),
             KernelConfig(qi, qo, 1, 1, big, 1, 0, big, big),
             250e6,
         )
@@ -236,14 +236,18 @@ def test_fused_form_against_pixel_recurrence() -> None:
             return -(-a // b)
 
         out = (size + 2 * (k // 2) - k) // stride + 1
-        works = (up(i, pi) * up(e, po), up(e, pc) * up(k * k, taps), up(e, qi) * up(o, qo))
+        columns = up(k * max(k, taps), taps) if taps <= k else up(k * k, taps) + stride - 1
+        works = (up(i, pi) * up(e, po), up(e, pc) * columns, up(e, qi) * up(o, qo))
+
+        def through(front: int, terms: int) -> int:
+            return front + co.pipeline_cycles + math.ceil(round(math.log(terms, 4), 9))
+
         exact = fused_cycles(
             [
-                PixelKernel(size, size, 1, 1, 0, up(i, pi), works[0]),
-                PixelKernel(size, size, k, stride, k // 2, up(e, pc), works[1]),
-                PixelKernel(out, out, 1, 1, 0, up(e, qi), works[2]),
-            ],
-            co.pipeline_cycles,
+                PixelKernel(size, size, 1, 1, 0, up(i, pi), works[0], through(1, pi)),
+                PixelKernel(size, size, k, stride, k // 2, up(e, pc), works[1], through(3 if taps <= k else 4, taps)),
+                PixelKernel(out, out, 1, 1, 0, up(e, qi), works[2], through(1, qi)),
+            ]
         )
         assert call.mode == "fused"
         assert call.cycles - call.overhead_cycles <= exact

@@ -24,7 +24,7 @@ class Stage:
     `lead`: input pixels that must be read before the first output pixel can be computed. `flush`: output pixels
     still to compute when the last input pixel has been read. In a fused call the stage before delivers the pixels of
     `lead` at its own pace: `fed` is 1 when there is one, `next_lead` is the `lead` of the stage behind (1 if none).
-    Bytes are of tensors and weights as stored in memory.
+    Bytes are of tensors and weights as stored in memory. `apart`: least cycles between beats of output channels.
     """
 
     kernel: KernelName
@@ -46,6 +46,8 @@ class Stage:
     weight_bytes: int
     fed: int = 0
     next_lead: int = 1
+    stride: int = 1
+    apart: int = 1
 
     @property
     def macs(self) -> int:
@@ -60,12 +62,13 @@ class Call:
     `extra_bytes` are read or written besides the first stage's input, the weights and the last stage's output: the
     other operand of a residual addition, a pooled copy. A call without stages only moves `moved_bytes` (an
     element-wise operator that could not be folded into a producer). Names do not count in comparisons, so equal calls
-    of different layers are equal.
+    of different layers are equal. `averaged`: channels whose average over the map is taken at the end.
     """
 
     stages: tuple[Stage, ...]
     extra_bytes: int
     moved_bytes: int = 0
+    averaged: int = 0
     name: str = field(default="", compare=False)
     layers: tuple[str, ...] = field(default=(), compare=False)
 

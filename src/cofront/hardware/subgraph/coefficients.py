@@ -23,6 +23,7 @@ class Coefficients:
 
     pipeline_cycles: int
     overhead_cycles: int
+    average_milli: int
     memory_efficiency_milli: int
     base: tuple[int, int, int, int]
     lut_kernel_milli: int
@@ -53,6 +54,10 @@ class Coefficients:
         row = dict(dict(self.packing)[dsp_kind])
         return row[f"own_{key}" if own and not self.ideal_packing else f"shared_{key}"]
 
+    def average_cycles(self, channels: int) -> int:
+        """Cycles in which `channels` sums over a map become averages."""
+        return -(-channels * self.average_milli // MILLI)
+
     def multipliers(self, dsp_kind: str) -> int:
         """Multipliers in one DSP block."""
         return dict(dict(self.packing)[dsp_kind])["multipliers"]
@@ -77,6 +82,7 @@ class Coefficients:
             self,
             pipeline_cycles=0,
             overhead_cycles=0,
+            average_milli=0,
             base=(0, 0, 0, 0),
             requant_dsp_per_lane=0,
             fill=False,
@@ -106,6 +112,7 @@ def load() -> Coefficients:
     return Coefficients(
         pipeline_cycles=int(timing["pipeline_cycles"]["value"]),
         overhead_cycles=int(timing["overhead_cycles"]["value"]),
+        average_milli=_milli(timing["average_cycles"]),
         memory_efficiency_milli=_milli(timing["memory_efficiency"]),
         base=(base[0], base[1], base[2], base[3]),
         lut_kernel_milli=_milli(lut["kernel"]),

@@ -31,6 +31,9 @@ from cofront.network import (
 #: (im2col), so that it becomes a 1 x 1 convolution: three channels would leave most input lanes idle.
 UNFOLD_CHANNELS = 4
 
+#: Cycles between output beats that add a residual: their lanes multiply twice (`rtl/requantise.py`).
+RESIDUAL_APART = 2
+
 #: Widest multiplier operand of the template.
 MAX_BITS = 8
 
@@ -45,6 +48,8 @@ class _Open:
     output: str = ""
     extra_bytes: int = 0
     moved_bytes: int = 0
+    averaged: int = 0
+    adds: bool = False
     closed: bool = False
     layers: list[str] = field(default_factory=list)
 
@@ -86,7 +91,12 @@ class _Lowering:
         call = self.new_call(node)
         call.moved_bytes = sum(self.bytes_of(i) for i in node.inputs) + self.bytes_of(node.name)
         call.closed = True
+        self.average(call, node)
         self.set_output(call, node)
+
+    def average(self, call: _Open, node: Node) -> None:
+        if isinstance(node.op, GlobalPool):
+            call.averaged += self.net.shapes[node.name][0]
 
     def layer(self, node: Node) -> None:
         src = node.inputs[0]
@@ -145,9 +155,11 @@ class _Lowering:
                 call = self.foldable(node, node.inputs[0])
                 if call and self.alone(node.inputs[0]):
                     call.closed = True
+                    self.average(call, node)
                     self.set_output(call, node)
                 elif call and isinstance(op, GlobalPool):
                     call.closed = True
+                    self.average(call, node)
                     call.extra_bytes += self.bytes_of(node.name)
                     call.layers.append(node.name)
                     self.ready[node.name] = call.index
@@ -171,7 +183,7 @@ class _Lowering:
         call = self.foldable(node, last)
         if call and self.alone(last) and all(self.ready[i] < call.index for i in others):
             call.extra_bytes += sum(self.bytes_of(i) for i in others)
-            call.closed = True
+            call.adds = call.closed = True
             self.set_output(call, node)
         else:
             self.move(node)
@@ -226,12 +238,13 @@ class _Lowering:
             flush,
             overlap,
             *tail,
+            stride=max(op.stride),
         )
 
     def finish(self, call: _Open) -> Call:
         name = call.layers[0] if call.layers else ""
         if not call.stages:
-            return Call((), 0, call.moved_bytes, name, tuple(call.layers))
+            return Call((), 0, call.moved_bytes, call.averaged, name, tuple(call.layers))
         parts = list(call.stages)
         if len(parts) == 1 and self.pointwise(parts[0][1]):
             parts = [("pw", *parts[0][1:])]
@@ -239,7 +252,9 @@ class _Lowering:
         stages = tuple(self.stage(k, n, s, o) for (k, n, s), o in zip(parts, outs, strict=True))
         leads = [s.lead for s in stages[1:]] + [1]
         stages = tuple(replace(s, fed=int(i > 0), next_lead=leads[i]) for i, s in enumerate(stages))
-        return Call(stages, call.extra_bytes, 0, name, tuple(call.layers))
+        if call.adds:
+            stages = (*stages[:-1], replace(stages[-1], apart=RESIDUAL_APART))
+        return Call(stages, call.extra_bytes, 0, call.averaged, name, tuple(call.layers))
 
     def pointwise(self, node: Node) -> bool:
         op = node.op

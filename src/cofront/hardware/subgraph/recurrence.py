@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class PixelKernel:
-    """A kernel on a map of `height` x `width`, `read` cycles per input and `work` cycles per output pixel."""
+    """A kernel on a map of `height` x `width`, `read` cycles per input and `work` cycles per output pixel, through a
+    pipeline of so many cycles.
+    """
 
     height: int
     width: int
@@ -24,6 +26,7 @@ class PixelKernel:
     padding: int
     read: int
     work: int
+    pipeline: int
 
     def last_input(self) -> NDArray[np.int64]:
         """(q,) index of the last input pixel that each output pixel needs."""
@@ -43,10 +46,10 @@ def serve(arrival: NDArray[np.int64], cycles: int | NDArray[np.int64]) -> NDArra
     return np.asarray(np.maximum.accumulate(arrival - spent + cycles) + spent, dtype=np.int64)
 
 
-def fused_cycles(kernels: Sequence[PixelKernel], pipeline_cycles: int) -> int:
+def fused_cycles(kernels: Sequence[PixelKernel]) -> int:
     """Cycles until the last output pixel has left the last kernel; the first input pixel is there at 0."""
     ready = np.zeros(kernels[0].height * kernels[0].width, dtype=np.int64)
     for k in kernels:
         read = serve(ready, k.read)
-        ready = serve(read[k.last_input()], k.work) + pipeline_cycles
+        ready = serve(read[k.last_input()], k.work) + k.pipeline
     return int(ready[-1])

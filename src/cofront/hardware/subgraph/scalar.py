@@ -41,22 +41,47 @@ class _Work:
             return
         self.lanes = kernel.po * factor
         self.line = kernel.line_elements * factor
-        turns = _up(stage.taps, kernel.taps)
+        turns = self.turns()
         if name == "dw":
             self.units = _up(stage.in_channels, self.lanes)
-            self.step = turns
+            self.words = turns
             self.read = self.units
         else:
             inputs = _up(stage.in_channels // stage.groups, kernel.pi)
             self.units = stage.groups * _up(stage.out_channels // stage.groups, self.lanes)
-            self.step = inputs * turns
+            self.words = inputs * turns
             self.read = stage.groups * inputs
+        self.step = self.words
+        if co.fill:
+            if name == "dw" and kernel.taps > kernel.rows:
+                self.step += stage.stride - 1
+            self.step = max(self.step, stage.apart)
+        self.pipeline = self.latency(kernel.taps * (1 if name == "dw" else kernel.pi), kind.w4a4_factor > 1)
         self.lead = stage.lead if co.fill else 0
         self.flush = stage.flush if co.fill else 0
+
+    def turns(self) -> int:
+        """Turns of one window: column by column where there are no more taps than rows, else in one sequence."""
+        taps, side = self.kernel.taps, math.isqrt(self.stage.taps)
+        if taps <= self.kernel.rows and side * side == self.stage.taps:
+            return _up(side * max(side, taps), taps)
+        return _up(self.stage.taps, taps)
+
+    def latency(self, terms: int, dual: bool) -> int:
+        """Cycles from input to output: front, registers, a level of the adder tree for every four terms."""
+        if not self.co.fill:
+            return 0
+        front = 1 if self.kernel.rows == 1 else 3 if self.kernel.taps <= self.kernel.rows else 4
+        levels = 0
+        while terms > 1:
+            terms, levels = _up(terms, 4), levels + 1
+        return front + levels + self.co.pipeline_cycles + dual
 
     @property
     def usable(self) -> bool:
         if not self.there or self.stage.rows > self.kernel.rows:
+            return False
+        if self.kernel.taps > self.kernel.rows and (self.kernel.rows - self.stage.rows) % 2:
             return False
         if self.stage.out_channels > self.kernel.out_elements:
             return False
@@ -68,7 +93,7 @@ class _Work:
         row = self.stage.in_width * self.stage.in_channels
         return (
             self.usable
-            and self.units * self.step <= self.kernel.weight_depth // 2
+            and self.units * self.words <= self.kernel.weight_depth // 2
             and (self.stage.rows == 1 or row <= self.line)
         )
 
@@ -77,7 +102,7 @@ class _Work:
         read = units if self.name == "dw" else self.read
         computing = lead * read + self.stage.out_pixels * work
         reading = in_pixels * read + self.flush * work
-        return max(computing, reading) + self.co.pipeline_cycles
+        return max(computing, reading) + self.pipeline
 
     def fused(self) -> tuple[int, int, int]:
         """Cycles, how long the next kernel waits to start, how long this one goes on after its input has ended."""
@@ -87,19 +112,16 @@ class _Work:
         lead = 1 if self.stage.fed else self.lead
         busy = self.stream(self.units, self.stage.in_pixels - (self.lead - lead), lead)
         work = self.units * self.step
-        pipeline = self.co.pipeline_cycles
-        head = lead * self.read + self.stage.next_lead * work + pipeline
-        return busy, head, self.flush * work + pipeline
+        head = lead * self.read + self.stage.next_lead * work + self.pipeline
+        return busy, head, self.flush * work + self.pipeline
 
     def by_itself(self, extra_bytes: int) -> tuple[int, int, int] | None:
-        """Busy cycles, bytes moved, weight tiles; None when it cannot run."""
+        """Busy cycles, bytes moved, runs (tiles of weights x stripes); None when it cannot run."""
         if not self.usable:
             return None
         s, k = self.stage, self.kernel
-        cap = k.weight_depth // 2 // self.step
-        if s.in_pixels == 1 and s.out_pixels == 1:
-            cap = self.units
-        in_pixels, in_bytes = s.in_pixels, s.in_bytes
+        cap = k.weight_depth // 2 // self.words
+        in_pixels, in_bytes, stripes = s.in_pixels, s.in_bytes, 1
         if s.rows > 1 and self.name == "dw":
             cap = min(cap, self.line // s.in_width // self.lanes)
         elif s.rows > 1:
@@ -126,15 +148,16 @@ class _Work:
             )
             tiles += equal + (1 if rest else 0)
         passes = 1 if self.name == "dw" else _up(tiles, s.groups)
-        return busy, in_bytes * passes + s.out_bytes + s.weight_bytes + extra_bytes, tiles
+        return busy, in_bytes * passes + s.out_bytes + s.weight_bytes + extra_bytes, tiles * stripes
 
 
 def call_cost(call: Call, config: Config, device: Device, co: Coefficients) -> CallCost:
     """The call in its cheaper mode, fused or split."""
     speed = co.bytes_per_kilocycle(device, config.clock_hz)
-    over = co.overhead_cycles
+    over, average = co.overhead_cycles, co.average_cycles(call.averaged)
 
     def done(mode: Mode, kernels: dict[str, int], inner: int, memory: int, overhead: int, moved: int) -> CallCost:
+        overhead += average
         cycles = inner + overhead
         top = max(kernels, key=lambda k: kernels[k], default="memory")
         bound = "memory" if not kernels or memory >= kernels[top] else top
@@ -167,7 +190,8 @@ def call_cost(call: Call, config: Config, device: Device, co: Coefficients) -> C
             alone = work.by_itself(call.extra_bytes)
             if alone:
                 memory = _up(alone[1] * 1000, speed)
-                options.append(done("fused", {name: alone[0]}, max(alone[0], memory), memory, over, alone[1]))
+                cycles = max(alone[0], memory)
+                options.append(done("fused", {name: alone[0]}, cycles, memory, over * alone[2], alone[1]))
     else:
         works = [_Work(s, config.kernel(s.kernel), s.kernel, config, co) for s in call.stages]
         last = len(works) - 1
@@ -187,7 +211,7 @@ def call_cost(call: Call, config: Config, device: Device, co: Coefficients) -> C
             busy = {w.name: a[0] for w, a in zip(works, found, strict=True)}
             mode: Mode = "split" if len(works) > 1 else "fused"
             moved = sum(a[1] for a in found)
-            options.append(done(mode, busy, inner, sum(memories), over * len(works), moved))
+            options.append(done(mode, busy, inner, sum(memories), over * sum(a[2] for a in found), moved))
     if not options:
         return CallCost(call.name, call.layers, "infeasible", 0, {}, 0, 0, 0, call.macs, "infeasible")
     return min(options, key=lambda c: c.cycles)

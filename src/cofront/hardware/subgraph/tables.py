@@ -57,6 +57,9 @@ def kernel_tables(
     speed = co.bytes_per_kilocycle(device, clock_hz)
     lone = np.array([c.is_pointwise for c in calls])
     moves = np.array([not c.stages for c in calls])
+    average = np.array(
+        [co.average_cycles(c.averaged) if c.stages and c.stages[-1].kernel == kernel else 0 for c in calls]
+    )
 
     times: dict[int, KernelTimes] = {}
     tables = {}
@@ -64,11 +67,11 @@ def kernel_tables(
         work, back = stage_rows(kernel, calls, kind.w4a4_factor).distinct()
         factor = kind.w4a4_factor
         if factor not in times:
-            times[factor] = kernel_times(kernel, columns, work, co, speed)
+            times[factor] = kernel_times(kernel, columns, work, co, speed, dual=factor > 1)
         time = times[factor]
         pick = np.ix_(which[fits[kind.name]], back)
         cycles, solo = time.cycles[pick], time.alone[pick]
-        solo += np.where(solo > 0, co.overhead_cycles, 0)
+        solo += np.where(solo > 0, co.overhead_cycles + average, 0)
         served = np.array([all(kind.supports(s.weight_bits, s.act_bits) for s in c.stages) for c in calls])
         cycles[:, ~served] = INFEASIBLE
         solo[:, ~served] = INFEASIBLE
@@ -118,7 +121,7 @@ def engines(
     room = budget(device) - base
     speed = co.bytes_per_kilocycle(device, clock)
     memory = ceil_div(1000 * np.array([c.bytes for c in calls], dtype=np.int64), speed)
-    overhead = np.full(len(calls), co.overhead_cycles, dtype=np.int64)
+    overhead = np.array([co.overhead_cycles + co.average_cycles(c.averaged) for c in calls], dtype=np.int64)
     energy = row_energy_pj(calls, co)
     kinds = [engine(name) for name in (tuple(ENGINES) if names is None else names)]
     kinds = [

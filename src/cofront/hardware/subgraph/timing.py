@@ -32,6 +32,8 @@ _FIELDS = (
     "weight_bytes",
     "fed",
     "next_lead",
+    "stride",
+    "apart",
 )
 
 
@@ -80,9 +82,17 @@ class KernelTimes:
 
 
 def kernel_times(
-    kernel: KernelName, params: dict[str, IntArray], rows: StageRows, co: Coefficients, bytes_per_kilocycle: int
+    kernel: KernelName,
+    params: dict[str, IntArray],
+    rows: StageRows,
+    co: Coefficients,
+    bytes_per_kilocycle: int,
+    dual: bool = False,
 ) -> KernelTimes:
-    """Cycles of each configuration (columns (j,)) on each row; INFEASIBLE where present and impossible, 0 if absent."""
+    """Cycles of each configuration (columns (j,)) on each row; INFEASIBLE where present and impossible, 0 if absent.
+
+    `dual`: of an engine that computes twice the outputs of narrow calls.
+    """
     p = {name: column[:, None] for name, column in params.items()}
     depthwise = kernel == "dw"
     fill = int(co.fill)
@@ -94,11 +104,14 @@ def kernel_times(
 
     # Work: `units` independent groups of output channels, `step` cycles each per output pixel.
     units = ceil_div(channels, po) if depthwise else groups * ceil_div(rows["out_channels"] // groups, po)
-    step = (1 if depthwise else ceil_div(channels // groups, pi)) * ceil_div(rows["taps"], taps)
+    step = _step(depthwise, rows, pi, taps, p["rows"], co)
+    pipeline = pipeline_cycles(taps * (1 if depthwise else pi), taps, p["rows"], co, dual)
     read = units if depthwise else groups * ceil_div(channels // groups, pi)
     work = units * step
 
-    window_ok = rows["rows"] <= p["rows"]
+    # With more taps than rows the window's middle is that of the rows.
+    centred = (taps <= p["rows"]) | ((p["rows"] - rows["rows"]) % 2 == 0)
+    window_ok = (rows["rows"] <= p["rows"]) & centred
     channel_ok = rows["out_channels"] <= p["out_elements"]
     if not depthwise:
         channel_ok = channel_ok & (channels <= p["in_elements"])
@@ -106,17 +119,17 @@ def kernel_times(
     line = p["line_elements"] * rows["factor"]
     windowed = rows["rows"] > 1
     half = p["weight_depth"] // 2
-    vector = (rows["in_pixels"] == 1) & (rows["out_pixels"] == 1)
 
-    fits = (work <= half) & (~windowed | (rows["in_width"] * channels <= line))
+    words = _words(depthwise, rows, pi, taps, p["rows"])
+    fits = (units * words <= half) & (~windowed | (rows["in_width"] * channels <= line))
     # Behind another kernel, only the last of the `lead` pixels is left to read: that kernel's head has the rest.
     fed = rows["fed"] * np.maximum(lead - 1, 0)
-    fused = stream(lead - fed, flush, rows["in_pixels"] - fed, rows["out_pixels"], read, work, co.pipeline_cycles)
-    head = ((lead - fed) * read + rows["next_lead"] * work + co.pipeline_cycles) * fill
-    tail = (flush * work + co.pipeline_cycles) * fill
+    fused = stream(lead - fed, flush, rows["in_pixels"] - fed, rows["out_pixels"], read, work, pipeline)
+    head = ((lead - fed) * read + rows["next_lead"] * work + pipeline) * fill
+    tail = (flush * work + pipeline) * fill
 
     alone, possible = _by_itself(
-        kernel, rows, units, step, read, line, half, vector, lead, flush, po, co, bytes_per_kilocycle
+        kernel, rows, units, step, words, read, line, half, lead, flush, po, pipeline, co, bytes_per_kilocycle
     )
     alone = np.where(usable & possible, alone, INFEASIBLE)
     cycles = np.where(rows["alone"] > 0, alone, np.where(usable & fits, fused, INFEASIBLE))
@@ -131,18 +144,56 @@ def kernel_times(
     )
 
 
+def _words(depthwise: bool, rows: StageRows, pi: Int, taps: Int, window: Int) -> Int:
+    """Words of weights (j, r) of one unit: input beats x turns."""
+    return (1 if depthwise else ceil_div(rows["in_channels"] // rows["groups"], pi)) * turns(rows["taps"], taps, window)
+
+
+def _step(depthwise: bool, rows: StageRows, pi: Int, taps: Int, window: Int, co: Coefficients) -> Int:
+    """Cycles (j, r) of one unit of one output pixel."""
+    step = _words(depthwise, rows, pi, taps, window)
+    if not co.fill:
+        return step
+    # A window of more taps than rows takes a cycle for every column that the stride adds.
+    step = step + np.where(depthwise & (taps > window), rows["stride"] - 1, 0)
+    return np.maximum(step, rows["apart"])
+
+
+def turns(positions: Int, taps: Int, window: Int) -> Int:
+    """Turns in which `taps` multipliers take the positions of a window.
+
+    A kernel of no more taps than rows takes them column by column, each in a column at once; otherwise in one sequence.
+    """
+    side = np.asarray(np.rint(np.sqrt(positions)), dtype=np.int64)
+    columns = (side * side == positions) & (taps <= window)
+    return np.where(columns, ceil_div(side * np.maximum(side, taps), taps), ceil_div(positions, taps))
+
+
+def pipeline_cycles(terms: Int, taps: Int, window: Int, co: Coefficients, dual: bool) -> Int:
+    """Cycles from a kernel's input to its output: its front, its multipliers, a level of the adder tree for every four.
+
+    Multipliers count as DSPs; those of LUTs are three cycles shorter.
+    """
+    if not co.fill:
+        return np.zeros_like(terms)
+    front = np.where(window == 1, 1, np.where(taps <= window, 3, 4))
+    levels = sum((terms > 4**i).astype(np.int64) for i in range(12))
+    return front + levels + co.pipeline_cycles + int(dual)
+
+
 def _by_itself(
     kernel: KernelName,
     rows: StageRows,
     units: Int,
     step: Int,
+    stored: Int,
     read: Int,
     line: Int,
     half: Int,
-    vector: Int,
     lead: Int,
     flush: Int,
     po: Int,
+    pipeline: Int,
     co: Coefficients,
     bytes_per_kilocycle: int,
 ) -> tuple[Int, Int]:
@@ -150,32 +201,34 @@ def _by_itself(
 
     Weights that exceed half the weight memory are taken in tiles of whole units; each tile reads the input again,
     but for depthwise tiles and groups, which read their own channels. A k x k convolution whose rows exceed the line
-    buffer works in vertical stripes that re-read `overlap` columns. Products with a single vector stream weights.
+    buffer works in vertical stripes that re-read `overlap` columns. Every tile and stripe is a run, whose overhead but
+    one is added here.
     """
     windowed = rows["rows"] > 1
     width, channels = rows["in_width"], rows["in_channels"]
-    cap = np.where(vector, units, half // step)
+    cap = half // stored
     in_pixels, in_bytes = rows["in_pixels"], rows["in_bytes"]
     if kernel == "dw":
         cap = np.where(windowed, np.minimum(cap, (line // width) // po), cap)
-        possible = cap >= 1
+        possible, stripes = cap >= 1, np.ones_like(width)
     else:
         stripe = np.where(windowed, line // channels, width)
         overlap = np.where(windowed, rows["overlap"], 0)
         split = stripe < width
         stripes = np.where(split, ceil_div(width - overlap, np.maximum(stripe - overlap, 1)), 1)
-        again = (stripes - 1) * overlap
-        in_pixels = in_pixels + in_pixels // width * again
-        in_bytes = in_bytes + ceil_div(in_bytes * again, width)
+        columns = (stripes - 1) * overlap
+        in_pixels = in_pixels + in_pixels // width * columns
+        in_bytes = in_bytes + ceil_div(in_bytes * columns, width)
         possible = (cap >= 1) & (~split | (stripe > overlap))
     cap = np.maximum(np.minimum(cap, units), 1)
     tiles = ceil_div(units, cap)
+    again = (tiles * stripes - 1) * co.overhead_cycles
 
     def tile(count: Int) -> Int:
         words = count if kernel == "dw" else read
-        return stream(lead, flush, in_pixels, rows["out_pixels"], words, count * step, co.pipeline_cycles)
+        return stream(lead, flush, in_pixels, rows["out_pixels"], words, count * step, pipeline)
 
     busy = (tiles - 1) * tile(cap) + tile(units - (tiles - 1) * cap)
     passes = 1 if kernel == "dw" else ceil_div(tiles, rows["groups"])
     moved = in_bytes * passes + rows["out_bytes"] + rows["weight_bytes"] + rows["extra_bytes"]
-    return np.maximum(busy, ceil_div(1000 * moved, bytes_per_kilocycle)), possible
+    return np.maximum(busy, ceil_div(1000 * moved, bytes_per_kilocycle)) + again, possible
