@@ -104,7 +104,8 @@ def kernel_times(
 
     # Work: `units` independent groups of output channels, `step` cycles each per output pixel.
     units = ceil_div(channels, po) if depthwise else groups * ceil_div(rows["out_channels"] // groups, po)
-    step = _step(depthwise, rows, pi, taps, p["rows"], co)
+    words = _words(depthwise, rows, pi, taps, p["rows"])
+    step = _step(words, depthwise, rows, taps, p["rows"], co)
     pipeline = pipeline_cycles(taps * (1 if depthwise else pi), taps, p["rows"], co, dual)
     read = units if depthwise else groups * ceil_div(channels // groups, pi)
     work = units * step
@@ -120,7 +121,6 @@ def kernel_times(
     windowed = rows["rows"] > 1
     half = p["weight_depth"] // 2
 
-    words = _words(depthwise, rows, pi, taps, p["rows"])
     fits = (units * words <= half) & (~windowed | (rows["in_width"] * channels <= line))
     # Behind another kernel, only the last of the `lead` pixels is left to read: that kernel's head has the rest.
     fed = rows["fed"] * np.maximum(lead - 1, 0)
@@ -149,14 +149,13 @@ def _words(depthwise: bool, rows: StageRows, pi: Int, taps: Int, window: Int) ->
     return (1 if depthwise else ceil_div(rows["in_channels"] // rows["groups"], pi)) * turns(rows["taps"], taps, window)
 
 
-def _step(depthwise: bool, rows: StageRows, pi: Int, taps: Int, window: Int, co: Coefficients) -> Int:
+def _step(words: Int, depthwise: bool, rows: StageRows, taps: Int, window: Int, co: Coefficients) -> Int:
     """Cycles (j, r) of one unit of one output pixel."""
-    step = _words(depthwise, rows, pi, taps, window)
     if not co.fill:
-        return step
-    # A window of more taps than rows takes a cycle for every column that the stride adds.
-    step = step + np.where(depthwise & (taps > window), rows["stride"] - 1, 0)
-    return np.maximum(step, rows["apart"])
+        return words
+    if depthwise:  # a window of more taps than rows takes a cycle for every column that the stride adds
+        words = words + (taps > window) * (rows["stride"] - 1)
+    return np.maximum(words, rows["apart"])
 
 
 def turns(positions: Int, taps: Int, window: Int) -> Int:
