@@ -1,8 +1,10 @@
 import csv
+import functools
 import json
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -10,6 +12,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 import tiny
 
 from cofront.cli.main import run as run_command
+from cofront.study.documents import json_schemas
+
+
+@functools.cache
+def validator(kind):
+    return jsonschema.Draft202012Validator(json_schemas()[kind])
 
 
 @pytest.fixture(autouse=True)
@@ -47,10 +55,15 @@ def refused(cofront):
 
 @pytest.fixture
 def as_json(cofront):
+    """Runs a command line with --json: the document, which follows its schema."""
+
     def call(*arguments, code=0):
         got, out, err = cofront(*arguments, "--json")
         assert got == code, (got, err)
-        return json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+        found = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+        for document in found if isinstance(found, list) else [found]:
+            validator(document["kind"]).validate(document)
+        return found
 
     return call
 

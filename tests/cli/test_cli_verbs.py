@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import msgspec
 import pytest
 
@@ -149,14 +150,13 @@ def test_every_printed_document_follows_its_schema(as_json, table):
         "space": as_json("spaces"),
     }
     by_kind = {str(kind.__struct_config__.tag): kind for kind in KINDS}
-    jsonschema = pytest.importorskip("jsonschema") if "jsonschema" in sys.modules else None
+    schemas = json_schemas()
     for kind, found in samples.items():
         for document in found:
             assert document["kind"] == kind
             read = documents.read_document(document, by_kind[kind], "here")
             assert json.loads(documents.to_json(read)) == document  # there and back without loss
-            if jsonschema is not None:
-                jsonschema.validate(document, json_schemas()[kind])
+            jsonschema.validate(document, schemas[kind])
 
 
 def test_docs_schema_is_up_to_date():
