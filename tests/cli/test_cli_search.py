@@ -161,6 +161,13 @@ def test_accuracies_that_do_not_add_up_need_a_method_for_them(refused, table):
         (("--budget", "dsp=0"), 2, "--budget dsp must be a whole number of at least 1, got 0"),
         (("--budget", "dps=100"), 2, "no resource named 'dps'; did you mean dsp"),
         (("--budget", "dsp=100,dsp=200"), 2, "--budget gives 'dsp' twice: 100 and 200"),
+        (
+            ("--budget", "dsp=361"),
+            2,
+            "--budget dsp=361: zu3eg has 360 dsp; give at most 360, or take a larger part (zu7ev",
+        ),
+        (("--budget", "lut=70560"), 2, "zu3eg has 49,392 lut to use (70 % of its 70,560); give at most 49392, or take"),
+        (("--budget", "bram36=99999"), 2, "give at most 216, or take a device file of your own (no part that comes"),
         (("--budget", "dsp"), 2, "--budget expects NAME=NUMBER such as dsp=200, got 'dsp'"),
         (("--clock", "250"), 2, "--clock 250 is in hertz; write 250MHz"),
         (("--clock", "9GHz"), 2, "clock must be above 0 and at most 645 MHz"),

@@ -121,6 +121,11 @@ def test_estimate_of_a_network_that_does_not_fit_says_so(as_json):
         (("fit", "resnet18", "--budget", "dsp=0"), 2, "--budget dsp must be a whole number of at least 1, got 0"),
         (("fit", "resnet18", "--budget", "dsp=1.5"), 2, "whole number of at least 1, got 1.5"),
         (("fit", "resnet18", "--budget", "dsp=nan"), 2, "--budget expects NAME=NUMBER such as dsp=200, got 'dsp=nan'"),
+        (
+            ("fit", "resnet18", "--budget", "dsp=99999"),
+            2,
+            "--budget dsp=99999: zu3eg has 360 dsp; give at most 360, or",
+        ),
         (("fit", "resnet18", "--fps", "inf"), 2, "--fps must be a positive number, got inf"),
         (("fit", "resnet18", "--clock", "fast"), 2, "--clock expects a positive frequency such as 250MHz, got 'fast'"),
         (("fit",), 2, "Missing argument 'NETWORK'; see cofront fit --help"),

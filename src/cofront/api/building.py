@@ -34,8 +34,8 @@ def build(
     note: Note = lambda _: None,
 ) -> BuildDocument:
     """Builds the accelerator of a design file. `weights`: an integer network, as `train` and `evaluate --out` write."""
-    from cofront.api.costing import load_device
     from cofront.api.networks import design_network, read_design
+    from cofront.api.parts import load_device
     from cofront.hardware.subgraph.config import Config
     from cofront.rtl.build import VECTORS, Source
     from cofront.rtl.build import build as make

@@ -13,6 +13,7 @@ from cofront import registry
 from cofront.api.files import read_text
 from cofront.api.limits import unlimited
 from cofront.api.networks import Resolved, resolve
+from cofront.api.parts import RESOURCES, load_device
 from cofront.errors import InputError, unknown_name
 from cofront.study.documents import Call, Cost, EstimateDocument, FitDocument, Kernel, Limit, Roof
 
@@ -23,23 +24,11 @@ if TYPE_CHECKING:
     from cofront.hardware.base import Cost as AcceleratorCost
     from cofront.network import Network
 
-RESOURCES = ("dsp", "lut", "ff", "bram36")
 #: The device when neither the user nor a design file names one.
 DEVICE = "zu3eg"
 #: The accelerator family when neither the user nor a design file names one.
 FAMILY = "subgraph"
 OBJECTIVES = ("latency", "energy", *RESOURCES)
-
-
-def load_device(name: str | Device, budget: Mapping[str, int] | None = None) -> Device:
-    """The device with `budget` in place of its own limits."""
-    from cofront import device
-
-    found = device.load(name)
-    for key in budget or {}:
-        if key not in RESOURCES:
-            raise unknown_name("resource", key, RESOURCES)
-    return found.with_budget(**budget) if budget else found
 
 
 def limits_of(entries: tuple[Infeasible, ...]) -> list[Limit]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cofront.api.costing import cost_part, family, load_device
+from cofront.api.costing import cost_part, family
 from cofront.api.networks import block_precisions, design_network, read_design
+from cofront.api.parts import load_device
 from cofront.api.weights import Trained, trained_weights
 from cofront.errors import CofrontError, StudyError, UsageError, unknown_name
 from cofront.study.documents import (

@@ -13,8 +13,8 @@ import msgspec
 from cofront.api.accuracy import build_problem, shipped_table
 from cofront.api.checking import record, stored_costs
 from cofront.api.choosing import choose
-from cofront.api.costing import load_device
 from cofront.api.limits import why_nothing
+from cofront.api.parts import load_device
 from cofront.api.request import OnProgress, Progress, SearchRequest, SearchResult
 from cofront.api.solving import covers, make_document, same_cover, solve
 from cofront.errors import CofrontError

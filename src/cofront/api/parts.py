@@ -1,0 +1,47 @@
+"""Devices as a user names them: budgets stay within the part, and a larger part is named where one is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cofront.device import Device
+from cofront.errors import UsageError, unknown_name
+
+RESOURCES = ("dsp", "lut", "ff", "bram36")
+
+
+def load_device(name: str | Device, budget: Mapping[str, int] | None = None) -> Device:
+    """The device with `budget` in place of its own limits, none of which it may exceed."""
+    from cofront import device
+
+    found = device.load(name)
+    for key, amount in (budget or {}).items():
+        if key not in RESOURCES:
+            raise unknown_name("resource", key, RESOURCES)
+        if amount > found.budget[key]:
+            raise UsageError(
+                f"--budget {key}={amount}: {offers(found, key)}; give at most {found.budget[key]}, or take "
+                f"{larger(found, {key: amount})}"
+            )
+    return found.with_budget(**budget) if budget else found
+
+
+def offers(device: Device, resource: str) -> str:
+    """ "zu3eg has 360 dsp"; of LUTs, what may be used."""
+    text = f"{device.name} has {device.budget[resource]:,} {resource}"
+    if resource == "lut" and device.lut_usable < 1:
+        return f"{text} to use ({100 * device.lut_usable:g} % of its {device.lut_total:,})"
+    return text
+
+
+def larger(device: Device, needs: Mapping[str, int]) -> str:
+    """In words: the smallest larger part that comes with cofront and has what is needed, of the same kind if any."""
+    from cofront.device import load, names
+
+    parts = [load(n) for n in names() if n != device.name]
+    parts = [p for p in parts if all(v >= device.budget[k] for k, v in p.budget.items())]
+    fit = [p for p in parts if all(p.budget[k] >= v for k, v in needs.items())]
+    if not fit:
+        return "a device file of your own (no part that comes with cofront has as many)"
+    best = min(fit, key=lambda p: (p.dsp_kind != device.dsp_kind, [p.budget[k] for k in needs], p.dsp))
+    return f"a larger part ({best.name} has {', '.join(f'{best.budget[k]:,} {k}' for k in needs)})"
