@@ -93,7 +93,7 @@ def test_nothing_meets_what_was_asked(cofront, table):
     assert code == 1 and found["chosen"] is None and found["infeasible"][0]["limit"] == "accuracy"
     code, out, err = cofront(*search(path, "--budget", "bram36=1"))
     assert code == 1 and "no design of tiny fits zu3eg" in err
-    assert "bram36: " in err and "1 available; a budget of" in err
+    assert "bram36: " in err and "1 bram36 available; a budget of" in err
     assert "is enough with the other budgets as they are" in err
     enough = int(re.search(r"a budget of (\d+) bram36 is enough", err).group(1))
     assert cofront(*search(path, "--budget", f"bram36={enough}"))[0] == 0

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,7 +97,21 @@ def test_fit_without_a_solution_is_a_result(cofront):
     assert found["infeasible"][0]["limit"] == "latency" and found["infeasible"][0]["remedy"]
     assert "cofront: infeasible: nothing fits resnet18 at W8A8 on zu3eg" in err
     code, out, err = cofront("fit", "resnet18", "--budget", "bram36=2")
-    assert code == 1 and "bram36: " in err and "2 available" in err
+    assert code == 1 and "bram36: " in err and "2 bram36 available; a budget of" in err
+
+
+def test_what_is_said_when_nothing_fits_can_be_done(as_json, cofront):
+    """The frame rate named is had, just above it nothing is; what the part does not have is not called a budget."""
+    code, _, err = cofront("fit", "fbnet-a", "--fps", "100000")
+    assert code == 1 and "needed, 10 us available; ask for at most" in err and "with any resources: " in err
+    fps = float(re.search(r"ask for at most ([0-9,.]+) fps, the most within the budget", err)[1].replace(",", ""))
+    assert as_json("fit", "fbnet-a", "--fps", str(fps))["status"] == "optimal"
+    code, _, err = cofront("fit", "fbnet-a", "--fps", str(1.01 * fps))
+    assert code == 1 and "more than zu3eg has (360); take a larger part (zu7ev has 1,728 dsp) or fewer bits, or" in err
+    assert "a budget of" not in err
+    best = as_json("fit", "fbnet-a", "--precision", "W4A4")["fps"]
+    code, _, err = cofront("fit", "fbnet-a", "--precision", "W4A4", "--fps", str(1.01 * best))
+    assert code == 1 and "more than zu3eg has" in err and "fewer bits" not in err
 
 
 def test_estimate_of_a_network_that_does_not_fit_says_so(as_json):

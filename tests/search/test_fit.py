@@ -199,7 +199,9 @@ def test_infeasible_figures_are_tight() -> None:
             if entry.limit == "latency":
                 seen["latency"] += 1
                 cycles = round(entry.needed * problem.clock_hz)
-                reachable = replace(problem, budget=np.full(4, UNLIMITED)) if "whatever" in entry.remedy else problem
+                within = "the most within the budget" in entry.remedy
+                assert within == (best is not None)  # else whatever the resources
+                reachable = problem if within else replace(problem, budget=np.full(4, UNLIMITED))
                 assert (brute_force(reachable, ANY) or (-1,))[0] == cycles
             elif entry.limit in problem.resource_names:
                 i = problem.resource_names.index(entry.limit)
@@ -241,8 +243,25 @@ def test_a_frame_rate_out_of_reach_names_the_one_within_reach() -> None:
     result = fit(problem, min_fps=problem.clock_hz)
     text = str(result.infeasible[0])
     assert text.startswith("latency: at least ")
-    fps = float(text.split("at most ")[1].split(" fps")[0])
-    assert fit(problem, min_fps=fps).status == "optimal" or "whatever its resources" in text
+    fps = float(text.split("at most ")[1].split(" fps")[0].replace(",", ""))
+    assert fit(problem, min_fps=fps).status == "optimal"  # within the budget, not with any resources
+    assert len(result.infeasible) == 1 and "with any resources: " in text
+
+
+def test_amounts_that_no_budget_can_give_have_other_words() -> None:
+    def beyond(name: str, amount: int) -> str | None:
+        return f"no part has {amount} {name}" if amount % 2 else None
+
+    seen = set()
+    for seed in range(60):
+        problem = replace(single_path(seed), budget=np.full(4, 14))
+        result = fit(problem, beyond=beyond)
+        for entry in result.infeasible:
+            if entry.limit in problem.resource_names:
+                words = f"no part has {int(entry.needed)} {entry.limit}"
+                assert (words in entry.remedy) == (entry.needed % 2 == 1)
+                seen.add(words in entry.remedy)
+    assert seen == {True, False}
 
 
 def test_budgets_of_zero_are_a_result() -> None:
@@ -380,11 +399,12 @@ def test_requests_that_no_design_meets_are_explained() -> None:
     assert explain_request(front, min_accuracy=0.75, max_latency_s=0.002) == ()
     (late,) = explain_request(front, max_latency_s=0.0005)
     assert (late.limit, late.needed, late.available) == ("latency", 0.001, 0.0005)
-    assert "the fastest design reaches 1000 fps" in late.remedy
+    assert "the fastest design reaches 1,000 fps" in late.remedy
     (weak,) = explain_request(front, min_accuracy=0.9)
     assert (weak.limit, weak.needed, weak.available) == ("accuracy", 0.9, 0.8)
-    assert "the most accurate design reaches 0.8000" in weak.remedy
+    assert "the most accurate design reaches 80.00 %" in weak.remedy
     (both,) = explain_request(front, min_accuracy=0.78, max_latency_s=0.002)
     assert both.needed == 0.004
-    assert both.remedy == "accuracy 0.78 is reached at 250 fps; within 0.002 s the best accuracy is 0.7500"
+    expected = "78 % is reached at 250 fps; the most accurate design that is fast enough reaches 75.00 %"
+    assert both.remedy == expected
     assert len(explain_request(front, min_accuracy=0.9, max_latency_s=0.0005)) == 2

@@ -27,6 +27,8 @@ def test_the_least_budgets_are_enough_and_one_less_is_not() -> None:
             assert brute_front(replace(tight, budget=budget))
             budget[at] -= 1
             assert not brute_front(replace(tight, budget=budget))
+        told = explain_joint(tight, beyond=lambda name, amount: f"nobody has {amount} {name}")
+        assert all(e.remedy == f"nobody has {e.needed:.0f} {e.limit}" for e in told)
     assert min(seen.values()) >= 1, seen
 
 

@@ -13,7 +13,7 @@ from cofront import registry
 from cofront.api.files import read_text
 from cofront.api.limits import unlimited
 from cofront.api.networks import Resolved, resolve
-from cofront.api.parts import RESOURCES, load_device
+from cofront.api.parts import RESOURCES, beyond, load_device
 from cofront.errors import InputError, unknown_name
 from cofront.study.documents import Call, Cost, EstimateDocument, FitDocument, Kernel, Limit, Roof
 
@@ -205,7 +205,8 @@ def fit(
     if method not in ("enumerate", "cpsat", "milp", "scipy"):
         raise unknown_name("method", method, ("enumerate", "cpsat", "milp"))
     found = resolve(network, precision, input_shape)
-    part = load_device(device or _own_device(found), budget)
+    whole = load_device(device or _own_device(found))
+    part = load_device(whole, budget)
     from cofront.search.exact.fit import fit as solve
 
     kind = _own_family(found, accelerator)
@@ -215,6 +216,7 @@ def fit(
         problem, objective=objective if objective in ("latency", "energy") else f"resource:{objective}", min_fps=fps,
         method=cast(Any, method), time_limit_s=time_limit_s, on_progress=on_progress,
         wider=lambda: network_problem(found.network, unlimited(part), grid, clock_hz=clock_hz),
+        beyond=beyond(whole, "" if found.precision == "W4A4" else " or fewer bits"),
     )  # fmt: skip
     common: dict[str, Any] = {
         "accelerator": kind, "status": result.status, "network": found.label, "device": part.name,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cofront.api.parts import beyond
 from cofront.study.documents import Limit
 
 if TYPE_CHECKING:
@@ -27,10 +28,11 @@ class _Stopped(Exception):
 
 
 def why_nothing(
-    measured: Measured, device: Device, report: Callable[..., None], should_stop: Callable[[], bool]
+    measured: Measured, device: Device, whole: Device, report: Callable[..., None], should_stop: Callable[[], bool]
 ) -> list[Limit]:
     """The least budgets that let a design be, exactly; when that is interrupted, what the smallest accelerator needs.
 
+    `device` has the budget asked for, `whole` all that the part has.
     Budgets are tried one after the other by the joint search, so this takes a multiple of its time to a first design.
     """
     from cofront.api.costing import limits_of
@@ -48,12 +50,12 @@ def why_nothing(
 
     wide = measured.lay(unlimited(device))  # tables that are not cut to the budget
     try:
-        return limits_of(explain_joint(replace(wide, budget=measured.problem.budget), found))
+        return limits_of(explain_joint(replace(wide, budget=measured.problem.budget), found, beyond(whole)))
     except _Stopped:
-        return budget_limits(device, measured.lay)
+        return budget_limits(device, whole, measured.lay)
 
 
-def budget_limits(device: Device, build: Callable[[Device], CodesignProblem]) -> list[Limit]:
+def budget_limits(device: Device, whole: Device, build: Callable[[Device], CodesignProblem]) -> list[Limit]:
     """One entry for each resource of which even the smallest accelerator needs more than the device offers.
 
     `build` makes the problem for a device; it is asked for one with plenty of everything. When no resource alone is
@@ -65,11 +67,11 @@ def budget_limits(device: Device, build: Callable[[Device], CodesignProblem]) ->
         least = [int(e.base[i] + sum(int(k.resources[:, i].min()) for k in e.kernels)) for e in free.engines]
         needed, available = min(least, default=0), device.budget[name]
         if needed > available:
-            remedy = f"the smallest accelerator of this grid needs {needed:,} {name}; raise --budget {name} or take a "
+            words = beyond(whole)(name, needed) or f"raise --budget {name} to that at least"
             limits.append(
                 Limit(
                     limit=name, needed=needed, available=available, excess=needed - available, unit=name,
-                    remedy=remedy + "larger device",
+                    remedy=f"the smallest accelerator of this grid needs {needed:,} {name}; {words}",
                 )
             )  # fmt: skip
     if not limits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from cofront.device import Device
 from cofront.errors import UsageError, unknown_name
@@ -24,6 +24,18 @@ def load_device(name: str | Device, budget: Mapping[str, int] | None = None) -> 
                 f"{larger(found, {key: amount})}"
             )
     return found.with_budget(**budget) if budget else found
+
+
+def beyond(device: Device, or_else: str = "") -> Callable[[str, int], str | None]:
+    """What to say of amounts that the part does not have, for the explanations of the exact searches."""
+
+    def words(resource: str, amount: int) -> str | None:
+        if amount <= device.budget[resource]:
+            return None
+        has = f"more than {device.name} has ({device.budget[resource]:,})"
+        return f"{has}; take {larger(device, {resource: amount})}{or_else}"
+
+    return words
 
 
 def offers(device: Device, resource: str) -> str:

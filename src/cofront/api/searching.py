@@ -118,8 +118,9 @@ def _search(
     checkpoint = None if run is None else run.study.path.with_suffix(f".{request.method}.npz")
     result, levels = solve(request, measured, checkpoint, report, should_stop)
     document = make_document(
-        request, device, measured, result, levels, lambda: why_nothing(measured, device, report, should_stop)
-    )
+        request, device, measured, result, levels,
+        lambda: why_nothing(measured, device, load_device(request.device), report, should_stop),
+    )  # fmt: skip
     if run is not None:
         run.save(document)
     costs, document = record(document, measured, device, run, report, should_stop)

@@ -72,21 +72,22 @@ def _numeric(cell: str) -> bool:
     return not cell or cell == "-" or cell.lstrip("-+<~ ")[:1].isdigit()
 
 
-def seconds(value: float | None) -> str:
-    """A duration with three significant digits: 1.23 ms."""
+def seconds(value: float | None, digits: int = 3) -> str:
+    """A duration with so many significant digits: 1.23 ms."""
     if value is None:
         return "-"
     for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
         if value >= scale:
-            return f"{value / scale:.3g} {unit}" if value < 1000 * scale else f"{value / scale:.0f} {unit}"
-    return f"{value * 1e9:.3g} ns"
+            return f"{value / scale:.{digits}g} {unit}" if value < 1000 * scale else f"{value / scale:.0f} {unit}"
+    return f"{value * 1e9:.{digits}g} ns"
 
 
 def rate(fps: float, digits: int | None = None) -> str:
     """A frame rate rounded down, so that what is printed can be had: whole, or with so many digits."""
-    unit = 1.0 if digits is None or fps <= 0 else 10.0 ** (math.floor(math.log10(fps)) + 1 - digits)
+    exponent = 0 if digits is None or fps <= 0 else math.floor(math.log10(fps)) + 1 - digits
+    unit = 10.0**exponent
     value = math.floor(fps / unit * (1 + 1e-12)) * unit
-    return f"{value:,.0f}" if digits is None else f"{value:.{digits}g}"
+    return f"{value:,.{max(0, -exponent)}f}"
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:
@@ -102,5 +103,8 @@ def quantity(value: float) -> str:
 
 
 def count(value: int) -> str:
-    """An exact count while it is short, a power of ten beyond: 5.9e36."""
-    return f"{value:,}" if value < 10**7 else f"{float(value):.2e}".replace("e+", "e")
+    """An exact count while it is short, a power of ten beyond: 5.94e36."""
+    if value < 10**7:
+        return f"{value:,}"
+    digits, _, exponent = f"{float(value):.2e}".partition("e")
+    return f"{digits}e{int(exponent)}"

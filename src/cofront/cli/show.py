@@ -120,13 +120,19 @@ def fit(found: FitDocument) -> None:
     resources(found.resources or {}, found.budget)
 
 
+def amount(value: float, unit: str) -> str:
+    """How much of a limit, with enough digits that needed and available differ."""
+    if unit == "s":
+        return seconds(value, 6)
+    return f"{100 * value:.6g} %" if unit == "of 1" else f"{value:,.10g} {unit}"
+
+
 def limits(found: Sequence[Limit], headline: str) -> None:
     """The limits that nothing meets, on standard error: one line each."""
     output.note(f"cofront: infeasible: {headline}")
     for entry in found:
-        output.note(
-            f"  {entry.limit}: {entry.needed:g} {entry.unit} needed, {entry.available:g} available; {entry.remedy}"
-        )
+        needed, available = (amount(v, entry.unit) for v in (entry.needed, entry.available))
+        output.note(f"  {entry.limit}: {needed} needed, {available} available; {entry.remedy}")
 
 
 def front(found: SearchDocument, rows_shown: int = 16) -> None:

@@ -14,7 +14,7 @@ from cofront.errors import CofrontError, UsageError, unknown_name
 from cofront.front import Infeasible, Status
 from cofront.problem import INFEASIBLE, CodesignProblem, IntArray
 from cofront.search.exact.facade import BACKENDS
-from cofront.search.exact.infeasible import explain_fit
+from cofront.search.exact.infeasible import Beyond, explain_fit
 from cofront.search.exact.rows import FitTask, Outcome, fit_task, path_counts
 
 Method = Literal["enumerate", "cpsat", "milp", "scipy"]
@@ -70,23 +70,25 @@ def fit(
     time_limit_s: float | None = None,
     on_progress: OnProgress | None = None,
     wider: Callable[[], CodesignProblem] | None = None,
+    beyond: Beyond | None = None,
 ) -> FitResult:
     """The provably best configuration, over all engines, for a problem whose trellis is a single path.
 
     `objective` is "latency", "energy" or "resource:<name>" (among equals, the fastest). `min_fps` and
     `max_latency_cycles` limit the latency, `max_resource` tightens budgets by name. When the time limit strikes, the
     status is "feasible" and `bound` still holds. Tables are often cut to what fits the budget by itself; `wider` makes
-    the same problem with more, so that what is said when nothing fits is exact for larger budgets too.
+    the same problem with more, so that what is said when nothing fits is exact for larger budgets too; `beyond` has the
+    words for amounts that no budget can give.
     """
     budget, limit = _budget(problem, max_resource), _limit(problem, min_fps, max_latency_cycles)
 
     def task(of: CodesignProblem) -> FitTask:
         return fit_task(of.engines, *path_counts(of), budget).with_(limit=limit)
 
-    result = fit_rows(problem, task(problem), objective, method, time_limit_s, on_progress)
-    if result.status != "infeasible" or wider is None:
+    result = fit_rows(problem, task(problem), objective, method, time_limit_s, on_progress, explain=False)
+    if result.status != "infeasible":
         return result
-    return replace(result, infeasible=_why(problem, task(wider())))
+    return replace(result, infeasible=_why(problem, task(problem if wider is None else wider()), beyond))
 
 
 def fit_rows(
@@ -96,6 +98,7 @@ def fit_rows(
     method: Method = "enumerate",
     time_limit_s: float | None = None,
     on_progress: OnProgress | None = None,
+    explain: bool = True,
 ) -> FitResult:
     """`fit` for a task already made: what a search calls for many networks of one problem."""
     started = time.perf_counter()
@@ -125,8 +128,8 @@ def fit_rows(
             )
         return FitResult(
             status="infeasible", value=math.inf, bound=math.inf, cycles=INFEASIBLE, latency_s=math.inf,
-            resources={}, config={}, engine="", chosen=(), energy_j=None, infeasible=_why(problem, task),
-            solve_s=time.perf_counter() - started, **common,
+            resources={}, config={}, engine="", chosen=(), energy_j=None,
+            infeasible=_why(problem, task) if explain else (), solve_s=time.perf_counter() - started, **common,
         )  # fmt: skip
     engine = problem.engines[outcome.engine]
     cycles = task.cycles(outcome.engine, outcome.chosen)
@@ -170,9 +173,9 @@ def _least_energy(
     return Outcome(best.engine, best.chosen, best.value, best.bound, proven, {**stats, **best.stats}), best_j, bound_j
 
 
-def _why(problem: CodesignProblem, task: FitTask) -> tuple[Infeasible, ...]:
+def _why(problem: CodesignProblem, task: FitTask, beyond: Beyond | None = None) -> tuple[Infeasible, ...]:
     exact = "enumerate" if all(len(e.kernels) <= 3 for e in task.engines) else "cpsat"
-    return explain_fit(task, problem.resource_names, problem.clock_hz, _solver(exact))
+    return explain_fit(task, problem.resource_names, problem.clock_hz, _solver(exact), beyond)
 
 
 _Solve = Callable[[FitTask, float, OnProgress | None], Outcome]

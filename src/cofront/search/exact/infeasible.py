@@ -24,41 +24,59 @@ Solve = Callable[[FitTask], Outcome]
 Probe = Callable[[CodesignProblem], bool]
 
 
-def explain_fit(task: FitTask, names: tuple[str, ...], clock_hz: float, solve: Solve) -> tuple[Infeasible, ...]:
-    """Entries for a task that has no solution, the most telling first."""
-    free = np.full_like(task.budget, UNLIMITED)
-    fastest = solve(task.with_(budget=free, limit=INFEASIBLE - 1, minimise=LATENCY))
+#: (resource, amount) -> words for what to do instead when the part has not as many; None when it has.
+Beyond = Callable[[str, int], str | None]
+
+
+def explain_fit(
+    task: FitTask, names: tuple[str, ...], clock_hz: float, solve: Solve, beyond: Beyond | None = None
+) -> tuple[Infeasible, ...]:
+    """Entries for a task that has no solution, the most telling first.
+
+    `beyond` knows which amounts no budget can give.
+    """
+    free, endless = np.full_like(task.budget, UNLIMITED), INFEASIBLE - 1
+    fastest = solve(task.with_(budget=free, limit=endless, minimise=LATENCY))
     if fastest.engine < 0:
         return (_unsupported(task),)
+    within = solve(task.with_(limit=endless, minimise=LATENCY))
+    reach = f"at most {_down(clock_hz / within.value)} fps" if within.engine >= 0 else ""
+    last: list[Infeasible] = []
     if fastest.value > task.limit:
-        fps = clock_hz / fastest.value
-        remedy = f"no configuration is faster, whatever its resources; ask for at most {_down(fps)} fps"
-        return (_latency(fastest.value, task.limit, clock_hz, remedy),)
+        top = f"{_down(clock_hz / fastest.value)} fps"
+        if reach:
+            remedy = f"ask for {reach}, the most within the budget (with any resources: {top})"
+            return (_latency(within.value, task.limit, clock_hz, remedy),)
+        remedy = f"no configuration is faster, whatever its resources; ask for at most {top}"
+        last = [_latency(fastest.value, task.limit, clock_hz, remedy)]
+        task = task.with_(limit=endless)
     entries = []
-    within = solve(task.with_(limit=INFEASIBLE - 1, minimise=LATENCY))
-    if within.engine >= 0:
-        remedy = f"at most {_down(clock_hz / within.value)} fps can be had within the budget"
-        entries.append(_latency(within.value, task.limit, clock_hz, remedy))
+    if reach:
+        entries.append(_latency(within.value, task.limit, clock_hz, f"ask for {reach}, the most within the budget"))
     for i, name in enumerate(names):
         raised = task.budget.copy()
         raised[i] = UNLIMITED
         kept = solve(task.with_(minimise=i, budget=raised))
-        if kept.engine >= 0:
-            remedy = f"a budget of {kept.value} {name} is enough with the other budgets as they are"
-            entries.append(Infeasible(name, float(kept.value), float(task.budget[i]), name, remedy))
+        enough = kept.engine >= 0
+        amount = (kept if enough else solve(task.with_(minimise=i, budget=free))).value
+        if not enough and amount <= task.budget[i]:
             continue
-        alone = solve(task.with_(minimise=i, budget=free))
-        if alone.value > task.budget[i]:
-            remedy = f"every configuration that meets the other limits needs {alone.value} {name} or more"
-            entries.append(Infeasible(name, float(alone.value), float(task.budget[i]), name, remedy))
-    return tuple(entries) or (_conflict(names),)
+        remedy = f"every configuration that meets the other limits needs {amount} {name} or more"
+        if enough:
+            remedy = f"a budget of {amount} {name} is enough with the other budgets as they are"
+        if beyond is not None and (words := beyond(name, amount)):
+            remedy = words + (f", or ask for {reach}" if reach else "")
+        entries.append(Infeasible(name, float(amount), float(task.budget[i]), name, remedy))
+    return tuple(entries + last) or (_conflict(names),)
 
 
-def explain_joint(problem: CodesignProblem, found: Probe | None = None) -> tuple[Infeasible, ...]:
+def explain_joint(
+    problem: CodesignProblem, found: Probe | None = None, beyond: Beyond | None = None
+) -> tuple[Infeasible, ...]:
     """Entries for a joint problem in which no network runs on any accelerator: the least budget that would change it.
 
     The tables should not be cut to the budget, or larger budgets cannot be judged. `found` says whether a problem has
-    any design; by default the exact joint search decides, stopping at its first one.
+    any design; by default the exact joint search decides, stopping at its first one. `beyond` as for `explain_fit`.
     """
     found = found or has_design  # monotone in the budget: bisection is exact
     names, budget = problem.resource_names, problem.budget
@@ -86,7 +104,9 @@ def explain_joint(problem: CodesignProblem, found: Probe | None = None) -> tuple
 
     def entry(i: int, others: IntArray, remedy: str) -> Infeasible:
         amount = least(i, others)
-        return Infeasible(names[i], float(amount), float(budget[i]), names[i], remedy.format(f"{amount} {names[i]}"))
+        words = beyond(names[i], amount) if beyond is not None else None
+        words = words or remedy.format(f"{amount} {names[i]}")
+        return Infeasible(names[i], float(amount), float(budget[i]), names[i], words)
 
     single = "a budget of {} is enough with the other budgets as they are"
     entries = [entry(i, budget, single) for i in range(len(names)) if enough(i, most[i], budget)]
@@ -126,15 +146,15 @@ def explain_request(
         remedy = f"the fastest design reaches {_down(fastest.fps)} fps"
         entries.append(Infeasible("latency", fastest.latency_s, max_latency_s, "s", remedy))
     if min_accuracy is not None and top.accuracy < min_accuracy:
-        remedy = f"the most accurate design reaches {top.accuracy:.4f}"
+        remedy = f"the most accurate design reaches {_percent(top.accuracy)}"
         entries.append(Infeasible("accuracy", min_accuracy, top.accuracy, "of 1", remedy))
     if not entries and min_accuracy is not None and max_latency_s is not None:
         slow = front.best(min_accuracy=min_accuracy)
         weak = front.best(max_latency_s=max_latency_s)
         assert slow is not None and weak is not None
         remedy = (
-            f"accuracy {min_accuracy:g} is reached at {_down(slow.fps)} fps; "
-            f"within {max_latency_s:g} s the best accuracy is {weak.accuracy:.4f}"
+            f"{100 * min_accuracy:g} % is reached at {_down(slow.fps)} fps; "
+            f"the most accurate design that is fast enough reaches {_percent(weak.accuracy)}"
         )
         entries.append(Infeasible("latency", slow.latency_s, max_latency_s, "s", remedy))
     return tuple(entries)
@@ -144,8 +164,14 @@ def _down(fps: float) -> str:
     """A frame rate rounded down to four digits, so that what is printed can be had."""
     if fps <= 0:
         return "0"
-    unit = 10.0 ** (np.floor(np.log10(fps)) - 3)
-    return f"{np.floor(fps / unit) * unit:.6g}"
+    exponent = int(np.floor(np.log10(fps))) - 3
+    digits = np.floor(fps / 10.0**exponent * (1 + 1e-12))
+    return f"{digits * 10**exponent:,.0f}" if exponent >= 0 else f"{digits / 10**-exponent:.6g}"
+
+
+def _percent(accuracy: float) -> str:
+    """Rounded down, so that it can be asked for."""
+    return f"{np.floor(1e4 * accuracy * (1 + 1e-12)) / 100:.2f} %"
 
 
 def _latency(cycles: int, limit: int, clock_hz: float, remedy: str) -> Infeasible:
