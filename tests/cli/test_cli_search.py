@@ -311,3 +311,42 @@ def test_a_third_objective_answers_exactly_at_every_budget_of_its_ladder(as_json
     energy = as_json(*search(path, "--third", "energy"))
     assert min(d["energy_j"] for d in energy["front"]) <= min(d["energy_j"] for d in front)
     assert "energy and accuracy" in Path("out/report.html").read_text()
+
+
+def test_a_failed_search_leaves_nothing_behind(refused, cofront, table):
+    path = table()
+    for wrong in (("--device", "zu99"), ("--penalty", "W4A8=1.0"), ("--grid", "huge"), ("--budget", "dsp=99999")):
+        refused(*TINY, "--accuracy-table", path, *wrong, "--out", "runs/a/b", "--study", "studies/new/s.sqlite")
+        assert sorted(p.name for p in Path().iterdir()) == ["table.csv"], wrong
+    Path("runs").mkdir()
+    refused(*TINY, "--accuracy-table", path, "--grid", "huge", "--out", "runs/a")
+    assert list(Path("runs").iterdir()) == []
+    # what was found before an error stays
+    assert cofront(*search(path))[0] == 0
+    before = sorted(p.name for p in Path("out").iterdir())
+    refused(*search(path, "--penalty", "W4A8=1.0"))
+    assert sorted(p.name for p in Path("out").iterdir()) == before
+    with Study("out/study.sqlite", write=False) as study:
+        assert [r.status for r in study.runs()] == ["done", "failed"]
+
+
+def test_report_takes_the_newest_study_that_has_a_front(cofront, refused, table):
+    path = table()
+    command = (*TINY, "--accuracy-table", path, "--out")
+    assert refused("report") == (2, "no study under runs/; name one, or make one with `cofront search`")
+    Path("runs/empty").mkdir(parents=True)
+    with Study("runs/empty/study.sqlite") as study:
+        study.start("search", {})
+    code, line = refused("report")
+    assert code == 2 and "no study under runs/ holds a front (newest: runs/empty/study.sqlite)" in line
+    for name in ("old", "new"):
+        assert cofront(*command, f"runs/{name}")[0] == 0
+    Path("runs/broken").mkdir()
+    Path("runs/broken/study.sqlite").write_text("no database " * 100)
+    now = time.time()
+    for age, name in enumerate(("empty", "broken", "new", "old")):
+        os.utime(f"runs/{name}/study.sqlite", (now - age, now - age))
+    code, out, err = cofront("report")
+    assert code == 0 and out.startswith("runs/new/report.html: ")
+    assert "passed over: study 'runs/broken/study.sqlite'" in err
+    assert err.endswith("cofront: the newest study with a front is runs/new/study.sqlite\n")

@@ -12,7 +12,7 @@ from cofront.cli.options import Json, Seed
 
 HELP = """Write the HTML report of a study: one file that needs no network.
 
-Without STUDY: the newest study under runs/."""
+Without STUDY: the newest study under runs/ that holds a front."""
 EXAMPLE = """
 Example, after `cofront search`:
   $ cofront report runs/subgraph32-zu3eg/study.sqlite --out report.html
@@ -26,18 +26,34 @@ def run(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    from cofront.errors import UsageError
     from cofront.study import Study
     from cofront.study.report import write_report
 
     if study is None:
-        found = sorted(Path("runs").glob("*/study.sqlite"), key=lambda p: p.stat().st_mtime)
-        if not found:
-            raise UsageError("no study under runs/; name one, or make one with `cofront search`")
-        study = found[-1]
+        study = _newest()
+        output.note(f"cofront: the newest study with a front is {study}")
     with Study(study, write=False) as opened:
         document = write_report(opened, out or study.with_name("report.html"), which)
     if json:
         output.emit_json(document)
     else:
         output.line(f"{document.report}: {document.designs} designs of {document.study}")
+
+
+def _newest() -> Path:
+    """The newest study under runs/ that holds a front."""
+    from cofront.errors import StudyError, UsageError
+    from cofront.study import Study
+    from cofront.study.report import has_front
+
+    found = sorted(Path("runs").glob("*/study.sqlite"), key=lambda p: p.stat().st_mtime, reverse=True)
+    if not found:
+        raise UsageError("no study under runs/; name one, or make one with `cofront search`")
+    for path in found:
+        try:
+            with Study(path, write=False) as opened:
+                if has_front(opened):
+                    return path
+        except StudyError as error:
+            output.note(f"cofront: passed over: {error}")
+    raise UsageError(f"no study under runs/ holds a front (newest: {found[0]}); make one with `cofront search`")

@@ -13,6 +13,7 @@ from cofront.api.request import SearchRequest, SearchResult
 from cofront.api.searching import search
 from cofront.api.weights import SUPERNETS
 from cofront.cli import output, show
+from cofront.cli.leftovers import leave_nothing
 from cofront.cli.main import INTERRUPTED
 from cofront.cli.progress import Interrupt, reporter
 from cofront.study import Study
@@ -22,7 +23,8 @@ from cofront.study.report import write_report
 
 def run_search(request: SearchRequest, out: Path, study_path: Path | None, json: bool) -> int:
     """Runs the request and prints the result; returns the exit code."""
-    with Study(study_path or out / "study.sqlite") as study, Interrupt() as stop:
+    path = study_path or out / "study.sqlite"
+    with leave_nothing(path, out), Study(path) as study, Interrupt() as stop:
         with reporter() as progress:
             result = search(request, study=study, on_progress=progress, should_stop=stop)
         document = msgspec.structs.replace(result.document, study=str(study.path))

@@ -100,8 +100,17 @@ def report_data(study: Study, run_id: int | None = None, document: SearchDocumen
     }  # fmt: skip
 
 
+def has_front(study: Study) -> bool:
+    """Whether there is anything to report."""
+    return any(_with_front(r) for r in study.runs())
+
+
+def _with_front(run: RunRecord) -> bool:
+    return run.verb == "search" and run.result is not None and bool(run.result.get("front"))
+
+
 def _pick(study: Study, runs: list[RunRecord], run_id: int | None) -> RunRecord:
-    searches = [r for r in runs if r.verb == "search" and r.result is not None and r.result.get("front")]
+    searches = [r for r in runs if _with_front(r)]
     if run_id is not None:
         searches = [r for r in searches if r.id == run_id]
     if not searches:
