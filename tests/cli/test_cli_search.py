@@ -259,13 +259,15 @@ def test_ctrl_c_is_one_line_and_exit_code_130(table):
     with process(*search(table(), *ENDLESS)) as running:
         wait_for_progress("out/study.sqlite")
         running.send_signal(signal.SIGINT)
-        _, err = running.communicate(timeout=120)
+        out, err = running.communicate(timeout=120)
     assert running.returncode == 130 and "Traceback" not in err, err
     assert "cofront: stopping; what was found is being kept" in err
     assert "cofront: interrupted: " in err and "designs kept in out/study.sqlite, nothing certified" in err
     with Study("out/study.sqlite", write=False) as study:
         (run,) = study.runs()
         assert run.status == "interrupted" and run.result["front"]
+    design = json.loads(Path("out/design.json").read_text())  # the design that is named is written, too
+    assert design["design"]["cycles"] in [d["cycles"] for d in run.result["front"]] and "next: cofront estimate" in out
 
 
 def test_an_exact_search_stopped_early_certifies_a_gap_that_holds(table, as_json):
@@ -350,3 +352,42 @@ def test_report_takes_the_newest_study_that_has_a_front(cofront, refused, table)
     assert code == 0 and out.startswith("runs/new/report.html: ")
     assert "passed over: study 'runs/broken/study.sqlite'" in err
     assert err.endswith("cofront: the newest study with a front is runs/new/study.sqlite\n")
+
+
+def test_another_wish_says_what_becomes_of_the_files_of_the_one_before(cofront, table):
+    path = table()
+    held = "cofront: out/design.json "
+    assert held not in cofront(*search(path, "--accuracy", "0.75"))[2]
+    assert held not in cofront(*search(path, "--accuracy", "0.75"))[2]  # the same design
+    before = Path("out/design.json").read_bytes()
+    assert json.loads(before)["provenance"]["wish"] == {"accuracy": 0.75}
+    code, _, err = cofront(*search(path, "--fps", "1e9", "--accuracy", "0.9"))
+    assert code == 1 and err.endswith(f"{held}still holds the design of --accuracy 0.75\n")
+    assert Path("out/design.json").read_bytes() == before
+    code, _, err = cofront(*search(path, "--budget", "bram36=1"))
+    assert code == 1 and f"{held}still holds the design of --accuracy 0.75" in err
+    fastest = json.loads(cofront(*search(path, "--json"))[1])["front"][0]["fps"]
+    code, _, err = cofront(*search(path, "--fps", str(0.99 * fastest)))
+    assert code == 0 and err.endswith(f"{held}held the design of the knee: replaced\n")
+    Path("out/design.json").write_text("something else")
+    assert f"{held}held an earlier file: replaced" in cofront(*search(path))[2]
+
+
+def test_an_interrupt_while_designs_are_checked_still_writes_the_design_named(table, monkeypatch):
+    """Ctrl-C once the search is done, when no design of its front has been costed again."""
+    import cofront.api.checking as checking
+    from cofront.api.request import SearchRequest
+    from cofront.cli.searching import run_search
+
+    request = SearchRequest(space="tiny", grid="tiny", accuracy_table=table())
+    seen = []
+    whole = checking.Blocks.__init__
+
+    def stop(self, *arguments):
+        seen.append(os.kill(os.getpid(), signal.SIGINT))
+        whole(self, *arguments)
+
+    monkeypatch.setattr(checking.Blocks, "__init__", stop)
+    assert run_search(request, Path("out"), None, False) == 130 and len(seen) == 1
+    assert json.loads(Path("out/design.json").read_text())["device"] == "zu3eg"
+    assert Path("out/accelerator.json").is_file()

@@ -10,6 +10,7 @@ import msgspec
 
 from cofront.api.accuracy import Measured
 from cofront.api.blocks import Blocks, Rebuilt
+from cofront.api.choosing import network_of
 from cofront.api.costing import cost_part, family
 from cofront.api.solving import as_point
 from cofront.errors import CofrontError, StudyError
@@ -62,6 +63,15 @@ def record(
         done = start + len(part)
         report("checking every design", done, None, f"{done} of {count}")
     return costs, msgspec.structs.replace(document, front=front)
+
+
+def cost_of(document: SearchDocument, index: int, device: Device) -> Cost:
+    """The cost of one design of a front, rebuilt as a whole Network."""
+    design = document.front[index]
+    config = family(document.accelerator).config(design.config)
+    cost, exceeded = cost_part(network_of(document, index), device, config, document.accelerator)
+    _compare(index, design, cost, not exceeded)
+    return cost
 
 
 def _compare(i: int, design: Design, cost: Cost, fits: bool) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from cofront.api.checking import cost_of
 from cofront.api.choosing import network_of
 from cofront.api.exporting import FORMATS, design_document, export_design
+from cofront.api.parts import load_device
 from cofront.api.request import SearchRequest, SearchResult
 from cofront.api.searching import search
 from cofront.api.weights import SUPERNETS
@@ -16,8 +18,9 @@ from cofront.cli import output, show
 from cofront.cli.leftovers import leave_nothing
 from cofront.cli.main import INTERRUPTED
 from cofront.cli.progress import Interrupt, reporter
+from cofront.cli.wishes import Before, wish_of
 from cofront.study import Study
-from cofront.study.documents import SearchDocument
+from cofront.study.documents import Cost, SearchDocument
 from cofront.study.report import write_report
 
 
@@ -32,18 +35,28 @@ def run_search(request: SearchRequest, out: Path, study_path: Path | None, json:
             output.note(
                 f"cofront: finished before with the same inputs: taken from run {result.run_id} of {study.path}"
             )
+        before = Before(out)
         if document.front:
-            document = _write(result, document, study, out, request.seed)
+            document = _write(request, result, document, study, out)
+        told = before.stays() if document.chosen is None else before.replaced(document)
     if json:
         output.emit_json(document)
     else:
         _print(document, request)
-    if result.interrupted:
+    code = _verdict(document, result.interrupted, stop.asked)
+    if told:
+        output.note(f"cofront: {told}")
+    return code
+
+
+def _verdict(document: SearchDocument, interrupted: bool, asked: bool) -> int:
+    """Says on standard error what is missing; the exit code. `asked`: by Ctrl-C, not by the time limit."""
+    if interrupted:
         certified = document.gap is not None and document.gap < 1
         gap = f"certified gap {100 * (document.gap or 0.0):.3f} points" if certified else "nothing certified"
-        why = "interrupted" if stop.asked else "the time limit was reached"
+        why = "interrupted" if asked else "the time limit was reached"
         output.note(f"cofront: {why}: {len(document.front)} designs kept in {document.study}, {gap}")
-        if stop.asked:
+        if asked:
             return INTERRUPTED
     if document.status != "infeasible" and not document.front:
         output.note("cofront: nothing was found yet; allow more time")
@@ -57,19 +70,31 @@ def run_search(request: SearchRequest, out: Path, study_path: Path | None, json:
     return 0
 
 
-def _write(result: SearchResult, document: SearchDocument, study: Study, out: Path, seed: int) -> SearchDocument:
+def _write(
+    request: SearchRequest, result: SearchResult, document: SearchDocument, study: Study, out: Path
+) -> SearchDocument:
     """Report and exports; the document with where they are."""
     files: dict[str, str] = {}
     left_out: list[str] = []
-    if document.chosen is not None and document.chosen < len(result.costs):
+    if document.chosen is not None:
         network = network_of(document, document.chosen)
-        provenance = {"study": str(study.path), "run": result.run_id, "index": document.chosen}
+        provenance = {
+            "study": str(study.path), "run": result.run_id, "index": document.chosen, "wish": wish_of(document),
+        }  # fmt: skip
         design = design_document(document, document.chosen, network, provenance)
-        done = export_design(design, network, result.costs[document.chosen], out, list(FORMATS), seed)
+        done = export_design(design, network, _cost(request, result, document), out, list(FORMATS), request.seed)
         files, left_out = done.files, done.left_out
     document = msgspec.structs.replace(document, files=files, left_out=left_out, report=str(out / "report.html"))
     write_report(study, out / "report.html", result.run_id, document)
     return document
+
+
+def _cost(request: SearchRequest, result: SearchResult, document: SearchDocument) -> Cost:
+    """The cost of the chosen design; an interrupted search has not come to cost it."""
+    assert document.chosen is not None
+    if document.chosen < len(result.costs):
+        return result.costs[document.chosen]
+    return cost_of(document, document.chosen, load_device(request.device, request.budget))
 
 
 def _print(document: SearchDocument, request: SearchRequest) -> None:
