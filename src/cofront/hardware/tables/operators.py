@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,12 @@ class AdditiveDevice:
                     raise InputError(
                         f"device '{self.name}': {what} is {cost:g} {unit}, at most {MOST:,.0f} are read; check the unit"
                     )
+
+    @cached_property
+    def in_float(self) -> bool:
+        """Whether all layers were measured in float32: such a device runs a network of any precision in that."""
+        layers = [k for k in self.latency_s if "|conv" in k or "|linear" in k]
+        return self.by == "operator" and bool(layers) and all("float" in k for k in layers)
 
     def costs(self, quantity: str = "latency") -> tuple[Mapping[str, float], float]:
         """Costs by key and the constant of "latency" or "energy"."""
@@ -147,6 +154,8 @@ class AdditiveDevice:
 
     def _of(self, known: Mapping[str, float], fragment: Network) -> float:
         key = operator_key(fragment)
+        if key not in known and self.in_float:
+            key = operator_key(fragment.with_bits(lambda _: None))
         if key not in known:
             raise InputError(
                 f"device '{self.name}' has no operator '{key}' ({fragment.name}); measure it or add its row"

@@ -1,0 +1,1 @@
+"""What is true: latencies measured on this machine or on a board over ssh, and tables made of them."""
