@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cofront.api.catalogue import devices, spaces, zoo
     from cofront.api.costing import estimate, fit
     from cofront.api.exporting import export, save_fit
+    from cofront.api.measuring import measure, predict
     from cofront.api.networks import resolve
     from cofront.api.request import SearchRequest, SearchResult
     from cofront.api.searching import search
@@ -27,6 +28,8 @@ _WHERE = {
     "estimate": "costing",
     "export": "exporting",
     "fit": "costing",
+    "measure": "measuring",
+    "predict": "measuring",
     "resolve": "networks",
     "save_fit": "exporting",
     "search": "searching",
@@ -41,6 +44,8 @@ __all__ = [
     "estimate",
     "export",
     "fit",
+    "measure",
+    "predict",
     "resolve",
     "save_fit",
     "search",

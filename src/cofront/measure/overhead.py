@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 #: Which terms a model may use: constant, factor, per operator, per element at an operator's edge.
-MODELS = ((1,), (0, 1), (0, 1, 2), (0, 1, 3), (0, 1, 2, 3))
+MODELS: tuple[tuple[int, ...], ...] = ((1,), (0, 1), (0, 1, 2), (0, 1, 3), (0, 1, 2, 3))
 _PRIOR = np.array([0.0, 1.0, 0.0, 0.0])
 #: How far a term may be expected from its prior, as a share of a typical network's latency.
 _TRUST = 0.3

@@ -105,12 +105,21 @@ def shipped(space: str) -> KnownDevices:
             f"no known devices come with space '{base}': name columns of the table with --known, "
             "or choose a predictor that needs none (ridge, quadratic, gp)"
         )
-    from safetensors import safe_open
+    with resources.as_file(file) as path:
+        return load_devices(path)
 
-    with resources.as_file(file) as path, safe_open(path, "numpy") as opened:
-        meta = opened.metadata()
-        weights, bias, centre = (opened.get_tensor(k).astype(np.float64) for k in ("weights", "bias", "centre"))
-    return KnownDevices(meta["space"], tuple(meta["names"].split()), weights, bias, centre, meta["note"])
+
+def load_devices(path: Path) -> KnownDevices:
+    """What `KnownDevices.save` wrote."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as opened:
+            meta = opened.metadata()
+            weights, bias, centre = (opened.get_tensor(k).astype(np.float64) for k in ("weights", "bias", "centre"))
+        return KnownDevices(meta["space"], tuple(meta["names"].split()), weights, bias, centre, meta["note"])
+    except (SafetensorError, OSError, KeyError, TypeError) as error:
+        raise InputError(f"'{path}' is not a file of known devices: {error}") from None
 
 
 class DevicePredictor(Predictor):

@@ -18,6 +18,7 @@ from cofront.study.documents.designed import (
     ReportDocument,
 )
 from cofront.study.documents.kinds import KINDS, json_schemas, write_schemas
+from cofront.study.documents.measured import LatencyDocument, LatencyPart, MeasurementDocument, OverheadPart
 from cofront.study.documents.parts import Call, Cost, Design, Kernel, Limit, Roof, Step
 from cofront.study.documents.solved import EstimateDocument, FitDocument, SearchDocument
 from cofront.study.documents.tables import ParetoDocument, ParetoPoint, PredictorDocument, PredictorScore, SearchTrace
@@ -39,8 +40,12 @@ __all__ = [
     "ExportDocument",
     "FitDocument",
     "Kernel",
+    "LatencyDocument",
+    "LatencyPart",
     "Limit",
+    "MeasurementDocument",
     "NetworkDocument",
+    "OverheadPart",
     "ParetoDocument",
     "ParetoPoint",
     "Part",

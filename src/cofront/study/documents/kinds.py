@@ -19,6 +19,7 @@ from cofront.study.documents.designed import (
     ExportDocument,
     ReportDocument,
 )
+from cofront.study.documents.measured import LatencyDocument, MeasurementDocument
 from cofront.study.documents.solved import EstimateDocument, FitDocument, SearchDocument
 from cofront.study.documents.tables import ParetoDocument, PredictorDocument
 
@@ -38,6 +39,8 @@ KINDS: tuple[type[Document], ...] = (
     ParetoDocument,
     BuildDocument,
     VerifyDocument,
+    MeasurementDocument,
+    LatencyDocument,
 )
 
 

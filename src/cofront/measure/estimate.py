@@ -1,0 +1,196 @@
+"""What networks would take on a device that was measured: by its operators, or by a predictor adapted to it."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cofront import registry
+from cofront.errors import InputError, UsageError, unknown_name
+from cofront.hardware.tables import AdditiveDevice, MeasuredTable, operator_key, read_additive, read_measured
+from cofront.hardware.tables.units import column_numbers
+from cofront.measure.known import known_devices
+from cofront.measure.models import as_float, plain_points
+from cofront.measure.split import split
+from cofront.measure.table import read_description
+from cofront.network import Network
+from cofront.predict.base import FloatArray, Predictor
+from cofront.predict.devices import KnownDevices, load_devices
+from cofront.space.base import Points, Space
+from cofront.space.columnfile import read_columns
+from cofront.space.work import WORK, network_work
+
+#: Relative standard deviation of a sum of operators where no whole network was measured: a guess, and said to be one.
+UNKNOWN = 0.1
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network in question; its space and point if it is known as a point of one."""
+
+    name: str
+    network: Network
+    space: Space | None = None
+    point: Points | None = None  # (d,)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds, with the standard deviation of a new measurement (None: not known), and how they were found."""
+
+    latency_s: float
+    std_s: float | None
+    how: str
+
+
+class LatencyModel(ABC):
+    """Latency of networks on one device."""
+
+    name: str
+
+    @abstractmethod
+    def estimate(self, subject: Subject) -> Estimate:
+        """The latency of one network."""
+
+
+class OperatorModel(LatencyModel):
+    """The sum of a table's operators, corrected as the table's description says; others by their work."""
+
+    def __init__(self, device: AdditiveDevice, description: Mapping[str, Any], work: Mapping[str, FloatArray]) -> None:
+        self.device, self.name = device, str(description.get("device", device.name))
+        overhead = description.get("overhead") or {}
+        self.spread: float | None = overhead.get("spread")
+        self.checked = overhead.get("networks", 0)
+        self._rates, self._doubt = _work_rates(device, work)
+
+    def estimate(self, subject: Subject) -> Estimate:
+        if self.device.by == "feature":
+            if subject.space is None or subject.point is None:
+                raise UsageError(f"{subject.name}: the table holds features of a space; give a point of that space")
+            latency = float(self.device.of_points(subject.space, subject.point[None])[0])
+            return Estimate(latency, UNKNOWN * latency, "sum of features; their spread is not known, 10 % is a guess")
+        network = as_float(subject.network) if self.device.in_float else subject.network
+        known = self.device.latency_s
+        parts = split(network)
+        found = [known.get(operator_key(p)) for p in parts]
+        missing = [p for p, f in zip(parts, found, strict=True) if f is None]
+        if missing and self._rates is None:
+            raise InputError(
+                f"{subject.name}: device '{self.name}' has no operator '{operator_key(missing[0])}' "
+                f"({missing[0].name}), nor columns of work to estimate it from; measure it or add its row"
+            )
+        guessed = np.array([self._rates @ network_work(p) for p in missing] if self._rates is not None else [])
+        total = self.device.base_s + sum(f for f in found if f is not None) + float(guessed.sum())
+        spread = self.spread if self.spread is not None else UNKNOWN
+        # errors of unknown operators have a cause in common: they add up
+        std = math.hypot(spread * total, self._doubt * float(guessed.sum()))
+        how = f"sum of {len(parts)} operators"
+        if missing:
+            how += f", {len(missing)} of them not in the table ({100 * guessed.sum() / total:.0f} %): by their work"
+        if self.spread is None:
+            how += "; no whole networks were measured, 10 % is a guess"
+        return Estimate(total, std, how)
+
+
+def _work_rates(device: AdditiveDevice, work: Mapping[str, FloatArray]) -> tuple[FloatArray | None, float]:
+    """(w,) seconds per unit of each total of work, not negative, of least relative error, and that error's spread."""
+    from scipy.optimize import nnls
+
+    if not work:
+        return None, 0.0
+    rows = np.column_stack([work[name] for name in WORK])
+    seconds = work["seconds"]
+    kept = seconds > 0
+    scaled = rows[kept] / seconds[kept, None]
+    rates, _ = nnls(scaled, np.ones(int(kept.sum())))
+    return np.asarray(rates, float), float(np.sqrt(np.mean((scaled @ rates - 1) ** 2)))
+
+
+class AdaptedModel(LatencyModel):
+    """A few-shot predictor fitted to a table of measured networks; measured ones are looked up."""
+
+    def __init__(self, table: MeasuredTable, column: str, predictor: Predictor, words: str) -> None:
+        kept = table.measured(column)
+        self.name, self.space = table.quantities[column].device, table.space
+        self.points, self.latency_s = plain_points(table.space, table.points[kept]), table.column(column)[kept]
+        self._predictor = predictor.fit(predictor.encode(self.space, self.points), self.latency_s)
+        self.words = f"{predictor.name}, adapted from {words} by {len(self.points)} measurements"
+
+    def estimate(self, subject: Subject) -> Estimate:
+        point = _point_of(subject, self.space)
+        same = np.flatnonzero((self.points == point).all(axis=1))
+        if len(same):
+            return Estimate(float(np.median(self.latency_s[same])), None, "measured")
+        said = self._predictor.predict(self._predictor.encode(self.space, point[None]))
+        return Estimate(float(said.mean[0]), float(said.std[0]), self.words)
+
+
+class KnownModel(LatencyModel):
+    """The linear model of a known device that ships."""
+
+    def __init__(self, space: Space, devices: KnownDevices, name: str) -> None:
+        self.space, self.devices, self.name = space, devices.select([name]), name
+
+    def estimate(self, subject: Subject) -> Estimate:
+        from cofront.predict.base import one_hot
+
+        point = _point_of(subject, self.space)
+        latency = float(self.devices.predict(one_hot(self.space, point[None]))[0, 0])
+        return Estimate(max(latency, 0.0), None, f"linear model of a public table of {self.devices.space}")
+
+
+def _point_of(subject: Subject, space: Space) -> Points:
+    if subject.space is None or subject.point is None or subject.space.name != space.name:
+        raise UsageError(
+            f"{subject.name}: this device is known by whole networks of space '{space.name}'; give a point of it, "
+            f"{space.name}:0,1,2,..., or a design of it, or measure the device's operators"
+        )
+    return np.asarray(plain_points(space, subject.point[None])[0])
+
+
+def load_model(path: Path, *, column: str | None = None, space: Space | None = None) -> LatencyModel:
+    """The model that a table stands for: of operators, or of measured networks (`column`, if it has several)."""
+    description = read_description(path)
+    _, names = read_columns(path, set())
+    if "operator" in names or "feature" in names:
+        return OperatorModel(read_additive(path, any_magnitude=True), description, _work(path, names))
+    from cofront import space as spaces
+
+    stated = description.get("space")
+    found = space if space is not None else spaces.load(str(stated)) if stated else None
+    if found is None:
+        raise UsageError(f"'{path}' does not say of which space its networks are; say it with --space")
+    columns = [n for n in names if n.lower().startswith(("lat_", "latency"))]
+    chosen = [n for n in columns if column in (None, n) or n.lower().endswith(f"_{str(column).lower()}")]
+    if len(chosen) != 1:
+        if column is not None and not chosen:
+            raise unknown_name(f"device or column in '{path}'", column, columns)
+        raise UsageError(f"'{path}' has {len(columns)} columns of latency ({', '.join(columns)}); say which: --device")
+    table = read_measured(path, found, chosen, any_magnitude=True)
+    adapted = description.get("adapted") or {}
+    file = path.with_name(adapted["file"]) if adapted else None
+    if file is not None and file.is_file():
+        devices, words = load_devices(file), str(adapted.get("source"))
+    else:
+        devices, words = known_devices(table.space, None)
+    kind: type[Predictor] = registry.load("predictor", "transfer")
+    return AdaptedModel(table, chosen[0], kind.with_devices(table.space, devices), words)
+
+
+def _work(path: Path, names: tuple[str, ...]) -> dict[str, FloatArray]:
+    """The columns of work and the seconds of a table's operators; {} when it has none."""
+    if not set(WORK) <= set(names):
+        return {}
+    latency = next(n for n in names if n.lower().startswith(("lat_", "latency")))
+    found, _ = read_columns(path, {*WORK, latency, "operator"})
+    kept = [i for i, key in enumerate(found["operator"]) if key]
+    out = {name: column_numbers(name, found[name])[kept] for name in WORK}
+    from cofront.hardware.tables import parse_column
+
+    return out | {"seconds": column_numbers(latency, found[latency])[kept] * parse_column(latency).scale}
