@@ -68,6 +68,35 @@ def test_train_fine_tunes_resumes_and_keeps_standard_output_clean(as_json, desig
     assert again["accuracies"] == found["accuracies"]
 
 
+def test_without_images_the_reason_says_what_can_be_done(as_json, refused, design, monkeypatch):
+    monkeypatch.delenv("COFRONT_DATA", raising=False)
+    missing = "CIFAR-10 was not found ({}): name it with --data, or set COFRONT_DATA to the folder that holds cifar10/"
+    assert refused("evaluate", design) == (2, missing.format("COFRONT_DATA is not set"))
+    monkeypatch.setenv("COFRONT_DATA", "elsewhere")
+    assert refused("train", design) == (2, missing.format("no folder 'elsewhere/cifar10'"))
+    done = as_json("export", design, "--out", "e")
+    reason = "batch norm and scales are set on training images: " + missing.format("no folder 'elsewhere/cifar10'")
+    random = "the ONNX files hold random weights (seed 0): right in structure, useless for inference"
+    assert done["left_out"] == [f"trained weights: {reason}; {random}"]
+    for verb in ("evaluate", "train", "export"):
+        assert refused(verb, design, "--data", "nowhere") == (2, "--data nowhere: no such file or folder")
+
+
+def test_export_and_search_take_images_for_trained_weights(as_json, refused, design, data):
+    done = as_json("export", design, "--out", "e", "--data", data, "--format", "weights,integer")
+    assert done["left_out"] == [] and set(done["files"]) == {"weights", "integer"}
+    assert refused("search", "--data", "nowhere", "--out", "o") == (2, "--data nowhere: no such file or folder")
+    code, line = refused("search", "--space", "ofa_mobilenetv3", "--data", data, "--out", "o")
+    assert code == 2 and line.endswith("space 'ofa_mobilenetv3' has none here, leave --data out")
+    assert not Path("o").exists()
+    Path("text.npz").write_text("no archive")
+    code, line = refused("export", design, "--data", "text.npz", "--out", "x")  # asked for: no random ones instead
+    assert code == 1 and "text.npz" in line
+    quick = ("--method", "random", "--evaluations", "50")
+    done = as_json("search", *quick, "--data", data, "--out", "o")
+    assert done["left_out"] == [] and Path("o/weights.safetensors").is_file()
+
+
 def test_another_design_in_the_same_file_is_trained_anew(as_json, refused, design, data, weights):
     command = ("train", design, "--data", data, "--weights", weights, "--minutes", "0.004")
     first = as_json(*command)

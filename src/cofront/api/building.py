@@ -51,7 +51,7 @@ def build(
     config = Config.from_dict(document.design.config, document.clock_hz)
     network = design_network(document)
     device = load_device(document.device)
-    quantized, origin = integers_of(document, network, weights, seed, note)
+    quantized, origin = integers_of(document, network, weights, seed, note, data)
     images, _, source_note = _images(quantized, data, VECTORS)
     notes = (f"the test bench runs {source_note}",)
     source = Source(quantized, config, device, to_json(document) + "\n", origin, images, notes)
@@ -67,10 +67,10 @@ def build(
 
 
 def integers_of(
-    document: DesignDocument, network: Network, weights: Path | None, seed: int, note: Note
+    document: DesignDocument, network: Network, weights: Path | None, seed: int, note: Note, data: Path | None = None
 ) -> tuple[QuantizedNetwork, str]:
     """The integers of a design and where they are from: a file, the shipped supernet, or random ones."""
-    from cofront.api.weights import trained_weights
+    from cofront.api.weights import SUPERNETS, trained_weights
     from cofront.rtl.standin import random_integers
     from cofront.task.integer import QuantizedNetwork
 
@@ -82,7 +82,7 @@ def integers_of(
     reason = f"no trained integers come with '{document.network}'"
     if document.space:
         note("quantising the design's network")
-        trained = trained_weights(document, network, seed)
+        trained = trained_weights(document, network, seed, data if document.space in SUPERNETS else None)
         if trained.integers is not None:
             return trained.integers, "trained"
         reason = trained.reason.partition(";")[0]
@@ -99,18 +99,20 @@ def _images(
     """Test images with labels and what they are; random images where there is no data."""
     import numpy as np
 
-    from cofront.task.data import load_dataset
+    from cofront.api.training import load_data
 
     shapes = quantized.network.shapes
     channels, h, w = shapes[quantized.network.input.name]
     classes = shapes[quantized.network.output.name][0]
     try:
-        found = load_dataset(data)
+        found = load_data(data)
         have = found.x_test.shape[1:]
         reason = ""
         if have[-1] != channels or (h != w and have[:2] != (h, w)):
             reason = f"the test images are {' x '.join(map(str, have))}, the network takes {h} x {w} x {channels}"
     except CofrontError as error:
+        if data is not None:
+            raise
         reason = str(error)
     if not reason:
         if count > len(found.x_test):

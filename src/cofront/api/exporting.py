@@ -12,7 +12,7 @@ import msgspec
 from cofront.api.costing import cost_part, family
 from cofront.api.networks import block_precisions, design_network, read_design
 from cofront.api.parts import load_device
-from cofront.api.weights import Trained, trained_weights
+from cofront.api.weights import Trained, check_request, trained_weights
 from cofront.errors import CofrontError, StudyError, UsageError, unknown_name
 from cofront.study.documents import (
     AcceleratorDocument,
@@ -90,18 +90,28 @@ def save_fit(found: FitDocument, source: str, path: Path) -> DesignDocument:
     return document
 
 
-def export(design: Path, folder: Path, formats: Sequence[str] | None = None, seed: int = 0) -> ExportDocument:
-    """Writes a design file's network and accelerator to `folder`."""
+def export(
+    design: Path, folder: Path, formats: Sequence[str] | None = None, seed: int = 0, data: Path | None = None
+) -> ExportDocument:
+    """Writes a design file's network and accelerator to `folder`. `data`: see `trained_weights`."""
     document = read_design(design)
+    check_request(document.space, data)
     network = design_network(document)
     config = family(document.accelerator).config(document.design.config, document.clock_hz)
     cost, _ = cost_part(network, load_device(document.device), config, document.accelerator)
-    done = export_design(document, network, cost, folder, formats or [f for f in FORMATS if f != "design"], seed)
+    wanted = formats or [f for f in FORMATS if f != "design"]
+    done = export_design(document, network, cost, folder, wanted, seed, data)
     return ExportDocument(design=str(design), files=done.files, left_out=done.left_out)
 
 
 def export_design(
-    design: DesignDocument, network: Network, cost: Cost, folder: Path, formats: Sequence[str], seed: int = 0
+    design: DesignDocument,
+    network: Network,
+    cost: Cost,
+    folder: Path,
+    formats: Sequence[str],
+    seed: int = 0,
+    data: Path | None = None,
 ) -> Exported:
     """Writes the formats asked for; what cannot be written is named with the reason."""
     for name in formats:
@@ -126,7 +136,7 @@ def export_design(
     if "accelerator" in formats:
         put("accelerator", lambda p: write_atomic(p, to_json(accelerator_document(design, cost)) + "\n"))
     if {"onnx", "qonnx", "integer", "weights"} & set(formats):
-        trained = trained_weights(design, network, seed)
+        trained = trained_weights(design, network, seed, data)
         if trained.reason:
             left_out.append(f"trained weights: {trained.reason}")
         _write_network(network, trained, formats, put)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cofront.api.networks import read_design
-from cofront.errors import MissingDependencyError, UnsupportedError
+from cofront.errors import MissingDependencyError, UnsupportedError, UsageError
 from cofront.study.documents import AccuracyDocument, DesignDocument
 
 if TYPE_CHECKING:
@@ -42,9 +43,26 @@ def trainable(path: Path, what: str) -> DesignDocument:
 
 def load_data(path: Path | None) -> Dataset:
     """The images; CIFAR-10 from $COFRONT_DATA when no path is given."""
+    check_data(path)
     from cofront.task.data import load_dataset
 
     return load_dataset(path)
+
+
+def check_data(path: Path | None) -> None:
+    """UsageError that says what to do when there are no images."""
+    from cofront.task.data import default_path
+
+    if path is not None:
+        if not path.exists():
+            raise UsageError(f"--data {path}: no such file or folder")
+        return
+    if not default_path().exists():
+        where = "COFRONT_DATA is not set" if not os.environ.get("COFRONT_DATA") else f"no folder '{default_path()}'"
+        raise UsageError(
+            f"CIFAR-10 was not found ({where}): name it with --data, or set COFRONT_DATA to the folder that holds "
+            "cifar10/"
+        )
 
 
 @contextlib.contextmanager

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cofront.errors import CofrontError, InputError, UnsupportedError
+from cofront.errors import CofrontError, InputError, UnsupportedError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -32,7 +34,23 @@ class Trained:
     integers: Any = None  # a task.integer.QuantizedNetwork
 
 
-def _of_supernet(design: DesignDocument, network: Network) -> Trained:
+def check_request(space: str, data: Path | None) -> None:
+    """UsageError when images are named that cannot be used, before anything else is done."""
+    if data is None:
+        return
+    from cofront.api.training import check_data, need_torch
+
+    if space not in SUPERNETS:
+        whose = f"space '{space}' has" if space else "this design has"
+        raise UsageError(
+            f"--data is what the trained weights of space {', '.join(SUPERNETS)} are set on; {whose} none here, "
+            "leave --data out"
+        )
+    need_torch("taking weights from the supernet")
+    check_data(data)
+
+
+def _of_supernet(design: DesignDocument, network: Network, images: Path | None) -> Trained:
     """The shipped supernet's weights for the design, with batch norm and scales set on training images."""
     import numpy as np
 
@@ -45,7 +63,7 @@ def _of_supernet(design: DesignDocument, network: Network) -> Trained:
 
     net, _ = load_supernet()
     try:
-        data = load_data(None)
+        data = load_data(images)
     except CofrontError as error:
         raise InputError(f"batch norm and scales are set on training images: {error}") from None
     from cofront.network.onnx_io import quantisation_of
@@ -62,8 +80,13 @@ def _of_supernet(design: DesignDocument, network: Network) -> Trained:
     return Trained(weights, np.zeros((1, *shape), np.float32), quantisation=quantisation, integers=integers)
 
 
-def trained_weights(design: DesignDocument, network: Network, seed: int = 0) -> Trained:
-    """The design's trained weights, or random ones with the reason."""
+def trained_weights(design: DesignDocument, network: Network, seed: int = 0, data: Path | None = None) -> Trained:
+    """The design's trained weights, or random ones with the reason.
+
+    `data` are the images to set batch norm and scales on, CIFAR-10 by default; when they are named, what is wrong with
+    them is an error.
+    """
+    check_request(design.space, data)
     import numpy as np
 
     from cofront.network.weights import random_weights
@@ -81,8 +104,10 @@ def trained_weights(design: DesignDocument, network: Network, seed: int = 0) -> 
         what = f"'{design.network}' is a table of layers"
     else:
         try:
-            return _of_supernet(design, network)
+            return _of_supernet(design, network, data)
         except CofrontError as error:
+            if data is not None:
+                raise
             what = str(error)
     reason = f"{what}; the ONNX files hold random weights (seed {seed}): right in structure, useless for inference"
     return Trained(random_weights(network, rng), samples, reason)

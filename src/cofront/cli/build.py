@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cofront.cli import output
-from cofront.cli.options import Json, Seed
+from cofront.cli.options import Data, Json, Seed
 
 HELP = """Build a design's accelerator: Verilog, program, weights, test bench.
 
@@ -29,7 +29,7 @@ def run(
             "--weights", help="Integer network of `train` or `evaluate --out`; the shipped weights if not given."
         ),
     ] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Images for the test bench; as for `evaluate`.")] = None,
+    data: Data = None,
     bus: Annotated[
         int | None,
         typer.Option("--bus", help="Bits of the memory port: 64, 128, 256, 512; by the device if not given."),

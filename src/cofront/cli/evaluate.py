@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cofront.cli import output
-from cofront.cli.options import Json, Seed
+from cofront.cli.options import Data, Json, Seed
 
 HELP = """Test a design: accuracy of the quantised network and of the integers that hardware computes.
 
@@ -21,9 +21,7 @@ Example, after `cofront search` and with CIFAR-10 under $COFRONT_DATA/cifar10:
 
 def run(
     design: Annotated[Path, typer.Argument(metavar="DESIGN", help="Design file.")],
-    data: Annotated[
-        Path | None, typer.Option("--data", help="CIFAR-10: folder with Parquet files, .npz, binary batches or images.")
-    ] = None,
+    data: Data = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Weights, e.g. of `cofront train`; the shipped ones if not given.")
     ] = None,

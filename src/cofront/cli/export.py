@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from cofront.cli import output
-from cofront.cli.options import Json, Seed
+from cofront.cli.options import Data, Json, Seed
 
 HELP = """Write a design as ONNX, QONNX, weights and accelerator JSON.
 
-DESIGN is a design file, as `search` and `fit --save` write them."""
+DESIGN is a design file, as `search` and `fit --save` write them. Trained weights need images to set batch norm and
+scales on: CIFAR-10 (see --data)."""
 EXAMPLE = """
 Example, after `cofront search`:
   $ cofront export runs/subgraph32-zu3eg/design.json --out exported --format onnx,accelerator
@@ -23,15 +24,22 @@ def run(
     design: Annotated[Path, typer.Argument(metavar="DESIGN", help="Design file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("exported"),
     formats: Annotated[
-        str | None, typer.Option("--format", "-f", help="Some of onnx, qonnx, weights, accelerator; all if not given.")
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Some of onnx, qonnx, integer (ONNX of integers), weights, accelerator, design; "
+            "all but design if not given.",
+        ),
     ] = None,
+    data: Data = None,
     json: Json = False,
     seed: Seed = 0,
 ) -> int:
     from cofront import api
 
     wanted = [f.strip().lower() for f in formats.split(",")] if formats else None
-    done = api.export(design, out, wanted, seed)
+    done = api.export(design, out, wanted, seed, data)
     if json:
         output.emit_json(done)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,6 +36,15 @@ Clock = Annotated[
 Budget = Annotated[
     list[str] | None,
     typer.Option("--budget", "-b", help="Limit a resource: dsp=200, or dsp=200,lut=40000. Repeatable."),
+]
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="Images: folder with Parquet files, CIFAR binary batches or images by class, or .npz; "
+        "$COFRONT_DATA/cifar10 if not given.",
+    ),
 ]
 
 

@@ -11,6 +11,7 @@ from cofront.cli.options import (
     Accelerator,
     Budget,
     Clock,
+    Data,
     Device,
     Json,
     Seed,
@@ -82,6 +83,7 @@ def run(
         int | None,
         typer.Option("--evaluations", min=1, help="What a heuristic may try: designs, networks or proposals."),
     ] = None,
+    data: Data = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for everything written.")] = None,
     study: Annotated[Path | None, typer.Option("--study", help="Study file; OUT/study.sqlite if not given.")] = None,
     json: Json = False,
@@ -99,7 +101,7 @@ def run(
     )  # fmt: skip
     from cofront.cli.searching import run_search
 
-    return run_search(request, out or Path("runs") / f"{space}-{device}", study, json)
+    return run_search(request, out or Path("runs") / f"{space}-{device}", study, json, data)
 
 
 def _points(cover: float | None) -> float | None:

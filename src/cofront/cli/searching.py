@@ -13,7 +13,7 @@ from cofront.api.exporting import FORMATS, design_document, export_design
 from cofront.api.parts import load_device
 from cofront.api.request import SearchRequest, SearchResult
 from cofront.api.searching import search
-from cofront.api.weights import SUPERNETS
+from cofront.api.weights import SUPERNETS, check_request
 from cofront.cli import output, show
 from cofront.cli.leftovers import leave_nothing
 from cofront.cli.main import INTERRUPTED
@@ -24,8 +24,9 @@ from cofront.study.documents import Cost, SearchDocument
 from cofront.study.report import write_report
 
 
-def run_search(request: SearchRequest, out: Path, study_path: Path | None, json: bool) -> int:
-    """Runs the request and prints the result; returns the exit code."""
+def run_search(request: SearchRequest, out: Path, study_path: Path | None, json: bool, data: Path | None = None) -> int:
+    """Runs the request and prints the result; returns the exit code. `data` is what exported weights are set on."""
+    check_request(request.space, data)
     path = study_path or out / "study.sqlite"
     with leave_nothing(path, out), Study(path) as study, Interrupt() as stop:
         with reporter() as progress:
@@ -37,7 +38,7 @@ def run_search(request: SearchRequest, out: Path, study_path: Path | None, json:
             )
         before = Before(out)
         if document.front:
-            document = _write(request, result, document, study, out)
+            document = _write(request, result, document, study, out, data)
         told = before.stays() if document.chosen is None else before.replaced(document)
     if json:
         output.emit_json(document)
@@ -71,7 +72,12 @@ def _verdict(document: SearchDocument, interrupted: bool, asked: bool) -> int:
 
 
 def _write(
-    request: SearchRequest, result: SearchResult, document: SearchDocument, study: Study, out: Path
+    request: SearchRequest,
+    result: SearchResult,
+    document: SearchDocument,
+    study: Study,
+    out: Path,
+    data: Path | None,
 ) -> SearchDocument:
     """Report and exports; the document with where they are."""
     files: dict[str, str] = {}
@@ -82,7 +88,8 @@ def _write(
             "study": str(study.path), "run": result.run_id, "index": document.chosen, "wish": wish_of(document),
         }  # fmt: skip
         design = design_document(document, document.chosen, network, provenance)
-        done = export_design(design, network, _cost(request, result, document), out, list(FORMATS), request.seed)
+        cost = _cost(request, result, document)
+        done = export_design(design, network, cost, out, list(FORMATS), request.seed, data)
         files, left_out = done.files, done.left_out
     document = msgspec.structs.replace(document, files=files, left_out=left_out, report=str(out / "report.html"))
     write_report(study, out / "report.html", result.run_id, document)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofront.cli import output
-from cofront.cli.options import Json, Seed, positive
+from cofront.cli.options import Data, Json, Seed, positive
 
 if TYPE_CHECKING:
     from cofront.study.documents import AccuracyDocument
@@ -31,9 +31,7 @@ def run(
     minutes: Annotated[float, typer.Option("--minutes", help="Time box of the training.")] = 10.0,
     points: Annotated[int, typer.Option("--points", min=8, help="Pairs to measure (with --supernet).")] = 2400,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that measure (with --supernet).")] = 2,
-    data: Annotated[
-        Path | None, typer.Option("--data", help="CIFAR-10: folder with Parquet files, .npz, binary batches or images.")
-    ] = None,
+    data: Data = None,
     weights: Annotated[Path | None, typer.Option("--weights", help="Start from these, not the shipped ones.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for checkpoint and results.")] = None,
     json: Json = False,

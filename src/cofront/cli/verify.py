@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofront.cli import output
-from cofront.cli.options import Json, Seed
+from cofront.cli.options import Data, Json, Seed
 
 if TYPE_CHECKING:
     from cofront.rtl.verify import Work
@@ -35,7 +35,7 @@ def run(
     images: Annotated[int, typer.Option("--images", "-n", help="How many test images.")] = 4,
     synth: Annotated[bool, typer.Option("--synth", help="Count resources with Yosys, too.")] = False,
     tensors: Annotated[bool, typer.Option("--tensors", help="Compare every intermediate tensor.")] = False,
-    data: Annotated[Path | None, typer.Option("--data", help="Images; as for `evaluate`.")] = None,
+    data: Data = None,
     simulator: Annotated[
         str | None, typer.Option("--simulator", help="verilator or cxxrtl; verilator where it is installed.")
     ] = None,
