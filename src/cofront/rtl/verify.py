@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from cofront.rtl import manifest
 from cofront.rtl.compare import Comparison, Difference, compare
 from cofront.rtl.manifest import Built
 from cofront.rtl.netlist import TOP
+from cofront.rtl.program import Program
 from cofront.rtl.schedule import schedule
 from cofront.rtl.simulate import MemoryModel, Run, Tool, choose_tool, compile_simulator, simulate
 from cofront.rtl.synthesise import Synthesis, family_of, synthesise
@@ -120,7 +121,13 @@ def check_simulation(
         tool=chosen,
         comparison=_joined([c for _, c in done]),
         runs=runs,
-        calls=call_cycles(built, runs[0].stamps, model),
+        calls=call_cycles(
+            built.program,
+            Config.from_dict(built.manifest["config"]),
+            {c["name"]: int(c["cycles"]) for c in built.manifest["expected"]["calls"]},
+            runs[0].stamps,
+            model,
+        ),
         model_cycles=expected,
         seconds=time.monotonic() - begun,
     )
@@ -150,19 +157,18 @@ def simulator_of(built: Built, tool: Tool, trace: bool, note: Note) -> Path:
     return compile_simulator(sources, names, built.bus_bits, cache, tool=tool, trace=trace, note=note)
 
 
-def call_cycles(built: Built, stamps: Sequence[int], memory: MemoryModel) -> tuple[CallCycles, ...]:
-    """Cycles of each call, from the cycles at which descriptors ended."""
-    model = {c["name"]: int(c["cycles"]) for c in built.manifest["expected"]["calls"]}
-    config = Config.from_dict(built.manifest["config"])
+def call_cycles(
+    program: Program, config: Config, model: Mapping[str, int], stamps: Sequence[int], memory: MemoryModel
+) -> tuple[CallCycles, ...]:
+    """Cycles of each call, from the cycles at which descriptors ended. `model`: what the cost model says of a call."""
     predicted: Counter[str] = Counter()
-    for run in schedule(
-        built.program, config, memory_latency=memory.latency, bytes_per_kilocycle=memory.bytes_per_kilocycle
-    ):
+    pace = memory.bytes_per_kilocycle
+    for run in schedule(program, config, memory_latency=memory.latency, bytes_per_kilocycle=pace):
         predicted[run.call] += run.cycles
     spent: dict[str, list[int]] = {}
     layers: dict[str, dict[str, None]] = {}
     before = 0
-    for job, stamp in zip(built.program.jobs, stamps, strict=True):
+    for job, stamp in zip(program.jobs, stamps, strict=True):
         spent.setdefault(job.call, []).append(stamp - before)
         layers.setdefault(job.call, {}).update(dict.fromkeys(job.layers))
         before = stamp
