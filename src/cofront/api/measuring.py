@@ -129,7 +129,7 @@ def _model(device: str | None, table: str | Path | None, space: object) -> tuple
         return load_model(path, space=space), path
     if space is None:
         raise UsageError(
-            f"'{device}' is no table; devices that ship are known by networks of a space: give SPACE:0,1,2,... or --space"
+            f"'{device}' is no table; known devices are known by networks of a space: give SPACE:0,1,... or --space"
         )
     return KnownModel(space, shipped(space.name), device), None
 
