@@ -71,6 +71,37 @@ def test_dynamic_shapes_and_foreign_operators_are_named(refused, as_json, onnx_f
     assert refused("fit", "broken.onnx")[0] == 1
 
 
+def test_the_input_shape_of_a_published_network_is_honoured_and_kept(as_json, refused, cofront):
+    whole, small = as_json("estimate", "fbnet-a"), as_json("estimate", "fbnet-a", "--input-shape", "3x96x96")
+    assert small["macs"] < 0.25 * whole["macs"] and small["params"] == whole["params"]
+    assert (
+        "input 3x96x96" in small["notes"]
+        and as_json("estimate", "fbnet-a", "--input-shape", "3x224x224")["macs"] == (whole["macs"])
+    )
+    best = as_json("fit", "fbnet-a", "--input-shape", "3x96x96", "--save", "d.json")
+    again = as_json("estimate", "d.json")
+    assert (again["macs"], again["cycles"]) == (small["macs"], best["cycles"])
+    for shape in ("224", "3x224", "1x224x224", "3x224x225"):
+        code, line = refused("estimate", "fbnet-a", "--input-shape", shape)
+        side = shape.rpartition("x")[2]
+        assert code == 2 and f"takes square images of three channels; write 3x{side}x{side}" in line
+    assert refused("estimate", "d.json", "--input-shape", "3x224x224")[0] == 2
+    assert as_json("estimate", "d.json", "--input-shape", "3x96x96")["macs"] == small["macs"]
+
+
+def test_a_design_of_a_file_with_dynamic_sizes_remembers_them(as_json, refused, onnx_file):
+    model = onnx.load(onnx_file)
+    for axis, name in ((2, "height"), (3, "width")):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    onnx.save(model, "dynamic.onnx")
+    best = as_json("fit", "dynamic.onnx", "--input-shape", "3x16x16", "--save", "d.json")
+    assert as_json("estimate", "d.json")["cycles"] == best["cycles"]
+    code, line = refused("estimate", "dynamic.onnx", "--input-shape", "16")
+    assert code == 1 and line.endswith("which 16 does not fit; write 3x16x16 for example")
+    code, line = refused("estimate", "dynamic.onnx")
+    assert code == 1 and "give the input shape (--input-shape 3x224x224)" in line
+
+
 def good_design(as_json, table):
     as_json("search", "--space", "tiny", "--grid", "tiny", "--accuracy-table", table(), "--out", "o")
     return json.loads(Path("o/design.json").read_text())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from onnx_helpers import close, execute, model_of
 from cofront.errors import InputError, UnsupportedError
 from cofront.network import Activation, ChannelShuffle, Conv2d, Flatten, GlobalPool, Linear, Network, Pool2d
 from cofront.network.onnx_io import Imported, from_onnx
+from cofront.network.onnx_io.read import _HANDLERS
 from cofront.network.reference import run
 
 node = helper.make_node
@@ -452,8 +455,15 @@ def test_every_unsupported_node_is_named_at_once() -> None:
         model_of(nodes, ["n", 4, 6, 6], {"w": W["w"]}),
         "cannot read 4 node(s)",
         "'leak' (LeakyRelu); 'up' (ConvTranspose); 'hard' (HardSigmoid) is not relu6(x + 3) / 6",
-        "'gelu' (com.example.Gelu)",
+        "'gelu' (com.example.Gelu); cofront has no LeakyRelu, ConvTranspose, com.example.Gelu: docs/network.md lists",
+        "what it reads; export the network with other layers in their place",
     )
+
+
+def test_the_documentation_lists_every_operator_that_is_read() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "network.md").read_text()
+    listed = text.split("## ONNX operators")[1].split("## ")[0]
+    assert set(re.findall(r"`([A-Z]\w+)`", listed)) == {*_HANDLERS, "Constant", "Shape", "CastLike"}
 
 
 @pytest.mark.parametrize(
@@ -506,8 +516,10 @@ def test_dynamic_dimensions_are_refused_with_the_remedy() -> None:
     refuse(model_of(nodes, ["n", 3, 224, None]), "the dynamic dimension without a name (axis 3")
     found = from_onnx(model_of(nodes, ["n", 3, "h", "w"]), input_shape=(3, 8, 9))
     assert found.network.input.op.out_shape(()) == (3, 8, 9)
-    with pytest.raises(InputError, match=r"has dimensions \[n, 3, h, 7\], which \(3, 8, 9\) does not fit"):
+    with pytest.raises(InputError, match=r"has dimensions \[n, 3, h, 7\], which 3x8x9 does not fit; write 3x8x7"):
         from_onnx(model_of(nodes, ["n", 3, "h", 7]), input_shape=(3, 8, 9))
+    with pytest.raises(InputError, match=r"which 224 does not fit; write 3x224x224 for example"):
+        from_onnx(model_of(nodes, ["n", 3, "h", "w"]), input_shape=(224,))
     refuse(model_of(nodes, [3, 8, 8]), "has 3 dimensions; expected images")
 
 

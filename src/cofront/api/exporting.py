@@ -59,20 +59,22 @@ def design_document(search: SearchDocument, index: int, network: Network, proven
     )  # fmt: skip
 
 
-def save_fit(found: FitDocument, source: str, path: Path) -> DesignDocument:
-    """Writes the result of `fit` as a design file; `source` is the NETWORK it was found for."""
+def save_fit(found: FitDocument, source: str, path: Path, input_shape: tuple[int, ...] | None = None) -> DesignDocument:
+    """Writes the result of `fit` as a design file; `source` and `input_shape` are what it was found for."""
     from cofront.api.networks import resolve
 
     if found.config is None or found.latency_s is None or found.cycles is None or found.fps is None:
         raise UsageError("nothing to save: no accelerator was found")
-    earlier = resolve(source).design
+    earlier = resolve(source, None, input_shape).design
     if earlier is not None and earlier.space:
         base = earlier
     else:
         where = str(Path(source).resolve()) if Path(source).is_file() else source
         uniform = found.precision if "+" not in found.precision else ""
         empty = Design(accuracy=None, latency_s=0.0, fps=0.0, cycles=0, resources={}, config={})
-        base = DesignDocument(device="", clock_hz=0.0, design=empty, network=where, precision=uniform)
+        base = DesignDocument(
+            device="", clock_hz=0.0, design=empty, network=where, precision=uniform, input_shape=list(input_shape or ())
+        )
     design = msgspec.structs.replace(
         base.design, latency_s=found.latency_s, fps=found.fps, cycles=found.cycles, resources=found.resources or {},
         config=found.config, energy_j=found.energy_j, macs=found.macs, params=found.params,

@@ -14,6 +14,9 @@ from cofront.study.documents import DesignDocument, clean, from_json
 if TYPE_CHECKING:
     from cofront.network import Network
 
+#: The largest side of an image that published networks are built for.
+MOST_PIXELS = 4096
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -32,7 +35,8 @@ def resolve(
     """The network that `source` names.
 
     `precision` (such as "W4A8") sets every layer; without it a file's own bit-widths hold, and W8A8 where it has none.
-    `input_shape` (without batch) fixes the dynamic sizes of an ONNX file.
+    `input_shape` (without batch) fixes the dynamic sizes of an ONNX file, or is that of a published network, which can
+    be had for any square image; a design and a Network have theirs.
     """
     from cofront.network import Network
 
@@ -40,29 +44,58 @@ def resolve(
     notes: tuple[str, ...] = ()
     if isinstance(source, Network):
         network, label = source, source.name
+        _own_shape(network, label, input_shape)
     else:
         path = Path(source)
         kind = path.suffix.lower()
         if kind == ".json":
             design = read_design(path)
             network, label = design_network(design), path.name
+            _own_shape(network, label, input_shape)
         elif kind in (".onnx", ".qonnx") or path.is_file():
             from cofront.network.onnx_io import import_onnx
 
             try:
                 found = import_onnx(path, input_shape=input_shape)
             except UnsupportedError as error:
-                raise UnsupportedError(str(error).replace("(input_shape=", "(--input-shape, input_shape=")) from None
+                raise UnsupportedError(str(error).replace("(input_shape=...)", "(--input-shape 3x224x224)")) from None
             network, label, notes = found.network, path.name, found.notes
         else:
             from cofront.network import zoo
 
             if path.exists() or len(path.parts) > 1:
                 raise InputError(f"'{source}' is not a file; expected an ONNX file, a design file or a network's name")
-            network = zoo.load(str(source))
+            network = zoo.load(str(source), resolution=_resolution(str(source), input_shape))
             label = network.name
+            if input_shape is not None:
+                notes = (f"input {'x'.join(map(str, input_shape))}",)
     network = with_precision(network, precision)
     return Resolved(network, label, precision_label(network), design, notes)
+
+
+def _own_shape(network: Network, label: str, asked: tuple[int, ...] | None) -> None:
+    """UsageError when another shape is asked for than the network has."""
+    own = network.input.op.out_shape(())
+    if asked is not None and asked != own:
+        raise UsageError(
+            f"'{label}' takes {'x'.join(map(str, own))}; --input-shape is for ONNX files and published networks, got "
+            f"{'x'.join(map(str, asked))}"
+        )
+
+
+def _resolution(name: str, shape: tuple[int, ...] | None) -> int:
+    """The side of a published network's input."""
+    if shape is None:
+        return 224
+    if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
+        side = shape[-1]
+        raise UsageError(
+            f"--input-shape {'x'.join(map(str, shape))}: '{name}' takes square images of three channels; write "
+            f"3x{side}x{side}"
+        )
+    if shape[1] > MOST_PIXELS:
+        raise UsageError(f"--input-shape: '{name}' is built for images of at most {MOST_PIXELS} x {MOST_PIXELS}")
+    return shape[1]
 
 
 def read_design(path: Path) -> DesignDocument:
@@ -75,7 +108,7 @@ def read_design(path: Path) -> DesignDocument:
 def design_network(design: DesignDocument) -> Network:
     """The Network of a design: rebuilt from its space and point, or read again from its source."""
     if not design.space:
-        return resolve(design.network, design.precision or None).network
+        return resolve(design.network, design.precision or None, tuple(design.input_shape) or None).network
     return space_network(design.space, design.design.point, design.design.choices)
 
 

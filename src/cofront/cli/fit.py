@@ -75,7 +75,7 @@ def run(
             )
         raise
     if save is not None and found.status != "infeasible":
-        api.save_fit(found, network, save)
+        api.save_fit(found, network, save, parse_shape(input_shape))
     if json:
         output.emit_json(found)
     else:

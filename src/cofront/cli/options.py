@@ -21,7 +21,10 @@ OwnDevice = Annotated[
 ]
 InputShape = Annotated[
     str | None,
-    typer.Option("--input-shape", help="Fixes dynamic sizes of an ONNX file: channels x height x width, 3x224x224."),
+    typer.Option(
+        "--input-shape",
+        help="Channels x height x width, e.g. 3x160x160: of a published network, or for dynamic sizes of an ONNX file.",
+    ),
 ]
 Precision = Annotated[
     str | None,

@@ -242,7 +242,12 @@ def with_shape(graph: RawGraph, shape: tuple[int, ...] | None) -> RawGraph:
     if shape is not None:
         fits = len(shape) == len(rest) and all(isinstance(d, str) or d == s for d, s in zip(rest, shape, strict=True))
         if not fits or any(s < 1 for s in shape):
-            raise InputError(f"input '{graph.input}' has dimensions {_show(graph.dims)}, which {shape} does not fit")
+            given = shape if len(shape) == len(rest) else shape[-1:] * len(rest)
+            example = "x".join(str(s if isinstance(d, str) else d) for d, s in zip(rest, given, strict=False))
+            raise InputError(
+                f"input '{graph.input}' has dimensions {_show(graph.dims)}, which {'x'.join(map(str, shape))} does not "
+                f"fit; write {example} for example"
+            )
         return replace(graph, dims=(batch, *shape))
     for axis, d in enumerate(rest, start=1):
         if isinstance(d, str):

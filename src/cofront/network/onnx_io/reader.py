@@ -49,6 +49,8 @@ class Reader:
         self.uses = Counter(i for n in graph.nodes for i in n.inputs)
         self.uses[graph.output] += 1
         self._problems: list[str] = []
+        #: operators that have no handler
+        self._foreign: list[str] = []
         self._poisoned: set[str] = set()
         self._readers: dict[str, list[RawNode]] = {}
         for n in graph.nodes:
@@ -115,7 +117,13 @@ class Reader:
         for n in self._sorted():
             self._node(n)
         if self._problems:
-            raise UnsupportedError(f"cannot read {len(self._problems)} node(s): " + "; ".join(self._problems))
+            advice = ""
+            if self._foreign:
+                advice = (
+                    f"; cofront has no {', '.join(dict.fromkeys(self._foreign))}: docs/network.md lists what it reads; "
+                    "export the network with other layers in their place"
+                )
+            raise UnsupportedError(f"cannot read {len(self._problems)} node(s): {'; '.join(self._problems)}{advice}")
         if self.graph.output in self.consts:
             raise UnsupportedError(f"the output '{self.graph.output}' does not depend on the input")
         if self.graph.output in self._poisoned:
@@ -183,6 +191,8 @@ class Reader:
 
     def _problem(self, n: RawNode, reason: str) -> None:
         self._problems.append(f"'{n.name}' ({n})" + (f" {reason}" if reason else ""))
+        if not reason:
+            self._foreign.append(str(n))
         self._poisoned.update(n.outputs)
 
     def _fold(self, n: RawNode) -> None:

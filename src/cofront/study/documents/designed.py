@@ -20,6 +20,7 @@ class DesignDocument(Document, frozen=True, kw_only=True, tag="design"):
     space: str = ""
     network: str = ""
     precision: str = ""
+    input_shape: list[int] = field(default_factory=list)  # of `network`, where it was asked for
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
