@@ -114,10 +114,19 @@ def test_what_is_said_when_nothing_fits_can_be_done(as_json, cofront):
     assert code == 1 and "more than zu3eg has" in err and "fewer bits" not in err
 
 
-def test_estimate_of_a_network_that_does_not_fit_says_so(as_json):
-    found = as_json("estimate", "resnet50", "--device", "zu3eg", "--clock", "100MHz")
-    assert found["clock_hz"] == 100e6 and found["macs"] == 4089184256
-    assert found["fits"] == (not found["infeasible"])
+def test_an_accelerator_that_does_not_fit_is_exit_code_1(as_json, cofront):
+    best = as_json("fit", "fbnet-a", "--device", "zu9eg", "--save", "large.json")
+    assert best["resources"]["dsp"] > 360
+    found = as_json("estimate", "large.json")
+    assert found["fits"] and found["device"] == "zu9eg"
+    for more in ((), ("--json",)):
+        code, out, err = cofront("estimate", "large.json", "--device", "zu3eg", *more)
+        assert code == 1 and "infeasible: this accelerator for large.json does not fit zu3eg" in err
+        assert f"dsp: {best['resources']['dsp']:,} dsp needed, 360 dsp available" in err and out
+    found = as_json("estimate", "large.json", "--device", "zu3eg", code=1)
+    assert not found["fits"] and found["infeasible"][0]["limit"] == "dsp"
+    clocked = as_json("estimate", "resnet50", "--device", "zu3eg", "--clock", "100MHz")
+    assert clocked["clock_hz"] == 100e6 and clocked["macs"] == 4089184256 and clocked["fits"]
 
 
 @pytest.mark.parametrize(

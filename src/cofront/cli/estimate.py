@@ -24,7 +24,8 @@ from cofront.cli.options import (
 HELP = """Cost a network on one accelerator, layer by layer, without any search.
 
 NETWORK is a published network (`cofront zoo`), an ONNX or QONNX file, or a design file of ours. The accelerator is a
-default one for the device, or the one in --config (the JSON of `fit`, `search` or `export`)."""
+default one for the device, or the one in --config (the JSON of `fit`, `search` or `export`). Exit code 1 with the
+limits printed when it does not fit."""
 EXAMPLE = """
 Example:
   $ cofront estimate mobilenetv2 --device zu3eg --precision W8A8
@@ -42,7 +43,7 @@ def run(
     calls: Annotated[bool, typer.Option("--calls", help="Print every call and where its time goes.")] = False,
     json: Json = False,
     seed: Seed = 0,
-) -> None:
+) -> int:
     from cofront import api
     from cofront.cli import show
 
@@ -54,3 +55,7 @@ def run(
         output.emit_json(found)
     else:
         show.estimate(found, calls)
+    if found.fits:
+        return 0
+    show.limits(found.infeasible, f"this accelerator for {found.network} does not fit {found.device}")
+    return 1

@@ -93,8 +93,6 @@ def estimate(found: EstimateDocument, with_calls: bool) -> None:
     resources(found.resources, found.budget)
     if found.fits:
         kernels(found.kernels, found.roof)
-    else:
-        limits(found.infeasible, "this accelerator does not fit")
     if with_calls:
         calls(found.calls, found.clock_hz)
 
