@@ -3,8 +3,8 @@
     python benchmarks/latency_predictors.py [--draws 5] [--samples 10] [--methods transfer,nnls,...] [--spaces fbnet]
 
 Known devices are HELP's training split; rows to learn from are drawn from its pool, rows to score on are its test rows,
-both without the fastest and slowest tenth; measurements scale themselves (no range of the target is known). With
---samples 900 the whole pool is learnt. Devices that the tables at hand do not have are skipped by name.
+both without the fastest and slowest tenth (--trim); measurements scale themselves (no range of the target is known).
+--samples 900 --trim 0 --draws 1 learns the whole pool. Devices that the tables at hand do not have are skipped by name.
 Writes latency_predictors.json beside this file, one entry per number of samples.
 """
 
@@ -42,14 +42,14 @@ def targets(file: str, split: dict[str, list[str]]) -> tuple[list[str], list[str
     return test, [d for d in split["meta_valid"] if f"lat_ms_{d}" in names], sorted({*split["meta_test"]} - {*test})
 
 
-def measure(methods: list[str], samples: int, draws: int, only: list[str]) -> dict[str, object]:
+def measure(methods: list[str], samples: int, draws: int, only: list[str], trim: float) -> dict[str, object]:
     splits = json.loads((DATA / "help_splits.json").read_text())
     out: dict[str, object] = {}
     for space in only:
         file, key = TABLES[space]
         split = splits[key]
         test, valid, missing = targets(file, split)
-        rows = Rows(tuple(split["help_pool"]), tuple(split["help_test"]), 0.1, keep_dead=True)
+        rows = Rows(tuple(split["help_pool"]), tuple(split["help_test"]), trim, keep_dead=True)
         by: dict[str, dict[str, object]] = {}
         for method in methods:
             started, scores = time.process_time(), {}
@@ -81,11 +81,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--samples", type=int, default=10)
+    parser.add_argument("--trim", type=float, default=0.1)
     parser.add_argument("--methods", default="transfer,nnls,adaproxy,ridge,gp")
     parser.add_argument("--spaces", default=",".join(TABLES))
     args = parser.parse_args()
     for space in args.spaces.split(","):
-        keep(args, measure(args.methods.split(","), args.samples, args.draws, [space]))
+        keep(args, measure(args.methods.split(","), args.samples, args.draws, [space], args.trim))
 
 
 def keep(args: argparse.Namespace, found: dict[str, object]) -> None:

@@ -3,11 +3,12 @@
     python benchmarks/rtl_cycles.py [--data FOLDER] [--networks 3] [--images 100] [--folder runs/rtl_cycles]
 
 Exact searches of subgraph32 on ZU3EG under budgets of DSPs and with single precisions (CASES) give accelerators;
-networks are drawn by seed from the designs of the front that use the same accelerator or, where those are few, from
-the whole front. Nothing here was seen when `rtl.schedule` was written: that was two designs of 360 DSPs (not among
-these). Every design runs two test images with every tensor compared with the integer model; the first network of a
-single precision also runs `--images` test images with their logits compared. Writes rtl_cycles.json beside this file,
-design by design: the same command goes on where it was stopped. Needs the extra `rtl` and Verilator.
+networks are drawn by seed from the designs of the front that use the accelerator which most of them do.
+`rtl.schedule` was made looking at two designs of 330 and 360 DSPs, which are not here, and at the case marked as seen,
+which `summary` leaves out. Every design runs two test images with every tensor compared with the integer model; the
+first network of a single precision also runs `--images` test images with their logits compared. Writes
+rtl_cycles.json beside this file, design by design: the same command goes on where it was stopped. Needs the extra
+`rtl` and Verilator.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ CASES: tuple[tuple[str | None, int], ...] = (
     (None, 220),
     (None, 280),
 )
+
+#: Numbers of the cases that were looked at to make the schedule: not held out.
+SEEN = (3,)
 
 #: A block counts as large where its maps are at least this high and wide.
 LARGE = 8
@@ -132,6 +136,8 @@ def measure(document: DesignDocument, simulator: Path, bus: int, data: Any, imag
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Errors (fractions of the simulated cycles) of every prediction over whole networks and over large blocks."""
+    if not rows:
+        return {"designs": 0}
     out: dict[str, Any] = {
         "designs": len(rows),
         "accelerators": len({json.dumps(r["config"], sort_keys=True) for r in rows}),
@@ -187,7 +193,7 @@ def main() -> None:
             keep(rows)
             error = row["schedule"] / row["cycles"] - 1
             _say(f"  {n}: {row['differing']} differ, {row['cycles']} cycles, schedule {100 * error:+.2f} %")
-    print(json.dumps(summary(rows), indent=1))
+    print(json.dumps(summary([r for r in rows if r["case"] not in SEEN]), indent=1))
 
 
 def keep(rows: list[dict[str, Any]]) -> None:
@@ -196,7 +202,8 @@ def keep(rows: list[dict[str, Any]]) -> None:
         "command": "python benchmarks/rtl_cycles.py",
         "seed": SEED,
         "versions": versions(),
-        "summary": summary(rows),
+        "summary": summary([r for r in rows if r["case"] not in SEEN]),
+        "seen": summary([r for r in rows if r["case"] in SEEN]),
         "rows": rows,
     }
     part = RESULT.with_suffix(".part")

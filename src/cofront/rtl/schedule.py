@@ -51,17 +51,37 @@ def schedule(program: Program, config: Config, *, memory_latency: int, bytes_per
     fields = [decode(program.image[i * SIZE_BYTES : (i + 1) * SIZE_BYTES]) for i in range(program.descriptors)]
     loads = [(SIZE_BYTES // bus + d["load_words"]) * pace for d in fields] + [0.0]
     out = []
-    waited = loads[0] + 2 * memory_latency + FETCH
+    first = 2 * memory_latency + FETCH
+    waited = loads[0] + first
     for i, (d, job) in enumerate(zip(fields, program.jobs, strict=True)):
-        moved, coming = (job.in_words + job.out_words) * pace, loads[i + 1]
         kernels = kernel_cycles(d, config, bus, pace)
+        ends, loaded = shared_port(kernels, job.in_words * pace, job.out_words * pace, loads[i + 1], first)
         average = up(d["out_channels"], bus) * (bus + AVERAGE) if d["pool_on"] else 0
-        # The port serves both in turn, once the following descriptor has told what to load.
-        shared = min(max(moved - 2 * memory_latency - FETCH, 0), coming)
-        run = max(kernels, moved + shared) + average + 2 * memory_latency + AROUND
-        out.append(RunCycles(job.call, kernels, round(moved), round(waited), round(run + waited)))
-        waited = max(coming + shared + 2 * memory_latency + FETCH - run, 0)
+        run = ends + average + 2 * memory_latency + AROUND
+        moved = round((job.in_words + job.out_words) * pace)
+        out.append(RunCycles(job.call, kernels, moved, round(waited), round(run + waited)))
+        waited = max(loaded - run, 0)
     return out
+
+
+def shared_port(kernels: float, reads: float, writes: float, load: float, first: float) -> tuple[float, float]:
+    """When a run ends and when the following run's weights are there, cycles from the run's start.
+
+    The run alone would take `kernels` cycles; its `reads` and `writes` and the `load` of weights, which begins at
+    cycle `first`, are in cycles of the one memory port. Reads of maps and of weights take turns, so that the run
+    waits only where its own reads would need more than weights leave them.
+    """
+    alone = max(kernels, reads + writes)
+    both = max(kernels, 2 * reads + writes)
+    early = min(first / alone, 1.0) if alone else 1.0  # share of the run that is done before weights are asked for
+    if not load or not reads or early == 1.0:
+        return alone, first + load
+    pace = (both - reads - writes) / both  # of the port, for weights
+    if load / pace >= (1 - early) * both:
+        ends = first + (1 - early) * both
+        return ends, ends + load - pace * (ends - first)
+    done = load / pace
+    return first + done + (1 - early - done / both) * alone, first + done
 
 
 def kernel_cycles(d: Mapping[str, int], config: Config, bus: int, pace: float) -> int:
