@@ -37,10 +37,17 @@ class MissingDependencyError(CofrontError):
     """An optional package or program is absent; the message names what to install."""
 
 
+#: So many names are listed in full beside the nearest.
+_FEW = 8
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that does not exist, with the nearest names that do."""
     names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=3, cutoff=0.4)
+    near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=3, cutoff=0.5)
     exact = [n for n in names if n.lower() in near]
-    hint = f"did you mean {', '.join(exact)}?" if exact else f"known: {', '.join(names)}"
+    every = f"known: {', '.join(names)}"
+    hint = every
+    if exact:
+        hint = f"did you mean {', '.join(exact)}?" + (f" ({every})" if len(exact) < len(names) <= _FEW else "")
     return UsageError(f"no {kind} named '{name}'; {hint}")

@@ -143,7 +143,8 @@ def test_heuristics_print_that_nothing_is_proven(cofront, table):
 
 def test_accuracies_that_do_not_add_up_need_a_method_for_them(refused, table):
     code, line = refused(*search(table(), "--predictor", "svr"))
-    assert code == 2 and "--method exact searches accuracies that add up, which predictor 'svr' does not give" in line
+    assert code == 2 and "--predictor svr gives accuracies that do not add up: it goes with --method hao or " in line
+    assert "got exact" in line
     code, line = refused(*search("table.csv", "--predictor", "svm"))
     assert code == 2 and "no predictor named 'svm'; did you mean svr" in line
     code, line = refused(*search("table.csv", "--accelerator", "subgraf"))
@@ -157,7 +158,11 @@ def test_accuracies_that_do_not_add_up_need_a_method_for_them(refused, table):
         (("--space", "tinny"), 2, "no space named 'tinny'; did you mean tiny"),
         (("--fps", "nan"), 2, "--fps must be a positive number, got nan"),
         (("--fps", "-3"), 2, "--fps must be a positive number, got -3"),
-        (("--accuracy", "90"), 2, "--accuracy is a fraction between 0 and 1, got 90; write 0.9 for 90 %"),
+        (("--accuracy", "90"), 2, "--accuracy is a fraction above 0 and at most 1, got 90; write 0.9 for 90 %"),
+        (("--accuracy", "1.5"), 2, "--accuracy is a fraction above 0 and at most 1, got 1.5, such as 0.8 for 80 %"),
+        (("--accuracy", "79%"), 2, "--accuracy expects a number, got '79%'; write 0.79; see cofront search --help"),
+        (("--cover", "3%"), 2, "--cover expects a number, got '3%'; see"),
+        (("--fps", "1,000"), 2, "--fps expects a number, got '1,000'; write 1000; see"),
         (("--budget", "dsp=0"), 2, "--budget dsp must be a whole number of at least 1, got 0"),
         (("--budget", "dps=100"), 2, "no resource named 'dps'; did you mean dsp"),
         (("--budget", "dsp=100,dsp=200"), 2, "--budget gives 'dsp' twice: 100 and 200"),
@@ -172,17 +177,25 @@ def test_accuracies_that_do_not_add_up_need_a_method_for_them(refused, table):
         (("--clock", "250"), 2, "--clock 250 is in hertz; write 250MHz"),
         (("--clock", "9GHz"), 2, "clock must be above 0 and at most 645 MHz"),
         (("--method", "nsga3"), 2, "no method named 'nsga3'; did you mean nsga2"),
+        (("--method", "enumerate"), 2, "no method named 'enumerate'; known: exact, hao, nsga2, nsga2-fit, random, seq"),
         (("--third", "power"), 2, "no third objective named 'power'"),
         (("--third", "energy", "--device", "xc7z020"), 2, "has no energy figures; choose another third objective"),
         (("--penalty", "W4A8"), 2, "precision penalty 'W4A8': expected e.g. W4A8=1.0"),
         (("--penalty", "W4A8=1.0"), 2, "W4A8 of block 'b1' was measured: it cannot have a penalty too"),
         (("--precision", "W3A3"), 2, "no precision named 'W3A3'"),
+        (
+            ("--precision", "W8A8 W4A8"),
+            2,
+            "--precision expects names separated by commas such as W8A8,W4A8, got 'W8A8 W",
+        ),
+        (("--precision", ""), 2, "--precision expects names separated by commas such as W8A8,W4A8, got ''"),
         (("--grid", "huge"), 2, "no grid named 'huge'"),
         (("--accuracy-column", "top1"), 2, "no accuracy column 'top1'"),
         (("--time-limit", "0"), 2, "--time-limit must be a positive number, got 0"),
         (("--evaluations", "100"), 2, "--evaluations limits heuristics; --method exact takes --time-limit"),
         (("--cover", "-1"), 2, "--cover is in accuracy points, 0 to 100, got -1"),
-        (("--seed", "x"), 2, "Invalid value for '--seed'"),
+        (("--seed", "x"), 2, "--seed expects a whole number of at least 0, got 'x'; see cofront search --help"),
+        (("--evaluations", "0"), 2, "--evaluations expects a whole number of at least 1, got 0; see"),
         (("--frames", "3"), 2, "No such option: --frames"),
     ],
 )
@@ -206,7 +219,9 @@ def test_tables_that_cannot_be_are_refused_in_one_line(refused, table, tmp_path)
     code, line = refused(*search("bad.parquet"))
     assert code == 1 and "bad.parquet: cannot be read as parquet" in line
     code, line = refused("search", "--space", "tiny")
-    assert code == 1 and "no measured accuracies for space 'tiny' come with this cofront; give your own" in line
+    assert code == 2 and "no measured accuracies for space 'tiny' come with cofront, only for subgraph32; give" in line
+    code, line = refused("search", "--accuracy-column", "top1")
+    assert code == 2 and "--accuracy-column top1 is a column of a table of yours; name it with --accuracy-table" in line
 
 
 def test_studies_that_cannot_be_are_refused_in_one_line(refused, table, tmp_path):

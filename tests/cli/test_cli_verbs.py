@@ -140,6 +140,8 @@ def test_an_accelerator_that_does_not_fit_is_exit_code_1(as_json, cofront):
         (("fit", "resnet18", "--device", "none.toml"), 1, "device file 'none.toml' cannot be read"),
         (("fit", "resnet18", "--precision", "W2A2"), 2, "precision W2A2 is not supported by any engine; known: W8A8"),
         (("fit", "resnet18", "--precision", "int8"), 2, "no precision named 'int8'"),
+        (("fit", "resnet18", "--precision", "W8A8,W4A8"), 2, "one precision for all layers is expected, such as W4A8"),
+        (("fit", "resnet18", "--objective", "fps"), 2, "the highest frame rate is that of the least latency"),
         (("fit", "resnet18", "--objective", "speed"), 2, "no objective named 'speed'"),
         (("fit", "resnet18", "--method", "magic"), 2, "no method named 'magic'"),
         (("fit", "resnet18", "--budget", "dsp=0"), 2, "--budget dsp must be a whole number of at least 1, got 0"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cofront import registry
-from cofront.errors import InputError, UsageError, unknown_name
+from cofront.errors import UsageError, unknown_name
 from cofront.study.provenance import file_hash
 
 if TYPE_CHECKING:
@@ -49,9 +49,10 @@ def shipped_table(space: Space) -> Path:
     """The accuracy table that comes with cofront for a space."""
     path = Path(str(files("cofront"))) / "data_tables" / f"{space.name}_{space.task}.parquet"
     if not path.is_file():
-        raise InputError(
-            f"no measured accuracies for space '{space.name}' come with this cofront; "
-            "give your own with --accuracy-table FILE (`cofront train` makes one for subgraph32)"
+        with_table = sorted(p.stem.rpartition("_")[0] for p in path.parent.glob("*.parquet"))
+        raise UsageError(
+            f"no measured accuracies for space '{space.name}' come with cofront, only for {', '.join(with_table)}; "
+            "give your own with --accuracy-table FILE"
         )
     return path
 

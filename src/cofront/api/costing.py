@@ -14,7 +14,7 @@ from cofront.api.files import read_text
 from cofront.api.limits import unlimited
 from cofront.api.networks import Resolved, resolve
 from cofront.api.parts import RESOURCES, beyond, load_device
-from cofront.errors import InputError, unknown_name
+from cofront.errors import InputError, UsageError, unknown_name
 from cofront.study.documents import Call, Cost, EstimateDocument, FitDocument, Kernel, Limit, Roof
 
 if TYPE_CHECKING:
@@ -200,6 +200,11 @@ def fit(
     An accelerator runs one precision per layer, so `precision` is the network's, not searched. `seed` is unused: all
     three methods are exact and deterministic.
     """
+    if objective in ("fps", "throughput"):
+        raise UsageError(
+            f"no objective named '{objective}': the highest frame rate is that of the least latency, --objective "
+            "latency; a frame rate to reach is --fps"
+        )
     if objective not in OBJECTIVES:
         raise unknown_name("objective", objective, OBJECTIVES)
     if method not in ("enumerate", "cpsat", "milp", "scipy"):

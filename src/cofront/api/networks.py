@@ -83,10 +83,10 @@ def _own_shape(network: Network, label: str, asked: tuple[int, ...] | None) -> N
         )
 
 
-def _resolution(name: str, shape: tuple[int, ...] | None) -> int:
-    """The side of a published network's input."""
+def _resolution(name: str, shape: tuple[int, ...] | None) -> int | None:
+    """The side of a published network's input; None: its own."""
     if shape is None:
-        return 224
+        return None
     if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
         side = shape[-1]
         raise UsageError(
@@ -149,6 +149,8 @@ def parse_precision(text: str) -> tuple[int, int]:
 
     key = text.strip().upper()
     if key not in PRECISIONS:
+        if len(re.split(r"[,\s]+", key)) > 1:
+            raise UsageError(f"one precision for all layers is expected, such as W4A8, got '{text}'; run once for each")
         if re.fullmatch(r"W\d+A\d+", key):
             raise UsageError(f"precision {key} is not supported by any engine; known: {', '.join(PRECISIONS)}")
         raise unknown_name("precision", text, PRECISIONS)

@@ -46,9 +46,15 @@ class SearchRequest:
         registry.load("accelerator", self.accelerator)
         adds_up = registry.load("predictor", self.predictor).adds_up
         if method.additive and not adds_up:
+            takers = [n for n in registry.names("search") if not registry.load("search", n).additive]
             raise UsageError(
-                f"--method {self.method} searches accuracies that add up, which predictor '{self.predictor}' does not "
-                "give; use --method nsga2-fit or hao, or --predictor additive"
+                f"--predictor {self.predictor} gives accuracies that do not add up: it goes with --method "
+                f"{' or '.join(takers)}, got {self.method}; choose one of those, or --predictor additive"
+            )
+        if self.accuracy_column is not None and self.accuracy_table is None:
+            raise UsageError(
+                f"--accuracy-column {self.accuracy_column} is a column of a table of yours; name it with "
+                "--accuracy-table FILE"
             )
         if self.third is not None and self.third not in THIRD:
             raise unknown_name("third objective", self.third, THIRD)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cofront.cli import output
-from cofront.cli.options import Data, Json, Seed
+from cofront.cli.options import Data, Json, Seed, names
 
 HELP = """Write a design as ONNX, QONNX, weights and accelerator JSON.
 
@@ -38,7 +38,7 @@ def run(
 ) -> int:
     from cofront import api
 
-    wanted = [f.strip().lower() for f in formats.split(",")] if formats else None
+    wanted = names("--format", None if formats is None else formats.lower(), "onnx,accelerator")
     done = api.export(design, out, wanted, seed, data)
     if json:
         output.emit_json(done)

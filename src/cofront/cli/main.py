@@ -62,19 +62,14 @@ def _run(arguments: Sequence[str]) -> int:
         raise
     except Exception as error:
         if isinstance(error, _ParserError):
-            return _fail(_parser_message(error), 2)
+            from cofront.cli.parsing import parser_message
+
+            return _fail(parser_message(error), 2)
         if os.environ.get("COFRONT_TRACEBACK"):
             raise
         text = f"internal error, please report it: {type(error).__name__}: {error}"
         return _fail(f"{text} (COFRONT_TRACEBACK=1 shows where)", 1)
     return result if isinstance(result, int) else 0
-
-
-def _parser_message(error: Exception) -> str:
-    text = str(error.format_message())  # type: ignore[attr-defined]
-    context = getattr(error, "ctx", None)
-    where = context.command_path if context is not None else "cofront"
-    return f"{text.rstrip('.')}; see {where} --help"
 
 
 def _fail(text: str, code: int) -> int:

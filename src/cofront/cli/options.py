@@ -116,6 +116,16 @@ def positive(option: str, value: float | None) -> float | None:
 def fraction(option: str, value: float | None) -> float | None:
     """An accuracy as a fraction."""
     if value is not None and not 0 < value <= 1:
-        hint = f"; write {value / 100:g} for {value:g} %" if 1 < value <= 100 else ""
-        raise UsageError(f"{option} is a fraction between 0 and 1, got {value:g}{hint}")
+        hint = f"; write {value / 100:g} for {value:g} %" if 2 <= value <= 100 else ", such as 0.8 for 80 %"
+        raise UsageError(f"{option} is a fraction above 0 and at most 1, got {value:g}{hint}")
     return value
+
+
+def names(option: str, text: str | None, example: str) -> tuple[str, ...] | None:
+    """("W8A8", "W4A8") of "W8A8,W4A8"."""
+    if text is None:
+        return None
+    found = tuple(part.strip() for part in text.split(","))
+    if not all(found) or any(len(part.split()) > 1 for part in found):
+        raise UsageError(f"{option} expects names separated by commas such as {example}, got '{text}'")
+    return found

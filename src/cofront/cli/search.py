@@ -16,6 +16,7 @@ from cofront.cli.options import (
     Json,
     Seed,
     fraction,
+    names,
     parse_budget,
     parse_clock,
     positive,
@@ -93,7 +94,7 @@ def run(
 
     request = SearchRequest(
         device=device, space=space, accuracy_table=accuracy_table, accuracy_column=accuracy_column, penalty=penalty,
-        precisions=tuple(p.strip().upper() for p in precisions.split(",")) if precisions else None, grid=grid,
+        precisions=names("--precision", None if precisions is None else precisions.upper(), "W8A8,W4A8"), grid=grid,
         clock_hz=parse_clock(clock), budget=parse_budget(budget), fps=positive("--fps", fps),
         accuracy=fraction("--accuracy", accuracy), third=third, cover=_points(cover), method=method,
         predictor=predictor, accelerator=accelerator or "subgraph",
