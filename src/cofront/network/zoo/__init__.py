@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from cofront.errors import unknown_name
 from cofront.network.graph import Network
-from cofront.network.zoo.efficientnet import efficientnet_lite0
+from cofront.network.zoo.efficientnet import SCALES, maker
 from cofront.network.zoo.fbnet import fbnet_a, fbnet_b, fbnet_c
 from cofront.network.zoo.mnasnet import mnasnet_b1
 from cofront.network.zoo.mobilenet import mobilenet_v2, mobilenet_v3_large
@@ -16,9 +16,9 @@ from cofront.network.zoo.resnet import resnet18, resnet50
 
 
 class Maker(Protocol):
-    """Builds one published network for a number of classes and a square input."""
+    """Builds one published network for a number of classes and a square input (its published size if not given)."""
 
-    def __call__(self, *, classes: int = 1000, resolution: int = 224) -> Network: ...
+    def __call__(self, *, classes: int = ..., resolution: int = ...) -> Network: ...
 
 
 MAKERS: dict[str, Maker] = {
@@ -30,7 +30,7 @@ MAKERS: dict[str, Maker] = {
     "fbnet-c": fbnet_c,
     "resnet18": resnet18,
     "resnet50": resnet50,
-    "efficientnet-lite0": efficientnet_lite0,
+    **{f"efficientnet-lite{variant}": maker(variant) for variant in range(len(SCALES))},
 }
 
 
@@ -43,11 +43,15 @@ def _plain(name: str) -> str:
     return "".join(c for c in name.lower() if c.isalnum())
 
 
-def load(name: str, *, classes: int = 1000, resolution: int = 224) -> Network:
-    """The network of that name (case, "-" and "_" do not matter); UsageError with the nearest names if unknown."""
+def load(name: str, *, classes: int = 1000, resolution: int | None = None) -> Network:
+    """The network of that name (case, "-" and "_" do not matter); UsageError with the nearest names if unknown.
+
+    `resolution`: height and width of the input, the published ones if None.
+    """
+    size = {} if resolution is None else {"resolution": resolution}
     for known, make in MAKERS.items():
         if _plain(known) == _plain(name):
-            return make(classes=classes, resolution=resolution)
+            return make(classes=classes, **size)
     raise unknown_name("network", name, MAKERS)
 
 
