@@ -65,10 +65,12 @@ def resolve(
 
             if path.exists() or len(path.parts) > 1:
                 raise InputError(f"'{source}' is not a file; expected an ONNX file, a design file or a network's name")
-            network = zoo.load(str(source), resolution=_resolution(str(source), input_shape))
-            label = network.name
-            if input_shape is not None:
+            if input_shape is None:
+                network = zoo.load(str(source))
+            else:
+                network = zoo.load(str(source), resolution=_resolution(str(source), input_shape))
                 notes = (f"input {'x'.join(map(str, input_shape))}",)
+            label = network.name
     network = with_precision(network, precision)
     return Resolved(network, label, precision_label(network), design, notes)
 
