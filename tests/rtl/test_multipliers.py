@@ -7,14 +7,15 @@ import pytest
 
 pytest.importorskip("amaranth")
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal, signed
 from amaranth.sim import Simulator
 
 from cofront.hardware.subgraph.packing import PAIRS, SHARED
 from cofront.rtl.dual import DualLut, DualOwn, DualShared
-from cofront.rtl.multipliers import LutProduct, Operands, OwnDsp, SharedDsp
+from cofront.rtl.multipliers import LutProduct, Operands, OwnDsp, SharedDsp, packed
 
 KINDS = [Operands(8, 8), Operands(4, 8), Operands(4, 4)]
+DSPS = ("DSP48E2", "DSP48E1", "INTEL18X19")
 
 
 def products(dut, weights, acts, **held):
@@ -62,18 +63,41 @@ def operands(kind, weights, acts, count=400, seed=0):
     return w, x
 
 
+@pytest.mark.parametrize("dsp", DSPS)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.key)
-def test_shared_products(kind):
-    for count in range(1, SHARED["DSP48E2", kind.key].count + 1):
+def test_shared_products(kind, dsp):
+    for count in range(1, SHARED[dsp, kind.key].count + 1):
         w, x = operands(kind, count, 1, 200)
-        assert np.array_equal(run(SharedDsp(kind, count), w, x), w * x)
+        w = np.maximum(w, SHARED[dsp, kind.key].least_weight)
+        assert np.array_equal(run(SharedDsp(kind, count, dsp), w, x), w * x)
 
 
+@pytest.mark.parametrize("dsp", DSPS)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.key)
-def test_own_products(kind):
-    for count in (1, 2) if ("DSP48E2", kind.key) in PAIRS else (1,):
+def test_own_products(kind, dsp):
+    for count in (1, 2) if (dsp, kind.key) in PAIRS else (1,):
         w, x = operands(kind, count, count, 200)
-        assert np.array_equal(run(OwnDsp(kind, count), w, x), w * x)
+        assert np.array_equal(run(OwnDsp(kind, count, dsp), w, x), w * x)
+
+
+@pytest.mark.parametrize(("bits", "distance"), [(4, 8), (4, 12), (4, 13), (8, 16)])
+def test_packed_weights_over_all_of_them(bits, distance):
+    """Both weights in two's complement, in the places that the borrow left them."""
+    n = 1 << bits
+    top, w0, w1, out = Module(), Signal(bits), Signal(bits), Signal(signed(40))
+    top.d.comb += out.eq(packed([w0, w1], distance))
+    sim = Simulator(top)
+    step = 1 if bits == 4 else 17
+
+    async def bench(ctx):
+        for a in range(0, n, step):
+            for b in range(0, n, step):
+                ctx.set(w0, a)
+                ctx.set(w1, b)
+                assert ctx.get(out) == (a - n // 2) + ((b - n // 2) << distance)
+
+    sim.add_testbench(bench)
+    sim.run()
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.key)
@@ -110,23 +134,25 @@ def test_wires_of_four_products_over_all_operands():
             assert np.array_equal(got, weights[:, i] * x)
 
 
-@pytest.mark.parametrize("key", ["88", "48"])
-def test_wires_of_two_products_over_all_operands(key):
-    """`separate` on all operands of two products 18 bits apart (2^24 and 2^16)."""
+@pytest.mark.parametrize(
+    ("key", "distance"), [("88", 18), ("48", 18), ("88", 16), ("48", 12)], ids=["88", "48", "88E1", "48plain"]
+)
+def test_wires_of_two_products_over_all_operands(key, distance):
+    """`separate` on all operands of two products 18 (DSP48E2), 16 or 12 bits apart (2^24 and 2^16)."""
     bits = int(key[0])
     half, n = 1 << (bits - 1), 1 << bits
     us = np.stack(np.meshgrid(np.arange(n), np.arange(n), indexing="ij"), -1).reshape(-1, 2)
-    packed = us[:, 0] + (us[:, 1] << 18) - half - (half << 18)
+    packed = us[:, 0] + (us[:, 1] << distance) - half - (half << distance)
     for x in range(256):
         p = packed * x
         assert np.array_equal(field(p, 0, bits + 8), (us[:, 0] - half) * x)
-        assert np.array_equal(field(p, 18, bits + 8) + ((p >> 17) & 1), (us[:, 1] - half) * x)
+        assert np.array_equal(field(p, distance, bits + 8) + ((p >> (distance - 1)) & 1), (us[:, 1] - half) * x)
 
 
-@pytest.mark.parametrize("key", ["48", "44"])
-def test_wires_of_a_pair_over_all_weights(key):
+@pytest.mark.parametrize(("dsp", "key"), list(PAIRS))
+def test_wires_of_a_pair_over_all_weights(dsp, key):
     """`separate_pair` on all weights and, for 4 x 4, all activations; for 4 x 8 all that touch an extreme."""
-    pair = PAIRS["DSP48E2", key]
+    pair = PAIRS[dsp, key]
     n = 1 << pair.act_bits
     x = np.stack(np.meshgrid(np.arange(n), np.arange(n), indexing="ij"), -1).reshape(-1, 2)
     if n > 16:
@@ -143,19 +169,25 @@ def test_wires_of_a_pair_over_all_weights(key):
 
 
 @pytest.mark.parametrize(
-    ("make", "count", "own"),
+    ("make", "count", "own", "least"),
     [
-        (lambda: DualShared(1), 1, False),
-        (lambda: DualShared(2), 2, False),
-        (DualOwn, 1, True),
-        (lambda: DualLut(True), 1, True),
-        (lambda: DualLut(False), 1, False),
+        (lambda: DualShared(1), 1, False, -8),
+        (lambda: DualShared(2), 2, False, -8),
+        (lambda: DualShared(1, "DSP48E1"), 1, False, -8),
+        (lambda: DualShared(2, "DSP48E1"), 2, False, -7),
+        (lambda: DualShared(1, "INTEL18X19"), 1, False, -8),
+        (DualOwn, 1, True, -8),
+        (lambda: DualOwn("DSP48E1"), 1, True, -8),
+        (lambda: DualOwn("INTEL18X19"), 1, True, -8),
+        (lambda: DualLut(True), 1, True, -8),
+        (lambda: DualLut(False), 1, False, -8),
     ],
 )
-def test_dual_products(make, count, own):
+def test_dual_products(make, count, own, least):
     w, x = operands(KINDS[0], count, 1, 150)
     assert np.array_equal(field(products(make(), w + 128, x, double=0), 0, 16), w * x)
     w, x = operands(KINDS[2], 2 * count, 2 if own else 1, 150)
+    w = np.maximum(w, least)
     bytes_w = (w[:, ::2] + 8) + ((w[:, 1::2] + 8) << 4)
     words = products(make(), bytes_w, x[:, :1] + (x[:, 1:] << 4) if own else x, double=1)
     got = np.stack([field(words, 0, 8), field(words, 8, 8)], -1).reshape(len(w), -1)

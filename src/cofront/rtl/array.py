@@ -135,12 +135,13 @@ class MultiplyArray(wiring.Component):
         every = [(t, o) for t in range(self.terms) for o in range(k.po)]
         if not k.dsp:
             return [(DualLut(depthwise) if dual else LutProduct(self.kind), [place]) for place in every]
+        dsp = self.design.dsp
         if depthwise:
-            per = 2 if ("DSP48E2", self.kind.key) in PAIRS else 1
+            per = 2 if (dsp, self.kind.key) in PAIRS else 1
             groups = [every[i : i + per] for i in range(0, len(every), per)]
-            return [(DualOwn() if dual else OwnDsp(self.kind, len(g)), g) for g in groups]
-        per = SHARED["DSP48E2", self.kind.key].count
+            return [(DualOwn(dsp) if dual else OwnDsp(self.kind, len(g), dsp), g) for g in groups]
+        per = SHARED[dsp, self.kind.key].count
         groups = [
             [(t, o) for o in range(i, min(i + per, k.po))] for t in range(self.terms) for i in range(0, k.po, per)
         ]
-        return [(DualShared(len(g)) if dual else SharedDsp(self.kind, len(g)), g) for g in groups]
+        return [(DualShared(len(g), dsp) if dual else SharedDsp(self.kind, len(g), dsp), g) for g in groups]

@@ -107,9 +107,9 @@ def _fill(part: Path, source: Source, program: Program, expected: Cost, bus: int
     quantized, config = source.quantized, source.config
     for name in ("rtl", "program", "network", "testbench"):
         (part / name).mkdir()
-    # Of other devices' slices there are no instances: their tools infer them.
-    primitives = source.device.dsp_kind == "DSP48E2"
-    verilog, ports = engine_verilog(config, bus, primitives=primitives, note=note)
+    # Of other makes' multipliers there are no instances: their tools infer them.
+    dsp = source.device.dsp_kind
+    verilog, ports = engine_verilog(config, bus, primitives=dsp in ("DSP48E2", "DSP48E1"), dsp=dsp, note=note)
     (part / manifest.VERILOG).write_text(verilog, encoding="utf-8")
     header = ports_header(ports, bus, "verilator")
     (part / "testbench" / "ports.h").write_text(header, encoding="utf-8")

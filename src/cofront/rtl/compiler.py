@@ -14,15 +14,13 @@ from cofront.hardware.subgraph import lower
 from cofront.hardware.subgraph.coefficients import Coefficients
 from cofront.hardware.subgraph.config import Config
 from cofront.network import Conv2d, Flatten, Linear
+from cofront.rtl.config import acc_bits as accumulator_bits
 from cofront.rtl.config import check_run, up
 from cofront.rtl.descriptor import SIZE_BYTES, encode
 from cofront.rtl.jobs import Job, ModeChoice, Planner, Step, unfolded, unfolded_name
 from cofront.rtl.layout import Ints, TensorLayout
 from cofront.rtl.program import HostImage, JobInfo, Program
 from cofront.task.integer import QuantizedNetwork
-
-#: Width of the kernels' accumulators.
-ACC_BITS = 27
 
 #: Tensors start at multiples of this, so that bursts seldom meet a 4 KB boundary.
 ALIGN = 64
@@ -35,15 +33,18 @@ def compile_program(
     *,
     bus_bits: int = 128,
     mode: ModeChoice = "auto",
-    acc_bits: int = ACC_BITS,
+    acc_bits: int | None = None,
     co: Coefficients | None = None,
 ) -> Program:
-    """The program of a network. `mode` "auto" takes each call as the cost model does, else all are forced."""
+    """The program of a network. `mode` "auto" takes each call as the cost model does, else all are forced.
+
+    Sums must fit `acc_bits`, by the device's slices if not given.
+    """
     if bus_bits not in (64, 128, 256, 512):
         raise InputError(f"the memory port is 64, 128, 256 or 512 bits wide, not {bus_bits}")
     planner = Planner(quantized, config, device, bus_bits // 8, mode, co)
     jobs = list(planner.jobs(lower(quantized.network)))
-    return _Compiler(quantized, bus_bits // 8, acc_bits, jobs).program()
+    return _Compiler(quantized, bus_bits // 8, acc_bits or accumulator_bits(device.dsp_kind), jobs).program()
 
 
 class _Compiler:
@@ -111,6 +112,13 @@ class _Compiler:
             raise InputError(
                 f"layer '{step.node.name}': sums may reach {reach}, accumulators of {self.acc_bits} bits end at "
                 f"{(1 << (self.acc_bits - 1)) - 1}; build the engine with wider ones"
+            )
+        form = step.format
+        packed = form.kernel.dsp and not form.depthwise and (form.double or form.kind.product == "44")
+        if form.dsp == "DSP48E1" and packed and weight.min() < -7:
+            raise InputError(
+                f"layer '{step.node.name}': DSP48E1 slices take four products of weights from -7 to 7, here is "
+                f"{weight.min()}; quantise symmetrically, or take another engine than E44 and DUAL"
             )
 
     def read_bits(self, step: Step) -> int:

@@ -22,7 +22,7 @@ more taps than the window has rows, a turn takes whole columns.
 Logits (`logits`): every output beat is followed by three more; the four are the byte planes of 32-bit words, lowest
 byte first. So logits of a beat of L lanes are 4 L bytes in which byte p * L + l is byte p of lane l.
 
-Limits that a program must keep: sums and biases within `ACC_BITS`, the residual's multiplier within 27 signed bits,
+Limits that a program must keep: sums, biases and the residual's multiplier within `KernelDesign.acc_bits`,
 and what `check_run` checks; `weight_half` and `param_half` words.
 
 A 1 x 1 convolution at stride 1 may be given any in_width x in_height of the right product (the same for the output);
@@ -44,8 +44,9 @@ from cofront.hardware.subgraph.calls import PARAM_BITS
 from cofront.hardware.subgraph.config import KernelConfig
 from cofront.hardware.subgraph.engines import EngineKind
 
-#: Accumulators: 27 bits is the wide operand of a DSP48E2, so that one multiplies in the requantisation.
+#: Accumulators: as wide as the wide operand of a slice, so that one multiplies in the requantisation.
 ACC_BITS = 27
+NARROW_ACC_BITS = 25
 #: Largest shift of a requantisation; byte planes of logits shift by 24 more.
 MAX_SHIFT = 63
 #: Depth of a block RAM at its widest: memories are rounded up to it, which costs nothing.
@@ -71,7 +72,7 @@ KERNEL_RUN: Any = data.StructLayout(
         "shift": unsigned(8),
         "residual": unsigned(1),
         "residual_zero": unsigned(8),
-        "residual_multiplier": signed(32),  # of which the low 27 bits are used
+        "residual_multiplier": signed(32),  # of which the low `acc_bits` are used
         "double": unsigned(1),  # DUAL only: a 4 x 4 run, twice the output lanes
         "logits": unsigned(1),
     }
@@ -110,14 +111,20 @@ def up(a: int, b: int) -> int:
     return -(-a // b)
 
 
+def acc_bits(dsp: str) -> int:
+    """Bits of accumulators on parts with that slice."""
+    return NARROW_ACC_BITS if dsp == "DSP48E1" else ACC_BITS
+
+
 @dataclass(frozen=True)
 class KernelDesign:
-    """One kernel of an accelerator. `name` is conv, dw or pw; `bus_bits` the width of its load ports."""
+    """One kernel of an accelerator. `name` is conv, dw or pw; `bus_bits` the width of its load ports; `dsp` the slice."""
 
     name: str
     kernel: KernelConfig
     kind: EngineKind
     bus_bits: int = 64
+    dsp: str = "DSP48E2"
 
     def __post_init__(self) -> None:
         k = self.kernel
@@ -147,6 +154,11 @@ class KernelDesign:
     @property
     def act_bits(self) -> int:
         return self.kind.act_bits
+
+    @property
+    def acc_bits(self) -> int:
+        """Bits of an accumulator, and of a residual's multiplier."""
+        return acc_bits(self.dsp)
 
     @property
     def weight_word_bits(self) -> int:
@@ -229,8 +241,8 @@ def check_run(design: KernelDesign, run: Mapping[str, int], layer: str) -> None:
         need(pad < size, f"pads a window of {size} by at most {size - 1} on {side} together, not {pad}")
     words = run["in_beats"] * (run["in_width"] if windowed else 1)
     need(words <= design.line_words, f"holds {design.line_words} words of a row, not {words}")
-    factor, most = run.get("residual_multiplier", 0), 1 << (ACC_BITS - 1)
-    need(-most <= factor < most, f"multiplies a residual by at most {ACC_BITS} signed bits, not by {factor}")
+    factor, most = run.get("residual_multiplier", 0), 1 << (design.acc_bits - 1)
+    need(-most <= factor < most, f"multiplies a residual by at most {design.acc_bits} signed bits, not by {factor}")
     top = MAX_SHIFT - (24 if run.get("logits", 0) else 0)
     need(run["shift"] <= top, f"shifts by at most {top}, not by {run['shift']}")
 

@@ -18,6 +18,9 @@ As a "sum" it adds two products in two cycles, D * B' + C and then A * B + P, so
 For synthesis it is an explicit instance: open tools do not absorb registers into the slice, nor infer the packing. For
 simulation it is the model below, written from the documented behaviour [UG579]; `testbench/dsp48e2.v` is the same in
 Verilog under the vendor's port names, so that netlists with instances can be simulated, too.
+
+DSP48E1 [UG479] is the same with A and D of 25 bits to the multiplier and the pre-adder on A only. On parts of other
+makes there are no instances: `Plain`, an 18 x 19 multiplier between registers, is for their tools to infer.
 """
 
 from __future__ import annotations
@@ -36,9 +39,9 @@ Addend = Literal["none", "c", "sum"]
 
 
 class Primitives:
-    """Given as `platform` to Amaranth's writers: DSP48E2 instances in the place of their models."""
+    """Given as `platform` to Amaranth's writers: instances of the slices in the place of their models."""
 
-    dsp48e2 = True
+    dsp48 = True
 
 
 class Dsp48e2(wiring.Component):
@@ -48,13 +51,17 @@ class Dsp48e2(wiring.Component):
     above, by `use_d`, `give`, `again`.
     """
 
+    cell = "DSP48E2"
+    #: Bits of A and D that the multiplier takes, and of the operating mode.
+    wide, mode_bits = 27, 9
+
     def __init__(self, preadd: PreAdd = "A", addend: Addend = "none") -> None:
         self.preadd, self.addend = preadd, addend
         super().__init__(
             {
-                "a": In(signed(27)),
+                "a": In(signed(self.wide)),
                 "b": In(signed(18)),
-                "d": In(signed(27)),
+                "d": In(signed(self.wide)),
                 "c": In(signed(48)),
                 "take_a": In(1, init=1),
                 "take_b": In(1, init=1),
@@ -67,21 +74,21 @@ class Dsp48e2(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        if getattr(platform, "dsp48e2", False):
+        if getattr(platform, "dsp48", False):
             self._instance(m)
         else:
             self._model(m)
         return m
 
     def _model(self, m: Module) -> None:
-        a1, b1 = Signal(signed(27)), Signal(signed(18))
-        a2, b2 = Signal(signed(27)), Signal(signed(18))
-        product = Signal(signed(45))
+        a1, b1 = Signal(signed(self.wide)), Signal(signed(18))
+        a2, b2 = Signal(signed(self.wide)), Signal(signed(18))
+        product = Signal(signed(self.wide + 18))
         with m.If(self.take_a):
             m.d.sync += a1.eq(self.a)
         with m.If(self.take_b):
             m.d.sync += b1.eq(self.b)
-        d1 = Signal(signed(27))
+        d1 = Signal(signed(self.wide))
         m.d.sync += [d1.eq(self.d), product.eq(a2 * b2)]
         if self.addend == "sum":
             m.d.sync += [a2.eq(Mux(self.use_d, d1, a1)), b2.eq(b1)]
@@ -99,10 +106,10 @@ class Dsp48e2(wiring.Component):
     def _instance(self, m: Module) -> None:
         on_a = self.preadd == "A"
         summing = self.addend == "sum"
-        mode: Any = C(0b00_000_01_01 if self.addend == "none" else 0b00_011_01_01, 9)  # M, or M + C
+        mode: Any = C(0b000_01_01 if self.addend == "none" else 0b011_01_01, self.mode_bits)  # M, or M + C
         inside: Any = C(0b00100, 5)  # pre-adder: A (or B) + D
         if summing:
-            mode = Mux(self.again, C(0b00_010_01_01, 9), mode)  # M + P
+            mode = Mux(self.again, C(0b010_01_01, self.mode_bits), mode)  # M + P
             inside = Cat(C(0, 1), self.use_d, self.use_d, C(0, 2))  # without A; with D
         one, zero = C(1, 1), C(0, 1)
         wide = Signal(signed(30))
@@ -115,14 +122,12 @@ class Dsp48e2(wiring.Component):
         if summing:
             ports["i_CEP"] = self.give
         m.submodules.slice = Instance(
-            "DSP48E2",
+            self.cell,
             p_USE_MULT="MULTIPLY",
             p_USE_SIMD="ONE48",
             p_A_INPUT="DIRECT",
             p_B_INPUT="DIRECT",
-            p_AMULTSEL="AD" if on_a else "A",
-            p_BMULTSEL="B" if on_a else "AD",
-            p_PREADDINSEL=self.preadd,
+            **self._operands(),
             p_AREG=1 if on_a else 2,
             p_ACASCREG=1 if on_a else 2,
             p_BREG=2 if on_a else 1,
@@ -155,3 +160,42 @@ class Dsp48e2(wiring.Component):
             o_P=self.p,
             **ports,
         )
+
+    def _operands(self) -> dict[str, Any]:
+        """Where the pre-adder is."""
+        on_a = self.preadd == "A"
+        a, b = ("AD", "B") if on_a else ("A", "AD")
+        return {"p_AMULTSEL": a, "p_BMULTSEL": b, "p_PREADDINSEL": self.preadd}
+
+
+class Dsp48e1(Dsp48e2):
+    """The slice of 7-series parts: P = (A + D) * B + addend, A and D of 25 bits."""
+
+    cell = "DSP48E1"
+    wide, mode_bits = 25, 7
+
+    def __init__(self, addend: Addend = "none") -> None:
+        super().__init__("A", addend)
+
+    def _operands(self) -> dict[str, Any]:
+        return {"p_USE_DPORT": "TRUE"}
+
+
+class Plain(wiring.Component):
+    """P = A * B of 18 and 19 bits, four cycles from A and B to P, for a synthesiser to infer."""
+
+    def __init__(self) -> None:
+        super().__init__({"a": In(signed(18)), "b": In(signed(19)), "p": Out(signed(37))})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        a, b, product = [Signal(signed(18)) for _ in "12"], [Signal(signed(19)) for _ in "12"], Signal(signed(37))
+        m.d.sync += [a[0].eq(self.a), a[1].eq(a[0]), b[0].eq(self.b), b[1].eq(b[0])]
+        m.d.sync += [product.eq(a[1] * b[1]), self.p.eq(product)]
+        return m
+
+
+def slice_of(dsp: str, addend: Addend = "none") -> Any:
+    """A slice of that kind with its pre-adder on A. Other makes' tools infer what they need from the model of the
+    largest."""
+    return Dsp48e1(addend) if dsp == "DSP48E1" else Dsp48e2("A", addend)

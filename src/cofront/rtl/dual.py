@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import C, Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from cofront.hardware.subgraph.packing import PAIRS, SHARED, Shared
-from cofront.rtl.dsp48 import LATENCY, Dsp48e2
-from cofront.rtl.multipliers import LUT_LATENCY, separate, separate_pair
-
-WIDE, NARROW, PAIR = SHARED["DSP48E2", "88"], SHARED["DSP48E2", "44"], PAIRS["DSP48E2", "44"]
+from cofront.rtl.dsp48 import LATENCY, Dsp48e2, Plain, slice_of
+from cofront.rtl.multipliers import LUT_LATENCY, joined, packed, separate, separate_pair
 
 
 def _ports(weights: int, acts: int) -> dict[str, Any]:
@@ -38,38 +36,44 @@ class DualShared(wiring.Component):
 
     latency = LATENCY
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, count: int, dsp: str = "DSP48E2") -> None:
+        self.count, self.dsp = count, dsp
         super().__init__(_ports(count, 1))
 
     def elaborate(self, platform: Any) -> Module:
         m, count = Module(), self.count
-        narrow = Shared(4, 4, 2 * count, NARROW.distance)
-        m.submodules.dsp = dsp = Dsp48e2()
+        wide = Shared(8, 8, count, SHARED[self.dsp, "88"].distance)
+        narrow = Shared(4, 4, 2 * count, SHARED[self.dsp, "44"].distance)
         halves = [half for byte in self.weights for half in nibbles(byte)]
-        wide_a, narrow_a = Signal(27), Signal(27)
-        for i, byte in enumerate(self.weights):
-            m.d.comb += wide_a[i * WIDE.distance : i * WIDE.distance + 8].eq(byte)
-        for i, half in enumerate(halves):
-            m.d.comb += narrow_a[i * narrow.distance : i * narrow.distance + 4].eq(half)
-        wide_d = -sum(128 << (i * WIDE.distance) for i in range(count))
-        narrow_d = -sum(8 << (i * narrow.distance) for i in range(2 * count))
-        m.d.comb += [
-            dsp.a.eq(Mux(self.double, narrow_a, wide_a)),
-            dsp.d.eq(Mux(self.double, narrow_d, wide_d)),
-            dsp.b.eq(self.acts[0]),
-        ]
-        wide = separate(m, dsp.p, self.weights, self.acts[0], Shared(8, 8, count, WIDE.distance))
-        pairs = separate(m, dsp.p, halves, self.acts[0][:4], narrow)
+        ways = ((halves, narrow.distance), (self.weights, wide.distance))
+        p = either(m, self.dsp, self.double, ways, self.acts[0])
+        ones = separate(m, p, self.weights, self.acts[0], wide)
+        pairs = separate(m, p, halves, self.acts[0][:4], narrow)
         for i in range(count):
             one, low, high = (
                 Signal(signed(16), name=f"one_{i}"),
                 Signal(8, name=f"low_{i}"),
                 Signal(8, name=f"high_{i}"),
             )
-            m.d.comb += [one.eq(wide[i]), low.eq(pairs[2 * i]), high.eq(pairs[2 * i + 1])]
+            m.d.comb += [one.eq(ones[i]), low.eq(pairs[2 * i]), high.eq(pairs[2 * i + 1])]
             m.d.comb += self.products[i].eq(Mux(self.double, Cat(low, high), one))
         return m
+
+
+def either(m: Module, dsp: str, double: Any, ways: Any, act: Any) -> Any:
+    """P of a slice whose wide operand has weights at a distance in one of two `ways`, the first in a double run."""
+    if dsp == "INTEL18X19":
+        m.submodules.dsp = plain = Plain()
+        m.d.comb += [plain.a.eq(Mux(double, *(packed(*way) for way in ways))), plain.b.eq(act)]
+        return plain.p
+    m.submodules.dsp = wide = slice_of(dsp)
+    (first, first_offset), (second, second_offset) = (joined(*way) for way in ways)
+    m.d.comb += [
+        wide.a.eq(Mux(double, first, second)),
+        wide.d.eq(Mux(double, first_offset, second_offset)),
+        wide.b.eq(act),
+    ]
+    return wide.p
 
 
 class DualOwn(wiring.Component):
@@ -77,26 +81,30 @@ class DualOwn(wiring.Component):
 
     latency = LATENCY
 
-    def __init__(self) -> None:
+    def __init__(self, dsp: str = "DSP48E2") -> None:
+        self.dsp = dsp
         super().__init__(_ports(1, 1))
 
     def elaborate(self, platform: Any) -> Module:
-        m, (w0, w1), (x0, x1) = Module(), nibbles(self.weights[0]), nibbles(self.acts[0])
-        m.submodules.dsp = dsp = Dsp48e2(preadd="B")
-        pair_b, pair_a = Signal(18), Signal(27)
-        m.d.comb += [
-            pair_b[:4].eq(w0),
-            pair_b[PAIR.weight_distance : PAIR.weight_distance + 4].eq(w1),
-            pair_a[:4].eq(x0),
-            pair_a[PAIR.act_distance : PAIR.act_distance + 4].eq(x1),
-            dsp.b.eq(Mux(self.double, pair_b, self.weights[0])),
-            dsp.a.eq(Mux(self.double, pair_a, self.acts[0])),
-            dsp.d.eq(Mux(self.double, -(8 + (8 << PAIR.weight_distance)), -128)),
-        ]
+        m, halves, (x0, x1) = Module(), nibbles(self.weights[0]), nibbles(self.acts[0])
+        pair = PAIRS[self.dsp, "44"]
+        acts = Signal(18)
+        m.d.comb += acts.eq(Mux(self.double, Cat(x0, C(0, pair.act_distance - 4), x1), self.acts[0]))
+        if self.dsp == "DSP48E2":
+            m.submodules.dsp = dsp = Dsp48e2(preadd="B")
+            weights, offset = joined(halves, pair.weight_distance)
+            m.d.comb += [
+                dsp.b.eq(Mux(self.double, weights, self.weights[0])),
+                dsp.a.eq(acts),
+                dsp.d.eq(Mux(self.double, offset, -128)),
+            ]
+            p = dsp.p
+        else:
+            p = either(m, self.dsp, self.double, ((halves, pair.weight_distance), (self.weights, 0)), acts)
         low, high = (Signal(8, name=name) for name in ("low", "high"))
-        first, second = separate_pair(dsp.p, PAIR)
+        first, second = separate_pair(p, pair)
         m.d.comb += [low.eq(first), high.eq(second)]
-        m.d.comb += self.products[0].eq(Mux(self.double, Cat(low, high), dsp.p[:16]))
+        m.d.comb += self.products[0].eq(Mux(self.double, Cat(low, high), p[:16]))
         return m
 
 

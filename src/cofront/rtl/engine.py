@@ -50,9 +50,9 @@ class _Port:
 
 
 class Engine(wiring.Component):
-    """The accelerator of a configuration with a memory port of `bus_bits`. `make` builds its kernels."""
+    """The accelerator of a configuration with a memory port of `bus_bits`, on `dsp`; `make` builds its kernels."""
 
-    def __init__(self, config: Config, bus_bits: int = 128, make: Maker = Kernel) -> None:
+    def __init__(self, config: Config, bus_bits: int = 128, make: Maker = Kernel, dsp: str = "DSP48E2") -> None:
         if bus_bits not in (64, 128, 256, 512):
             raise InputError(f"the memory port is 64, 128, 256 or 512 bits wide, not {bus_bits}")
         self.accelerator, self.bus_bits = config, bus_bits
@@ -60,7 +60,7 @@ class Engine(wiring.Component):
         present: list[str] = [name for name in KERNELS if config.kernel(name).po]
         if not present:
             raise InputError("an accelerator without kernels has no hardware")
-        self.designs = {name: KernelDesign(name, config.kernel(name), kind, bus_bits) for name in present}
+        self.designs = {name: KernelDesign(name, config.kernel(name), kind, bus_bits, dsp) for name in present}
         self.kernels: Mapping[str, Any] = {name: make(design) for name, design in self.designs.items()}
         super().__init__(
             {

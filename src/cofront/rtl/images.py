@@ -36,6 +36,7 @@ class KernelFormat:
     bus_bytes: int
     double: bool = False
     expand: bool = False
+    dsp: str = "DSP48E2"
 
     @property
     def depthwise(self) -> bool:
@@ -66,7 +67,7 @@ class KernelFormat:
 
     @property
     def design(self) -> KernelDesign:
-        return KernelDesign(self.name, self.kernel, self.kind, 8 * self.bus_bytes)
+        return KernelDesign(self.name, self.kernel, self.kind, 8 * self.bus_bytes, self.dsp)
 
     @property
     def param_format(self) -> WordFormat:

@@ -134,7 +134,7 @@ class Planner:
         kind = self.kind
         double = kind.factor(stage.weight_bits, stage.act_bits) > 1
         expand = kind.weight_bits > 4 and stage.weight_bits <= 4 and not double
-        return KernelFormat(name, self.config.kernel(name), kind, self.bus_bytes, double, expand)
+        return KernelFormat(name, self.config.kernel(name), kind, self.bus_bytes, double, expand, self.device.dsp_kind)
 
     def _moved(self, call: Call, pool: str | None) -> Iterator[Job]:
         if pool is None:

@@ -21,7 +21,7 @@ from amaranth.lib.wiring import In, Out
 
 from cofront.rtl import requantise
 from cofront.rtl.array import MultiplyArray, array_latency
-from cofront.rtl.config import ACC_BITS, KERNEL_RUN, KernelDesign, beats, kernel_ports, up
+from cofront.rtl.config import KERNEL_RUN, KernelDesign, beats, kernel_ports, up
 from cofront.rtl.lines import LineBuffer
 from cofront.rtl.loader import Loaded
 from cofront.rtl.pixels import PixelBuffer
@@ -49,7 +49,7 @@ class Kernel(wiring.Component):
         m.submodules.walk = walk = Walk(d.depthwise, d.dual)
         m.submodules.weights = weights = Loaded(d.bus_bits, d.weight_word_bits, d.weight_half, d.kind.weight_bits)
         m.submodules.params = params = Loaded(d.bus_bits, d.param_word_bits, d.param_half)
-        m.submodules.requantise = req = Requantise(d.out_lanes, residual=not d.depthwise, halves=d.dual)
+        m.submodules.requantise = req = Requantise(d.out_lanes, residual=not d.depthwise, halves=d.dual, dsp=d.dsp)
         m.submodules.queue = queue = Queue(beats(8, d.out_lanes)._payload_shape, QUEUE)
         self._read(m, walk)
         for memory, port in ((weights, self.weights), (params, self.params)):
@@ -117,9 +117,9 @@ class Kernel(wiring.Component):
             if d.dual:
                 mine = now.step & (run.double | (now.upper == (i >= d.kernel.po)))
             constants = params.data.word_select(i, 48)
-            acc = Signal(signed(ACC_BITS), name=f"acc_{i}")
+            acc = Signal(signed(d.acc_bits), name=f"acc_{i}")
             factor = Signal(16, name=f"factor_{i}")
-            bias = constants[:ACC_BITS].as_signed()
+            bias = constants[: d.acc_bits].as_signed()
             with m.If(mine):
                 m.d.sync += acc.eq(Mux(now.first, bias, acc) + self.array.sums[i])
             m.d.sync += factor.eq(constants[32:])

@@ -1,12 +1,13 @@
-"""Products of weights and activations: packed into DSP48E2 slices, or of shifted sums in LUTs.
+"""Products of weights and activations: packed into DSP slices, or of shifted sums in LUTs.
 
 Weights arrive in *offset binary* (w + 2^(bits - 1): the sign bit inverted), which the loaders store. Packed weights are
 then plain concatenation, and the pre-adder takes all offsets off at once:
 
     (u1 2^18 + u0) + D = w1 2^18 + w0,   D = -(2^7 2^18 + 2^7)
 
-Activations are unsigned. `packing.py` of the cost model has the arithmetic for integers; here it is as wires. A
-multiplier's products come `latency` cycles after its operands.
+Activations are unsigned. `packing.py` of the cost model has the arithmetic for integers; here it is as wires. Where an
+operand meets no pre-adder, the packed weights are brought to two's complement in LUTs (`packed`). A multiplier's
+products come `latency` cycles after its operands.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from cofront.hardware.subgraph.packing import PAIRS, SHARED, Pair, Shared
-from cofront.rtl.dsp48 import LATENCY, Dsp48e2
+from cofront.rtl.dsp48 import LATENCY, Dsp48e1, Dsp48e2, Plain, slice_of
 from cofront.rtl.streams import delayed
 
 LUT_LATENCY = 1
@@ -54,22 +55,50 @@ class SharedDsp(wiring.Component):
 
     latency = LATENCY
 
-    def __init__(self, kind: Operands, count: int | None = None) -> None:
-        self.kind, full = kind, SHARED["DSP48E2", kind.key]
+    def __init__(self, kind: Operands, count: int | None = None, dsp: str = "DSP48E2") -> None:
+        self.kind, self.dsp, full = kind, dsp, SHARED[dsp, kind.key]
         self.packing = Shared(full.weight_bits, full.act_bits, count or full.count, full.distance, full.narrow)
         super().__init__(_ports(kind, self.packing.count, 1, self.packing.count))
 
     def elaborate(self, platform: Any) -> Module:
         m, pack = Module(), self.packing
-        places = [i * pack.distance for i in range(pack.count)]
-        offset = -sum((1 << (pack.weight_bits - 1)) << at for at in places)
-        m.submodules.dsp = dsp = Dsp48e2()
-        m.d.comb += [dsp.d.eq(offset), dsp.b.eq(self.acts[0])]
-        for at, weight in zip(places, self.weights, strict=True):
-            m.d.comb += dsp.a[at : at + pack.weight_bits].eq(weight)
-        products = separate(m, dsp.p, self.weights, self.acts[0], pack)
+        p = multiply(m, self.dsp, self.weights, pack.distance, self.acts[0])
+        products = separate(m, p, self.weights, self.acts[0], pack)
         m.d.comb += [p.eq(q) for p, q in zip(self.products, products, strict=True)]
         return m
+
+
+def multiply(m: Module, dsp: str, weights: Any, distance: int, act: Any) -> Any:
+    """P of a slice: the weights, `distance` bits apart, times an operand of at most 18 bits."""
+    if dsp == "INTEL18X19":
+        m.submodules.dsp = plain = Plain()
+        m.d.comb += [plain.a.eq(packed(weights, distance)), plain.b.eq(act)]
+        return plain.p
+    m.submodules.dsp = wide = slice_of(dsp)
+    a, offset = joined(weights, distance)
+    m.d.comb += [wide.a.eq(a), wide.d.eq(offset), wide.b.eq(act)]
+    return wide.p
+
+
+def joined(weights: Any, distance: int) -> tuple[Any, int]:
+    """Weights in offset binary in their places, and what takes all offsets off."""
+    fields, bits = [], len(weights[0])
+    for i, weight in enumerate(weights):
+        fields += [C(0, distance - bits), weight] if i else [weight]
+    return Cat(fields), -sum((1 << (bits - 1)) << (i * distance) for i in range(len(weights)))
+
+
+def packed(weights: Any, distance: int) -> Any:
+    """The same in two's complement: a field is one less where all below it is negative together."""
+    out: Any = None
+    for i, weight in enumerate(weights):
+        signed_ = Cat(weight[:-1], ~weight[-1]).as_signed()
+        if out is None:
+            out = signed_
+        else:
+            below = Cat(out, out[-1].replicate(i * distance - len(out)))
+            out = Cat(below, (signed_ - out[-1])[: len(weight) + 1]).as_signed()
+    return out
 
 
 def separate(m: Module, p: Any, weights: Any, act: Any, pack: Shared) -> list[Any]:
@@ -108,27 +137,34 @@ class OwnDsp(wiring.Component):
 
     latency = LATENCY
 
-    def __init__(self, kind: Operands, count: int | None = None) -> None:
-        self.kind, self.pair = kind, PAIRS.get(("DSP48E2", kind.key))
+    def __init__(self, kind: Operands, count: int | None = None, dsp: str = "DSP48E2") -> None:
+        self.kind, self.dsp, self.pair = kind, dsp, PAIRS.get((dsp, kind.key))
         self.count = count or (2 if self.pair else 1)
         super().__init__(_ports(kind, self.count, self.count, self.count))
 
     def elaborate(self, platform: Any) -> Module:
         m, bits = Module(), self.kind.product_bits
-        half = 1 << (self.kind.weight_bits - 1)
         if self.count == 1:
-            m.submodules.dsp = dsp = Dsp48e2()
-            m.d.comb += [dsp.d.eq(-half), self.products[0].eq(dsp.p[:bits])]
-            m.d.comb += [dsp.a.eq(self.weights[0]), dsp.b.eq(self.acts[0])]
+            m.d.comb += self.products[0].eq(multiply(m, self.dsp, self.weights, 0, self.acts[0])[:bits])
             return m
         assert self.pair is not None
-        p = pair_slice(m, self.pair, self.weights, self.acts)
+        p = pair_slice(m, self.dsp, self.pair, self.weights, self.acts)
         m.d.comb += [q.eq(v) for q, v in zip(self.products, separate_pair(p, self.pair), strict=True)]
         return m
 
 
-def pair_slice(m: Module, pair: Pair, weights: Any, acts: Any) -> Any:
-    """P of (w0 + w1 2^a)(x0 + x1 2^b): activations on the wide operand, weights with the pre-adder on the other."""
+def pair_slice(m: Module, dsp: str, pair: Pair, weights: Any, acts: Any) -> Any:
+    """P of (w0 + w1 2^a)(x0 + x1 2^b): activations on the wide operand, weights with the pre-adder on the other.
+
+    DSP48E1 has its pre-adder on the wide one only: there weights of 4 x 4 bits change places with the activations.
+    """
+    if dsp != "DSP48E2":
+        both = Cat(acts[0], C(0, pair.act_distance - pair.act_bits), acts[1])
+        if len(both) < 18:
+            return multiply(m, dsp, weights, pair.weight_distance, both)
+        m.submodules.dsp = swapped = Dsp48e1()
+        m.d.comb += [swapped.a.eq(both), swapped.b.eq(packed(weights, pair.weight_distance))]
+        return swapped.p
     half = 1 << (pair.weight_bits - 1)
     m.submodules.dsp = dsp = Dsp48e2(preadd="B")
     m.d.comb += [dsp.d.eq(-(half + (half << pair.weight_distance)))]

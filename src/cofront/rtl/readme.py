@@ -43,8 +43,8 @@ Weights: {content["weights"]}.
 
 | file | what |
 |---|---|
-| `rtl/engine.v` | the engine, top module `{TOP}`; multipliers are instances of the device's DSP slice |
-| `testbench/dsp48e2.v` | a model of that slice, for simulation without vendor libraries; not for synthesis |
+| `rtl/engine.v` | the engine, top module `{TOP}`; {_multipliers(content["device"])} |
+| `testbench/dsp48e2.v` | models of DSP48E2 and DSP48E1, for simulation without vendor libraries; not for synthesis |
 | `program/program.bin` | memory from address 0 on: {content["descriptors"]} descriptors, weights, constants |
 | `program/program.json` | where every tensor is, and what each descriptor does |
 | `network/` | the network as QONNX, as integer ONNX (what hardware computes, bit for bit), and its integers |
@@ -85,6 +85,15 @@ Add `rtl/engine.v` to a project and constrain `clk` to {1e9 / content["clock_hz"
 AXI interfaces above, which tools infer from the port names. Resource figures of `cofront verify --synth` are Yosys
 estimates; nothing here was compared with a vendor's tools.
 """
+
+
+def _multipliers(device: str) -> str:
+    from cofront.device import load
+
+    kind = load(device).dsp_kind
+    if kind == "INTEL18X19":
+        return "multipliers of 18 x 19 bits between registers are left to the vendor's tools to infer: never tried"
+    return f"multipliers are instances of {kind}"
 
 
 def _version() -> str:

@@ -20,8 +20,8 @@ from amaranth.hdl import C, Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from cofront.rtl.config import ACC_BITS, KERNEL_RUN
-from cofront.rtl.dsp48 import LATENCY, Dsp48e2
+from cofront.rtl.config import KERNEL_RUN, acc_bits
+from cofront.rtl.dsp48 import LATENCY, slice_of
 from cofront.rtl.streams import delayed
 
 #: Cycles from `take` to `valid`, and how many cycles earlier the residual operand is taken.
@@ -37,16 +37,16 @@ APART = 2
 class Lane(wiring.Component):
     """One lane: `shift` belongs to P, its lower bits to the later stages, as `Requantise` delays them."""
 
-    def __init__(self, residual: bool) -> None:
-        self.residual = residual
+    def __init__(self, residual: bool, dsp: str = "DSP48E2") -> None:
+        self.residual, self.dsp = residual, dsp
         super().__init__(
             {
-                "acc": In(signed(ACC_BITS)),
+                "acc": In(signed(acc_bits(dsp))),
                 "multiplier": In(16),
                 "take": In(1),
                 "operand": In(signed(9)),
                 "operand_take": In(1),
-                "operand_multiplier": In(signed(27)),
+                "operand_multiplier": In(signed(acc_bits(dsp))),
                 "again": In(1),
                 "half": In(signed(48)),
                 "by_16": In(2),
@@ -61,7 +61,7 @@ class Lane(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.dsp = dsp = Dsp48e2(addend="sum" if self.residual else "c")
+        m.submodules.dsp = dsp = slice_of(self.dsp, addend="sum" if self.residual else "c")
         m.d.comb += [dsp.a.eq(self.acc), dsp.b.eq(self.multiplier), dsp.c.eq(self.half)]
         m.d.comb += [dsp.take_a.eq(self.take), dsp.take_b.eq(self.take)]
         if self.residual:
@@ -101,14 +101,14 @@ class Requantise(wiring.Component):
     Either is a bit per half of the lanes where `halves`, else one bit. `emit` with the `take` that completes a beat.
     """
 
-    def __init__(self, lanes: int, residual: bool, halves: bool = False) -> None:
-        self.lanes, self.residual, self.halves = lanes, residual, 2 if halves else 1
+    def __init__(self, lanes: int, residual: bool, halves: bool = False, dsp: str = "DSP48E2") -> None:
+        self.lanes, self.residual, self.halves, self.dsp = lanes, residual, 2 if halves else 1, dsp
         super().__init__(
             {
                 "run": In(KERNEL_RUN),
                 "take": In(self.halves),
                 "emit": In(1),
-                "accs": In(data.ArrayLayout(signed(ACC_BITS), lanes)),
+                "accs": In(data.ArrayLayout(signed(acc_bits(dsp)), lanes)),
                 "multipliers": In(data.ArrayLayout(unsigned(16), lanes)),
                 "residual_take": In(self.halves),
                 "residuals": In(data.ArrayLayout(unsigned(8), lanes)),
@@ -119,7 +119,7 @@ class Requantise(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m, run = Module(), self.run
-        half, factor = Signal(signed(48)), Signal(signed(27))
+        half, factor = Signal(signed(48)), Signal(signed(acc_bits(self.dsp)))
         m.d.sync += [
             half.eq((C(1, 48) << run.shift[:6]) >> 1),
             factor.eq(run.residual_multiplier),
@@ -135,7 +135,7 @@ class Requantise(wiring.Component):
         middle, valid = Signal(2), Signal(2)
         m.d.sync += [middle.eq(shift[2:4]), valid.eq(Cat(first | more, valid[0])), self.valid.eq(valid[1])]
         for i in range(self.lanes):
-            m.submodules[f"lane_{i}"] = lane = Lane(self.residual)
+            m.submodules[f"lane_{i}"] = lane = Lane(self.residual, self.dsp)
             part = i * self.halves // self.lanes
             m.d.comb += [
                 lane.acc.eq(self.accs[i]),
