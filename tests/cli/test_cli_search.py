@@ -212,7 +212,7 @@ def test_tables_that_cannot_be_are_refused_in_one_line(refused, table, tmp_path)
     nan = list(good["accuracy"])
     nan[3] = float("nan")
     code, line = refused(*search(table(accuracy=nan)))
-    assert code == 1 and "column 'accuracy', row 3: expected a number, got" in line
+    assert code == 1 and "column 'accuracy', line 5: expected a number, got" in line
     code, line = refused(*search("missing.parquet"))
     assert code == 2 and "missing.parquet: no such file" in line
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 not really PAR1")

@@ -63,7 +63,7 @@ def test_known_devices_from_columns(as_json, macro):
         (("rigde",), 2, "no predictor named 'rigde'; did you mean ridge"),
         (("ridge", "--target-column", "lat_ms_bord"), 1, "no column named 'lat_ms_bord'; did you mean"),
         (("ridge", "--target-column", "accuracy"), 2, "its name says no unit"),
-        (("ridge", "--target-column", "lat_ms_bad"), 1, "row 0: -1 is negative"),
+        (("ridge", "--target-column", "lat_ms_bad"), 1, "row 0 (from 0): -1 is negative"),
         (("ridge", "--samples", "4000"), 2, "cannot draw 4000 samples from 398 measured rows"),
         (("ridge", "--samples", "3"), 1, "3 measurements are too few"),
         (("ridge", "--pool", "9-3"), 2, "--pool expects rows such as 0:900, got '9-3'"),

@@ -75,13 +75,19 @@ def test_named_accuracy_column(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"val_accuracy": [0.5] * 11 + [float("nan")]}, "column 'val_accuracy', row 11: expected a number, got 'nan'"),
-        ({"val_accuracy": ["high"] * 12}, "column 'val_accuracy', row 0: expected a number, got 'high'"),
-        ({"val_accuracy": [0.5] * 11 + [None]}, "row 11: expected a number, got 'None'"),
-        ({"val_accuracy": [0.5] * 11 + [-0.1]}, "row 11: -0.1 is neither a fraction nor a percentage"),
-        ({"val_accuracy": [101.0] * 12}, "row 0: 101 is neither a fraction nor a percentage"),
-        ({"val_accuracy": [0.5, 71.0] * 6}, "0.5 in row 0 looks like a fraction, 71 in row 1 like a percentage"),
-        ({"b3_op": [9] * 12}, "column 'b3_op', row 0: 9 is outside space 'subgraph32'"),
+        (
+            {"val_accuracy": [0.5] * 11 + [float("nan")]},
+            "column 'val_accuracy', row 11 .from 0.: expected a number, got 'nan'",
+        ),
+        ({"val_accuracy": ["high"] * 12}, "column 'val_accuracy', row 0 .from 0.: expected a number, got 'high'"),
+        ({"val_accuracy": [0.5] * 11 + [None]}, "row 11 .from 0.: expected a number, got an empty cell"),
+        ({"val_accuracy": [0.5] * 11 + [-0.1]}, "row 11 .from 0.: -0.1 is neither a fraction nor a percentage"),
+        ({"val_accuracy": [101.0] * 12}, "row 0 .from 0.: 101 is neither a fraction nor a percentage"),
+        (
+            {"val_accuracy": [0.5, 71.0] * 6},
+            "0.5 in row 0 .from 0. looks like a fraction, 71 in row 1 .from 0. like a percentage",
+        ),
+        ({"b3_op": [9] * 12}, "column 'b3_op', row 0 .from 0.: 9 is outside space 'subgraph32'"),
         ({"n_val": [0] * 12}, "column 'n_val': expected numbers of images, got 0"),
         ({"n_val": [1.5] * 12}, "column 'n_val': expected numbers of images"),
     ],
@@ -131,7 +137,9 @@ def test_one_network_has_one_accuracy(tmp_path):
 
     near = columns()["val_accuracy"][3] + 0.01
     assert len(read_table(write(tmp_path / "t.json", twice(near)), SPACE).accuracy) == 13  # another seed
-    with pytest.raises(InputError, match=r"rows 3 and 12: 0\.6818 and 0\.2 for one and the same network; keep one row"):
+    with pytest.raises(
+        InputError, match=r"rows 3 and 12 .from 0.: 0\.6818 and 0\.2 for one and the same network; keep one row"
+    ):
         read_table(write(tmp_path / "t.json", twice(0.2)), SPACE)
 
 
@@ -229,3 +237,18 @@ def test_fuzzed_csv(tmp_path, raw):
     with pytest.raises(CofrontError) as caught:
         read_table(path, SPACE)
     assert "\n" not in str(caught.value)
+
+
+def test_rows_of_a_csv_file_are_named_by_their_lines(tmp_path):
+    """As an editor shows them, with empty lines and with entries of several lines."""
+    rows = columns(val_accuracy=[0.5] * 11 + [""], remark=['"two\nlines"', *["x"] * 11])
+    path = write(tmp_path / "t.csv", rows)
+    text = path.read_text().replace("x\n", "x\n\n", 1)
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_table(path, SPACE)
+    last = len(text.splitlines())
+    assert str(caught.value) == f"{path}: column 'val_accuracy', line {last}: expected a number, got an empty cell"
+    path = write(tmp_path / "u.csv", columns(val_accuracy=[0.5, 71.0] * 6))
+    with pytest.raises(InputError, match=r"0\.5 in line 2 looks like a fraction, 71 in line 3 like a percentage"):
+        read_table(path, SPACE)

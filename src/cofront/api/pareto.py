@@ -33,7 +33,7 @@ def pareto(
     from cofront.search.dominance import non_dominated
     from cofront.search.table import TABLE_SEARCHES, Table, run
     from cofront.space import load
-    from cofront.space.columnfile import read_columns
+    from cofront.space.columnfile import in_file, read_columns
 
     started, path, wanted = time.perf_counter(), Path(table), load(space)
     for name in searches:
@@ -49,7 +49,7 @@ def pareto(
         found, points = wanted.from_table({k: v for k, v in columns.items() if k not in (accuracy, cost)})
         values = {n: column_numbers(n, columns[n], drop_negative=drop_negative) for n in (accuracy, cost)}
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise in_file(path, error) from None
     kept = np.flatnonzero(np.isfinite(values[accuracy]) & np.isfinite(values[cost]))
     if not len(kept):
         raise InputError(f"{path}: no row has both '{accuracy}' and '{cost}'")

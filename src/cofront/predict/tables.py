@@ -12,7 +12,7 @@ import numpy as np
 
 from cofront.errors import InputError, UsageError
 from cofront.predict.base import FloatArray
-from cofront.predict.columnfile import read_columns
+from cofront.predict.columnfile import in_file, read_columns
 from cofront.space import Points, Space
 from cofront.space.repeats import contradiction
 
@@ -91,7 +91,7 @@ def read_table(path: str | Path, space: Space, accuracy_column: str | None = Non
                 "network; keep one row of it"
             )
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise in_file(path, error) from None
     return AccuracyTable(found, points, accuracy, n_val, str(path), name)
 
 
@@ -118,7 +118,8 @@ def _number(name: str, row: int, value: object) -> float:
         with suppress(OverflowError):
             number = float(value)
     if not math.isfinite(number):
-        raise InputError(f"column '{name}', row {row}: expected a number, got {str(value)!r:.40}")
+        got = "an empty cell" if value is None or value == "" else f"{str(value)!r:.40}"
+        raise InputError(f"column '{name}', row {row}: expected a number, got {got}")
     return number
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +35,34 @@ def read_columns(path: Path, wanted: set[str]) -> tuple[Columns, tuple[str, ...]
     if len(lengths) > 1:
         raise InputError(f"{path}: its columns have different lengths, {sorted(lengths)}")
     return columns, names
+
+
+def in_file(path: Path, error: InputError) -> InputError:
+    """The error of a table's contents with its file; rows, which are counted from 0, as the lines of a CSV file."""
+    text = str(error)
+    lines = _lines(path) if path.suffix.lower() == ".csv" and _ROWS.search(text) else []
+
+    def place(found: re.Match[str]) -> str:
+        plural, *rows = found[1], *(int(n) for n in found.groups()[1:] if n is not None)
+        if all(r < len(lines) for r in rows):
+            return f"line{plural} {' and '.join(str(lines[r]) for r in rows)}"
+        return f"{found[0]} (from 0)"
+
+    return InputError(f"{path}: {_ROWS.sub(place, text)}")
+
+
+_ROWS = re.compile(r"\brow(s?) (\d+)(?: and (\d+))?")
+
+
+def _lines(path: Path) -> list[int]:
+    """The line of each row of a CSV file."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.reader(file, strict=True)
+            next(rows, None)
+            return [rows.line_num for row in rows if row]
+    except (OSError, ValueError, csv.Error):
+        return []
 
 
 def _read_parquet(path: Path, wanted: set[str]) -> tuple[Columns, tuple[str, ...]]:

@@ -86,11 +86,14 @@ def test_a_measured_table_is_in_si_units(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([1, 2, float("nan"), 4], r"column 'lat_ms_a', row 2: expected a number, got nan; leave it empty"),
-        ([1, 10**400, 3, 4], r"column 'lat_ms_a', row 1: expected a number, got an integer of hundreds of digits"),
-        ([1, float("inf"), 3, 4], r"column 'lat_ms_a', row 1: expected a number, got inf"),
-        ([1, "x", 3, 4], r"column 'lat_ms_a', row 1: expected a number, got 'x'"),
-        ([1, 2, 3, -1], r"column 'lat_ms_a', row 3: -1 is negative; .* --drop-negative"),
+        ([1, 2, float("nan"), 4], r"column 'lat_ms_a', row 2 .from 0.: expected a number, got nan; leave it empty"),
+        (
+            [1, 10**400, 3, 4],
+            r"column 'lat_ms_a', row 1 .from 0.: expected a number, got an integer of hundreds of digits",
+        ),
+        ([1, float("inf"), 3, 4], r"column 'lat_ms_a', row 1 .from 0.: expected a number, got inf"),
+        ([1, "x", 3, 4], r"column 'lat_ms_a', row 1 .from 0.: expected a number, got 'x'"),
+        ([1, 2, 3, -1], r"column 'lat_ms_a', row 3 .from 0.: -1 is negative; .* --drop-negative"),
         ([None] * 4, "column 'lat_ms_a': no row has an entry"),
     ],
 )
@@ -113,7 +116,7 @@ def test_one_network_has_one_latency(tmp_path):
     )
     assert len(read_measured(path, NasBenchMacro(), ["lat_ms_a", "lat_ms_c"])) == 5
     with pytest.raises(
-        InputError, match=r"column 'lat_ms_b', rows 1 and 4: 2 and 20 for one and the same network; keep"
+        InputError, match=r"column 'lat_ms_b', rows 1 and 4 .from 0.: 2 and 20 for one and the same network; keep"
     ):
         read_measured(path, NasBenchMacro(), ["lat_ms_b"])
 
@@ -242,9 +245,9 @@ def test_the_front_is_that_of_brute_force(seed):
 def test_bad_operator_tables(tmp_path):
     with pytest.raises(InputError, match="no column 'operator' or 'feature'; it has name, latency_ms"):
         read_additive(write(tmp_path, {"name": ["a"], "latency_ms": [1]}))
-    with pytest.raises(InputError, match="row 1: 'a' is given twice"):
+    with pytest.raises(InputError, match=r"row 1 .from 0.: 'a' is given twice"):
         read_additive(write(tmp_path, {"feature": ["a", "a"], "latency_ms": [1, 2]}))
-    with pytest.raises(InputError, match="row 1: no entry for 'b'"):
+    with pytest.raises(InputError, match=r"row 1 .from 0.: no entry for 'b'"):
         read_additive(write(tmp_path, {"feature": ["a", "b"], "latency_ms": [1, None]}))
     with pytest.raises(InputError, match=r"expected one column of latency such as latency_ms, found several"):
         read_additive(write(tmp_path, {"feature": ["a"], "latency_ms": [1], "latency_us": [1]}))

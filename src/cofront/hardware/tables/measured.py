@@ -18,7 +18,7 @@ from cofront.hardware.tables.units import (
     parse_column,
 )
 from cofront.space import Points, Space
-from cofront.space.columnfile import read_columns
+from cofront.space.columnfile import in_file, read_columns
 from cofront.space.repeats import contradiction
 
 #: Measurements of one network that are this many times apart contradict each other.
@@ -91,6 +91,6 @@ def read_measured(
                     "keep one row of it"
                 )
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise in_file(path, error) from None
     scaled = {name: column * quantities[name].scale for name, column in values.items()}
     return MeasuredTable(actual, points, scaled, quantities, str(path))

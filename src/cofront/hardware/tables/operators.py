@@ -37,7 +37,7 @@ from cofront.network.ops import (
 )
 from cofront.problem import Trellis
 from cofront.space.base import Layered, Points, Space
-from cofront.space.columnfile import Columns, read_columns
+from cofront.space.columnfile import Columns, in_file, read_columns
 
 #: Costs on a trellis are integers: nanoseconds, nanojoules.
 PER_UNIT = 1e9
@@ -249,7 +249,7 @@ def read_additive(
         base_s, base_j = latency_s.pop("", 0.0), energy_j.pop("", 0.0)
         return AdditiveDevice(path.stem, latency_s, energy_j, by, base_s, base_j, any_magnitude)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise in_file(path, error) from None
 
 
 def _only(path: Path, kind: str, names: Sequence[str]) -> str:
