@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import onnx
 
 #: A space with more operators is measured by whole networks: its "operators" are hardly shared between networks.
-MOST_OPERATORS = 3000
+MOST_OPERATORS = 10_000
 #: Tensors of fewer elements stay in the model (clipping limits, shapes).
 _SMALL = 16
 #: Elements of a page, to which the scales' places in the file of weights are aligned.
@@ -42,22 +42,24 @@ def as_float(network: Network) -> Network:
 
 def operators(space: Space) -> list[Item]:
     """Every distinct operator of the space, in float32, in the order in which its trellis names them."""
-    fragments = space.layered().fragments
-    if len(fragments) > 10 * MOST_OPERATORS:
+    try:
+        layered = space.layered(tuple(PRECISIONS)[:1])  # the others are the same in float32
+    except UsageError:
+        layered = space.layered()
+    fragments = layered.fragments
+    if layered.trellis.n_nodes == 2 or len(fragments) > MOST_OPERATORS:  # whole networks, edge by edge
         raise _too_many(space, len(fragments))
     found: dict[str, Network] = {}
     for fragment in fragments:
         floating = as_float(fragment)
         found.setdefault(operator_key(floating), floating)
-    if len(found) > MOST_OPERATORS:
-        raise _too_many(space, len(found))
     return [Item(f"op{i}", key, network.name, network) for i, (key, network) in enumerate(found.items())]
 
 
 def _too_many(space: Space, n: int) -> UsageError:
     return UsageError(
-        f"space '{space.name}' has {n:,} operators, which its networks hardly share; measure whole networks with "
-        "--networks or --samples"
+        f"space '{space.name}' has {n:,} operators, which its networks hardly share; measure whole networks: "
+        "--no-operators --networks 50, or --samples 10"
     )
 
 
