@@ -1,10 +1,12 @@
 """Accelerators of random configurations generated and synthesised: the counts that the resource model is fitted on.
 
-    python benchmarks/rtl_counts.py [--fit 64] [--check 24] [--jobs 1]
+    python benchmarks/rtl_counts.py [--kernels 44] [--fit 12] [--check 22] [--batch 4]
 
-Every accelerator (one, two or three kernels, any engine) is written as Verilog and mapped by Yosys for UltraScale+;
-rtl_counts.json beside this file gets its configuration and counts. The first `--fit` are for fitting, `--check` are
-held back: `rtl_calibration.py` looks at them once, after fitting. Goes on where it stopped; needs the extra `rtl`.
+Accelerators (one to three kernels, any engine) are written as Verilog and mapped by Yosys for UltraScale+ as
+`cofront verify --synth` does it; rtl_counts.json beside this file gets their configurations, their counts, and what
+each of their parts has of them. `--kernels` kernels by themselves and `--fit` accelerators are for fitting; `--check`
+accelerators are held back: `rtl_calibration.py` looks at them once, after fitting. Goes on where it stopped; modules
+that were mapped before are taken from the bank. Needs the extra `rtl`.
 """
 
 from __future__ import annotations
@@ -12,41 +14,47 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cofront.hardware.subgraph.config import ABSENT, Config, KernelConfig
-from cofront.rtl.netlist import TOP, engine_verilog
-from cofront.rtl.synthesise import synthesise
+from cofront.hardware.subgraph.engines import ENGINES
+from cofront.rtl.modules import Verilog
+from cofront.rtl.netlist import TOP, engine_verilog, verilog
+from cofront.rtl.synthesise import Bank, count, map_modules, occurrences, synthesise, wrapped
 from cofront.study.provenance import versions
 
 RESULT = Path(__file__).with_suffix(".json")
 FAMILY, CLOCK_HZ = "xcup", 250e6
 
-#: Multipliers of a kernel and of an accelerator at most, and on LUTs: what a synthesis of minutes can take.
-MOST, MOST_ALL, MOST_LUT = 192, 360, 48
-WIDTHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48)
+#: Multipliers of a kernel, least and most, by size (every fifth accelerator is large) and on LUTs.
+SMALL, LARGE, MOST_LUT = (6, 64), (32, 256), 32
+LANES = (1, 2, 2, 3, 4, 4, 6, 8, 8, 12, 16, 24, 32)
+SETS = (("conv", "dw", "pw"), ("conv", "dw", "pw"), ("dw", "pw"), ("conv", "dw", "pw"), ("conv",), ("conv", "pw"))
+BUSES = (128, 128, 128, 128, 128, 64, 128, 128, 128, 128)
 
 
-def random_kernel(rng: np.random.Generator, name: str, rows: int, channels: int) -> KernelConfig:
+def random_kernel(rng: np.random.Generator, name: str, rows: int, channels: int, large: bool) -> KernelConfig:
     """A kernel as the grids of a search have them, within the limits above."""
 
     def pick(values: Any) -> int:
         return int(rng.choice(np.array(values)))
 
     while True:
-        dsp = int(rng.random() < 0.8)
+        dsp = int(large or rng.random() < 0.8)
         if name == "dw":
-            pi, po, taps = 1, pick(WIDTHS), pick([t for t in (1, 2, 3, 5, 9, 13, 25) if t <= rows**2])
+            pi, po, taps = 1, pick(LANES), pick([t for t in (1, 3, 3, 9, 9, 25) if t <= rows**2])
         else:
-            pi, po = pick(WIDTHS), pick(WIDTHS)
+            pi, po = pick(LANES), pick(LANES)
             taps = pick((1, 1, 3)) if name == "conv" and rows >= 3 else 1
-        if pi * po * taps <= (MOST if dsp else MOST_LUT):
+        least, most = LARGE if large else SMALL
+        if (least) <= pi * po * taps <= (most if dsp else MOST_LUT):
             break
     width = pick((8, 16, 28, 32))
     depth = pick((512, 1024, 2048)) if name != "dw" else 512
@@ -55,65 +63,126 @@ def random_kernel(rng: np.random.Generator, name: str, rows: int, channels: int)
     return KernelConfig(pi, po, taps, dsp, depth, rows, line, ins, pick((channels, 4 * channels)))
 
 
-def random_config(seed: int, index: int, three: bool) -> tuple[Config, int]:
-    """Configuration and bits of the memory port, by seed and number; `three`: with all kernels, as searches find."""
+def random_config(seed: int, index: int) -> tuple[Config, int]:
+    """Configuration and bits of the memory port, by seed and number."""
     rng = np.random.default_rng((seed, index))
     engine = ("E88", "E48", "E44", "DUAL")[index % 4]
-    while True:
-        present = [True] * 3 if three else [bool(rng.random() < 0.5) for _ in range(3)]
-        if not any(present):
-            continue
-        size = int(rng.choice([3, 5, 5, 7]))
-        rows = {"conv": int(rng.choice([1, 3, 3])), "dw": size, "pw": 1}
-        channels = int(rng.choice([64, 96, 160, 320]))
-        kernels = {
-            n: random_kernel(rng, n, rows[n], channels) if p else ABSENT
-            for n, p in zip(("conv", "dw", "pw"), present, strict=True)
-        }
-        if sum(k.pi * k.po * k.taps for k in kernels.values()) <= MOST_ALL:
-            bus = int(rng.choice([64, 128, 128, 128, 256]))
-            return Config(engine, kernels["conv"], kernels["dw"], kernels["pw"], CLOCK_HZ), bus
-
-
-def measure(part: str, seed: int, index: int) -> dict[str, Any]:
-    """The counts of one accelerator."""
-    config, bus = random_config(seed, index, part == "check" or index % 3 != 0)
-    began = time.process_time()
-    start = time.perf_counter()
-    text, _ = engine_verilog(config, bus, primitives=True)
-    found = synthesise(text, TOP, FAMILY)
-    return {
-        "part": part,
-        "index": index,
-        "config": config.to_dict(),
-        "bus_bits": bus,
-        "counted": found.resources(),
-        "cells": dict(found.cells),
-        "seconds": round(time.perf_counter() - start, 1),
-        "cpu_s": round(time.process_time() - began, 1),
+    present = SETS[int(rng.integers(len(SETS)))]
+    rows = {"conv": int(rng.choice([1, 3, 3])), "dw": int(rng.choice([3, 5, 5, 7])), "pw": 1}
+    channels = int(rng.choice([64, 96, 160, 320]))
+    kernels = {
+        n: random_kernel(rng, n, rows[n], channels, index % 5 == 2) if n in present else ABSENT
+        for n in ("conv", "dw", "pw")
     }
+    bus = int(rng.choice(BUSES))
+    return Config(engine, kernels["conv"], kernels["dw"], kernels["pw"], CLOCK_HZ), bus
+
+
+def random_lone(seed: int, index: int) -> tuple[Config, int]:
+    """A configuration of one kernel only."""
+    rng = np.random.default_rng((seed, index, 1))
+    name = ("conv", "dw", "pw")[index % 3]
+    rows = {"conv": int(rng.choice([1, 3, 3])), "dw": int(rng.choice([3, 5, 5, 7])), "pw": 1}[name]
+    kernel = random_kernel(rng, name, rows, int(rng.choice([64, 96, 160, 320])), index % 4 == 2)
+    engine = ("E88", "E48", "E44", "DUAL")[index // 3 % 4]
+    kernels = {n: kernel if n == name else ABSENT for n in ("conv", "dw", "pw")}
+    return Config(engine, kernels["conv"], kernels["dw"], kernels["pw"], CLOCK_HZ), int(rng.choice(BUSES))
+
+
+def generate(part: str, seed: int, index: int) -> tuple[Config, int, str, str]:
+    """Configuration, port, Verilog and its top: of an accelerator, or of one kernel without what is around it."""
+    if part != "kernel":
+        config, bus = random_config(seed, index)
+        return config, bus, engine_verilog(config, bus, primitives=True)[0], TOP
+    from cofront.rtl.config import KernelDesign
+    from cofront.rtl.dsp48 import Primitives
+    from cofront.rtl.kernel import Kernel
+
+    config, bus = random_lone(seed, index)
+    name = next(n for n in ("conv", "dw", "pw") if config.kernel(n).po)
+    design = KernelDesign(name, config.kernel(name), ENGINES[config.engine], bus)
+    return config, bus, verilog(Kernel(design), name, Primitives()), name
+
+
+def role(name: str) -> str:
+    """What a module is, from its name: without the engine's, numbers of lanes and the numbers that tell names apart."""
+    plain = re.sub(r"\$\d+", "", name.removeprefix("\\"))
+    plain = re.sub(r"(lane_|U)\d*$", r"\1", plain)
+    return plain.removeprefix(f"{TOP}.")
+
+
+def by_role(design: Verilog, bank: Bank) -> dict[str, list[int]]:
+    """Role -> modules of it, and LUT, FF, DSP and BRAM36 of all of them."""
+    flat = {child for _, child in wrapped(design)}
+    total: dict[str, Counter[str]] = {}
+    for name, times in design.times.items():
+        if name in flat:
+            continue
+        part = bank.parts[design.canonical[name].key]
+        found = count(part.cells, part.bram36, bank.family).resources()
+        row = total.setdefault(role(name), Counter())
+        row["n"] += times
+        for key, value in found.items():
+            row[key] += times * value
+    return {k: [row[key] for key in ("n", "lut", "ff", "dsp", "bram36")] for k, row in sorted(total.items())}
+
+
+def measure(parts: list[tuple[str, int, int]], bank: Bank) -> list[dict[str, Any]]:
+    """The counts of some accelerators, given as part, seed and number."""
+    made = []
+    for part, seed, index in parts:
+        start = time.process_time()
+        made.append((part, index, *generate(part, seed, index), time.process_time() - start))
+    map_modules([Verilog.parse(text, top) for *_, text, top, _ in made], bank)
+    rows = []
+    for part, index, config, bus, text, top, seconds in made:
+        found = synthesise(text, top, FAMILY, bank=bank)
+        design = Verilog.parse(text, top)
+        rows.append(
+            {
+                "part": part,
+                "index": index,
+                "config": config.to_dict(),
+                "bus_bits": bus,
+                "counted": found.resources(),
+                "cells": dict(found.cells),
+                "modules": sum(occurrences(design).values()),
+                "roles": by_role(design, bank),
+                "generated_s": round(seconds, 1),
+            }
+        )
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fit", type=int, default=64)
-    parser.add_argument("--check", type=int, default=24)
-    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--kernels", type=int, default=44, help="kernels by themselves")
+    parser.add_argument("--fit", type=int, default=12)
+    parser.add_argument("--check", type=int, default=22)
+    parser.add_argument("--batch", type=int, default=4, help="accelerators whose modules are mapped in one run")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bank", type=Path, default=Path("runs/rtl_counts_bank.json"))
     args = parser.parse_args()
+    args.bank.parent.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = json.loads(RESULT.read_text())["rows"] if RESULT.is_file() else []
     have = {(r["part"], r["index"]) for r in rows}
-    wanted = [("fit", i) for i in range(args.fit)] + [("check", i) for i in range(args.check)]
-    todo = [w for w in wanted if w not in have]
-    seeds = {"fit": args.seed, "check": args.seed + 1_000_003}
-    print(f"{len(todo)} of {len(wanted)} to count", file=sys.stderr, flush=True)
+    # In turns, so that what is there at any moment has some of each.
+    wanted = [("kernel", i, i / args.kernels) for i in range(args.kernels)]
+    wanted += [("fit", i, i / args.fit) for i in range(args.fit)]
+    wanted += [("check", i, i / args.check) for i in range(args.check)]
+    order = [(part, i) for part, i, _ in sorted(wanted, key=lambda w: w[2])]
+    todo = [w for w in order if w not in have]
+    seeds = {"kernel": args.seed, "fit": args.seed, "check": args.seed + 1_000_003}
+    print(f"{len(todo)} of {len(order)} to count", file=sys.stderr, flush=True)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    with ProcessPoolExecutor(args.jobs) as pool:
-        for part, index in todo if args.jobs == 1 else []:
-            keep(rows, measure(part, seeds[part], index), args.seed)
-        if args.jobs > 1:
-            for row in pool.map(measure, *zip(*((p, seeds[p], i) for p, i in todo), strict=True)):
-                keep(rows, row, args.seed)
+    bank = Bank(FAMILY, args.bank)
+    for at in range(0, len(todo), args.batch):
+        begun = time.perf_counter(), time.process_time(), os.times().children_user
+        done = measure([(p, seeds[p], i) for p, i in todo[at : at + args.batch]], bank)
+        for row in done:
+            keep(rows, row, args.seed)
+        cpu = time.process_time() - begun[1] + os.times().children_user - begun[2]
+        print(f"{len(done)} in {time.perf_counter() - begun[0]:.0f} s, {cpu:.0f} s of processor", file=sys.stderr)
 
 
 def keep(rows: list[dict[str, Any]], row: dict[str, Any], seed: int) -> None:
@@ -131,7 +200,7 @@ def keep(rows: list[dict[str, Any]], row: dict[str, Any], seed: int) -> None:
     part.write_text(json.dumps(record) + "\n")
     part.replace(RESULT)
     c = row["counted"]
-    print(f"{row['part']} {row['index']}: {c} in {row['seconds']} s", file=sys.stderr, flush=True)
+    print(f"{row['part']} {row['index']}: {c}, generated in {row['generated_s']} s", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

