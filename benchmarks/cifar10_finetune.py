@@ -2,6 +2,10 @@
 
     python benchmarks/cifar10_finetune.py --minutes 20                        # the largest network at W8A8
     python benchmarks/cifar10_finetune.py --designs designs.json --minutes 15  # [{"name", "point", "predicted"}, ...]
+    python benchmarks/cifar10_finetune.py --from CHECKPOINT --minutes 70       # trains its result further
+
+With --from, a design begins with the weights of a checkpoint of this benchmark instead of the supernet's, mixes images
+(CutMix) and averages the last weights; what was done to those weights before is in the result.
 
 Resumable design by design and within a design; results are added to cifar10_finetune.json beside this file. The test
 images are looked at only after training; nothing was chosen by them.
@@ -39,12 +43,20 @@ def trained_as(row: dict[str, Any], point: list[int], minutes: float, seed: int)
     return (row["point"], row["minutes"], row["training"]["recipe"]["seed"]) == (point, minutes, seed)
 
 
+def earlier(checkpoint: Path) -> dict[str, Any]:
+    """What had been done to the weights of a checkpoint."""
+    meta = load_supernet(checkpoint)[1]
+    hours = round(meta["state"]["elapsed"] / 3600, 3)
+    return {"recipe": meta["recipe"], "hours": hours, "epochs": meta["state"]["epoch"], "before": meta["history"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--designs", type=Path)
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--from", type=Path, dest="start")
     parser.add_argument("--folder", type=Path, default=Path("runs/finetune"))
     args = parser.parse_args()
     done: dict[str, Any] = json.loads(RESULT.read_text())["designs"] if RESULT.is_file() else {}
@@ -53,9 +65,12 @@ def main() -> None:
         name, point = d["name"], d["point"]
         if name in done and trained_as(done[name], point, args.minutes, args.seed):
             continue
-        start, folder = time.perf_counter(), args.folder / (f"{name}-seed{args.seed}" if args.seed else name)
+        label = name + (f"-seed{args.seed}" if args.seed else "") + ("-further" if args.start else "")
+        start, folder = time.perf_counter(), args.folder / label
         before = float(evaluate_points([point], load_supernet()[0], data)[0])
-        trained = finetune(point, args.minutes, args.seed, data, folder, threads=args.threads)
+        trained = finetune(
+            point, args.minutes, args.seed, data, folder, args.start, threads=args.threads, further=bool(args.start)
+        )
         val, _ = compare(trained.net, point, data, "val")
         test, integers = compare(trained.net, point, data, "test")
         integers.save(folder / "integers.safetensors")
@@ -71,6 +86,7 @@ def main() -> None:
             "test": test,
             "integer_minus_pytorch_points": round(100 * (test["integer"] - test["pytorch"]), 3),
             "training": trained.meta,
+            **({"begun_with": earlier(args.start)} if args.start else {}),
             "wall_minutes": round((time.perf_counter() - start) / 60, 2),
         }
         record = {

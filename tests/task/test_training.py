@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cofront.errors import InputError, UsageError
 from cofront.task import network_of, quantize, subnet
-from cofront.task.augment import augment, resize
+from cofront.task.augment import augment, cutmix, resize
 from cofront.task.data import Dataset
 from cofront.task.depthwise import depthwise
 from cofront.task.finetune import finetune
@@ -172,6 +172,38 @@ def test_finetune_starts_from_weights_and_resumes(tiny: Dataset, tmp_path: Path)
     assert first.meta["steps"] == again.meta["steps"] > 0
     assert torch.equal(first.net.linear, again.net.linear)
     assert quantize(first.net, first.point, tiny).network.name == network_of(first.point).name
+
+
+def test_cutmix_pastes_one_box_and_tells_its_share() -> None:
+    g = torch.Generator().manual_seed(0)
+    x = torch.arange(8).view(8, 1, 1, 1).expand(8, 3, 32, 24).to(torch.uint8)
+    shares = []
+    for _ in range(20):
+        out, labels, others, share = cutmix(x, torch.arange(8), g)
+        own = (out == x).float().mean((1, 2, 3))
+        assert torch.allclose(own[labels != others], torch.tensor(share))
+        assert all(set(o.unique().tolist()) <= {i, int(others[i])} for i, o in enumerate(out))
+        shares.append(share)
+    assert min(shares) < 0.4 < 0.8 < max(shares)
+
+
+def test_the_mean_of_weights_is_kept_resumed_and_handed_on(tiny: Dataset, tmp_path: Path) -> None:
+    point = tuple(int(i) for i in subnet.smallest(0))
+    how = recipe(point=point, lr=((0.0, 0.05), (1.0, 0.05)), cutmix=0.5, average_from=0.0)
+    a = Trainer(tiny, how, tmp_path)
+    seen = []
+    for _ in range(3):
+        a.train_step()
+        a.average()
+        seen.append(a.net.linear.detach().clone())
+    a.save()
+    b = Trainer(tiny, how, tmp_path)
+    b.load()
+    assert b.averaged == 3
+    assert a.train_step() == b.train_step()
+    b.settle()
+    assert torch.allclose(b.net.linear, torch.stack(seen).mean(0), atol=1e-6)
+    assert torch.equal(load_supernet(a.checkpoint)[0].linear, b.net.linear)
 
 
 def test_a_checkpoint_of_another_training_is_refused(tiny: Dataset, tmp_path: Path) -> None:

@@ -53,3 +53,22 @@ def augment(x: torch.Tensor, generator: torch.Generator, pad: int = 4, hole: int
         inside = ((r >= top) & (r < top + hole))[:, :, None] & ((c >= left) & (c < left + hole))[:, None, :]
         out = out.masked_fill(inside[..., None], INPUT_ZERO)
     return out.permute(0, 3, 1, 2)
+
+
+def cutmix(
+    x: torch.Tensor, y: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
+    """A box of other images pasted into images (n, 3, h, w): images, labels, the others' labels, share of the former.
+
+    One box for the whole batch, its area uniform (CutMix with alpha 1: Yun et al., ICCV 2019).
+    """
+    n, _, h, w = x.shape
+    order = torch.randperm(n, generator=generator)
+    area, row, column = torch.rand(3, generator=generator).tolist()
+    high, wide = round(h * area**0.5), round(w * area**0.5)
+    top, left = int(row * (h + 1)) - high // 2, int(column * (w + 1)) - wide // 2
+    rows, columns = slice(max(top, 0), max(top + high, 0)), slice(max(left, 0), max(left + wide, 0))
+    out = x.clone()
+    out[:, :, rows, columns] = x[order][:, :, rows, columns]
+    pasted = out[0, 0, rows, columns].numel()
+    return out, y, y[order], 1 - pasted / (h * w)

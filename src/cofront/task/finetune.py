@@ -22,7 +22,13 @@ from cofront.task.release import default_weights, digest, load_supernet
 from cofront.task.supernet import Supernet
 from cofront.task.train import Recipe, Trainer
 
+#: What a first fine-tuning does, and a second one of its result: more to learn from, and the mean of the last weights.
 LR = ((0.0, 0.005), (0.1, 0.05), (1.0, 0.0))
+FURTHER: dict[str, Any] = {
+    "lr": ((0.0, 0.005), (0.05, 0.06), (0.55, 0.03), (1.0, 0.004)),
+    "cutmix": 0.5,
+    "average_from": 0.55,
+}
 
 
 @dataclass(frozen=True)
@@ -48,14 +54,17 @@ def finetune(
     weights: str | Path | None = None,
     log_s: float = 60,
     threads: int = 2,
+    further: bool = False,
 ) -> Trained:
     """Train one point within a time box, from the supernet's weights; goes on from `folder`'s checkpoint if it has one.
 
     `weights` None means the ones that ship with the package. A checkpoint of another point, seed, start or other images
-    is a UsageError.
+    is a UsageError. `further` is for weights that were fine-tuned before: images are mixed, and the last weights
+    averaged.
     """
     p = subnet.as_point(point)
-    recipe = Recipe(minutes=minutes, seed=seed, lr=LR, point=tuple(p.tolist()), threads=threads)
+    how: dict[str, Any] = FURTHER if further else {"lr": LR}
+    recipe = Recipe(minutes=minutes, seed=seed, point=tuple(p.tolist()), threads=threads, **how)
     source = default_weights() if weights is None else Path(weights)
     trainer = Trainer(data, recipe, folder, digest(source))
     if trainer.checkpoint.exists():
@@ -64,6 +73,7 @@ def finetune(
         trainer.net.load_state_dict(load_supernet(weights)[0].state_dict())
     if trainer.share < 1:
         trainer.run(log_s=log_s)
+    trainer.settle()
     return Trained(p, trainer.net, trainer.summary())
 
 

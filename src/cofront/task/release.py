@@ -44,9 +44,10 @@ def load_supernet(path: str | Path | None = None) -> tuple[Supernet, dict[str, A
         with safe_open(source, "pt") as f:
             meta: dict[str, Any] = json.loads((f.metadata() or {}).get("cofront", "{}"))
             tensors = {k: f.get_tensor(k).float() for k in f.keys()}  # noqa: SIM118
-        tensors = {
-            k.removeprefix("net."): v for k, v in tensors.items() if not k.startswith(("momentum.", "generator"))
-        }
+        averaged = any(k.startswith("mean.") for k in tensors)  # a checkpoint's result, if it averages
+        prefix, others = ("mean.", "net.") if averaged else ("net.", "mean.")
+        left = ("momentum.", "generator", others)
+        tensors = {k.removeprefix(prefix): v for k, v in tensors.items() if not k.startswith(left)}
         net.load_state_dict(tensors)
     except Exception as e:
         line = (str(e).splitlines() or [""])[0]

@@ -25,13 +25,14 @@ from safetensors.torch import save_file
 from cofront.errors import InputError, UsageError
 from cofront.rights import move_into_place
 from cofront.task import subnet
-from cofront.task.augment import augment, network_input
+from cofront.task.augment import augment, cutmix, network_input
 from cofront.task.data import Dataset
 from cofront.task.subnet import Subnet, decode
 from cofront.task.supernet import Stats, Supernet
 
 #: What of a recipe may change when a training goes on: how long it is, and on how many threads.
 FREE = ("minutes", "threads")
+AVERAGE_EVERY = 20  # steps between two weights that are averaged
 LONGEST_STEP_S = 30.0  # a process that was suspended has not used its time
 
 
@@ -39,7 +40,9 @@ LONGEST_STEP_S = 30.0  # a process that was suspended has not used its time
 class Recipe:
     """What the training does. Shares are of the time box; `lr` and `sides` are (share, value) breakpoints.
 
-    With a `point` only that sub-network is trained, with its quantisers: fine-tuning.
+    With a `point` only that sub-network is trained, with its quantisers: fine-tuning. `cutmix` is the share of its
+    batches that are mixed; from share `average_from` on, what is kept in the end is the mean of the weights (stochastic
+    weight averaging: Izmailov et al., UAI 2018).
     """
 
     minutes: float = 80.0
@@ -54,6 +57,8 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     smoothing: float = 0.1
+    cutmix: float = 0.0
+    average_from: float = 1.0
     seed: int = 0
     threads: int = 2
     point: tuple[int, ...] | None = None
@@ -114,6 +119,8 @@ class Trainer:
         self.rng = np.random.default_rng(recipe.seed)
         self.elapsed, self.epoch, self.position, self.step = 0.0, 0, 0, 0
         self.seen = 0  # images of the last step
+        self.mean: dict[str, torch.Tensor] = {}  # of the weights at `averaged` steps
+        self.averaged = 0
         self.history: list[dict[str, Any]] = []  # under which recipe it was continued, and when
         self.x, self.y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
         self.order = self._order()
@@ -149,8 +156,9 @@ class Trainer:
             momentum = self.optimiser.state.get(p, {}).get("momentum_buffer")
             if momentum is not None:
                 tensors[f"momentum.{name}"] = momentum
+        tensors |= {f"mean.{k}": v for k, v in self.mean.items()}
         tensors["generator"] = self.generator.get_state()
-        state = {k: getattr(self, k) for k in ("elapsed", "epoch", "position", "step")}
+        state = {k: getattr(self, k) for k in ("elapsed", "epoch", "position", "step", "averaged")}
         meta = {
             "recipe": asdict(self.recipe),
             "state": state,
@@ -178,6 +186,7 @@ class Trainer:
         for name, p in self.net.named_parameters():
             if f"momentum.{name}" in tensors:
                 self.optimiser.state[p]["momentum_buffer"] = tensors[f"momentum.{name}"]
+        self.mean = {k.removeprefix("mean."): v for k, v in tensors.items() if k.startswith("mean.")}
         self.generator.set_state(tensors["generator"])
         self.rng.bit_generator.state = meta["rng"]
         for k, v in meta["state"].items():
@@ -189,7 +198,8 @@ class Trainer:
 
     def _same(self, meta: dict[str, Any]) -> None:
         """Raises a UsageError unless this training is the one that a checkpoint's metadata tell of."""
-        before, now = meta["recipe"], json.loads(json.dumps(asdict(self.recipe)))
+        defaults, now = (json.loads(json.dumps(asdict(r))) for r in (Recipe(), self.recipe))
+        before = {**defaults, **meta["recipe"]}  # an older version did not write all
         other = [k for k in sorted({*before, *now} - {*FREE}) if before.get(k) != now.get(k)]
         for name, value in (("start", self.start), ("images", self.images)):
             if meta.get(name) is None:  # of a version that did not write it
@@ -237,11 +247,29 @@ class Trainer:
 
     def _single(self, x: torch.Tensor, y: torch.Tensor, point: tuple[int, ...]) -> dict[str, float]:
         """Gradients of one sub-network under its quantisers."""
-        sub = decode(point)
+        sub, others, share = decode(point), y, 1.0
+        if self.recipe.cutmix and float(torch.rand(1, generator=self.generator)) < self.recipe.cutmix:
+            x, y, others, share = cutmix(x, y, self.generator)
         out = self.net(network_input(x, sub.resolution, torch.bfloat16), sub, quantised=True)
-        loss = F.cross_entropy(out, y, label_smoothing=self.recipe.smoothing)
+        loss = share * F.cross_entropy(out, y, label_smoothing=self.recipe.smoothing)
+        if share < 1:
+            loss = loss + (1 - share) * F.cross_entropy(out, others, label_smoothing=self.recipe.smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         return {"loss": loss.item()}
+
+    def average(self) -> None:
+        """Take the present weights into their mean."""
+        self.averaged += 1
+        for name, value in self.net.state_dict().items():
+            if name in self.mean:
+                self.mean[name].lerp_(value, 1 / self.averaged)
+            else:
+                self.mean[name] = value.detach().clone()
+
+    def settle(self) -> None:
+        """At the end: the mean of the weights in their place, where one was taken."""
+        if self.mean:
+            self.net.load_state_dict(self.mean)
 
     def _shared(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
         """Gradients of one sub-network: the largest while warming up, then mostly random ones.
@@ -297,6 +325,8 @@ class Trainer:
             start = time.perf_counter()
             for k, v in self.train_step().items():
                 sums.setdefault(k, []).append(v)
+            if self.share >= self.recipe.average_from and self.step % AVERAGE_EVERY == 0:
+                self.average()
             seen += self.seen
             self.elapsed += min(time.perf_counter() - start, LONGEST_STEP_S)
             if self.elapsed - marks["log"] >= log_s:
@@ -317,6 +347,7 @@ class Trainer:
         self.save()
         if stopped:
             raise SystemExit(130)
+        self.settle()
         self.validate()
 
 
