@@ -33,28 +33,28 @@ from cofront.study.provenance import versions
 RESULT = Path(__file__).with_suffix(".json")
 FAMILY, CLOCK_HZ = "xcup", 250e6
 
-#: Multipliers of a kernel, least and most, by size (every fifth accelerator is large) and on LUTs.
-SMALL, LARGE, MOST_LUT = (6, 64), (32, 256), 32
+#: Multipliers of a kernel, least and most: of accelerators, of large ones (every fifth), of kernels by themselves; the
+#: most on LUTs.
+SMALL, LARGE, LONE, MOST_LUT = (6, 64), (32, 256), (4, 40), 24
 LANES = (1, 2, 2, 3, 4, 4, 6, 8, 8, 12, 16, 24, 32)
 SETS = (("conv", "dw", "pw"), ("conv", "dw", "pw"), ("dw", "pw"), ("conv", "dw", "pw"), ("conv",), ("conv", "pw"))
 BUSES = (128, 128, 128, 128, 128, 64, 128, 128, 128, 128)
 
 
-def random_kernel(rng: np.random.Generator, name: str, rows: int, channels: int, large: bool) -> KernelConfig:
+def random_kernel(rng: np.random.Generator, name: str, rows: int, channels: int, size: tuple[int, int]) -> KernelConfig:
     """A kernel as the grids of a search have them, within the limits above."""
 
     def pick(values: Any) -> int:
         return int(rng.choice(np.array(values)))
 
     while True:
-        dsp = int(large or rng.random() < 0.8)
+        dsp = int(size == LARGE or rng.random() < 0.8)
         if name == "dw":
             pi, po, taps = 1, pick(LANES), pick([t for t in (1, 3, 3, 9, 9, 25) if t <= rows**2])
         else:
             pi, po = pick(LANES), pick(LANES)
             taps = pick((1, 1, 3)) if name == "conv" and rows >= 3 else 1
-        least, most = LARGE if large else SMALL
-        if (least) <= pi * po * taps <= (most if dsp else MOST_LUT):
+        if size[0] <= pi * po * taps <= (size[1] if dsp else MOST_LUT):
             break
     width = pick((8, 16, 28, 32))
     depth = pick((512, 1024, 2048)) if name != "dw" else 512
@@ -71,7 +71,7 @@ def random_config(seed: int, index: int) -> tuple[Config, int]:
     rows = {"conv": int(rng.choice([1, 3, 3])), "dw": int(rng.choice([3, 5, 5, 7])), "pw": 1}
     channels = int(rng.choice([64, 96, 160, 320]))
     kernels = {
-        n: random_kernel(rng, n, rows[n], channels, index % 5 == 2) if n in present else ABSENT
+        n: random_kernel(rng, n, rows[n], channels, LARGE if index % 5 == 2 else SMALL) if n in present else ABSENT
         for n in ("conv", "dw", "pw")
     }
     bus = int(rng.choice(BUSES))
@@ -83,7 +83,7 @@ def random_lone(seed: int, index: int) -> tuple[Config, int]:
     rng = np.random.default_rng((seed, index, 1))
     name = ("conv", "dw", "pw")[index % 3]
     rows = {"conv": int(rng.choice([1, 3, 3])), "dw": int(rng.choice([3, 5, 5, 7])), "pw": 1}[name]
-    kernel = random_kernel(rng, name, rows, int(rng.choice([64, 96, 160, 320])), index % 4 == 2)
+    kernel = random_kernel(rng, name, rows, int(rng.choice([64, 96, 160, 320])), LARGE if index % 8 == 6 else LONE)
     engine = ("E88", "E48", "E44", "DUAL")[index // 3 % 4]
     kernels = {n: kernel if n == name else ABSENT for n in ("conv", "dw", "pw")}
     return Config(engine, kernels["conv"], kernels["dw"], kernels["pw"], CLOCK_HZ), int(rng.choice(BUSES))

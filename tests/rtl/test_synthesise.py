@@ -13,12 +13,12 @@ from cofront.rtl.yosys import ToolError
 def test_cells_are_counted_by_the_rules():
     cells = {
         "LUT1": 1, "LUT6": 10, "LUT3": 2, "INV": 5, "MUXF7": 3, "CARRY4": 9, "SRL16E": 4, "RAM32M": 2, "FDRE": 7,
-        "FDSE": 1, "DSP48E2": 6, "RAMB36E2": 2, "RAMB18E2": 3, "BUFG": 1,
+        "FDSE": 1, "$lut": 20, "DSP48E2": 6, "RAMB36E2": 2, "RAMB18E2": 3, "BUFG": 1,
     }  # fmt: skip
     found = count(cells, 4, "xcup")
-    assert found.resources() == {"lut": 1 + 10 + 2 + 4 + 2 * 4, "ff": 8, "dsp": 6, "bram36": 4}
+    assert found.resources() == {"lut": 1 + 10 + 2 + 20 + 4 + 2 * 4, "ff": 8, "dsp": 6, "bram36": 4}
     assert found.to_dict()["label"] == "Yosys estimate"
-    assert {rule.resource for rule in RULES} == {"lut", "ff", "dsp", "bram36"} and all(r.evidence for r in RULES)
+    assert {rule.resource for rule in RULES} == {"all", "lut", "ff", "dsp", "bram36"} and all(r.evidence for r in RULES)
     with pytest.raises(ToolError, match="RAM99X"):
         count({"RAM99X": 1}, 0, "xcup")
 

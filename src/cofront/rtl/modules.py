@@ -151,11 +151,11 @@ class Verilog:
         kept: dict[str, str] = {}
         for name in first.values():
             out, inside, dot = [], "", False
-            for token in self.tokens[name]:
+            for token, following in zip(self.tokens[name], (*self.tokens[name][1:], " "), strict=True):
                 if dot and inside in self.bodies:
                     twin = canonical[first[canonical[inside].key]]
                     token = list(twin.numbers)[canonical[inside].numbers[token]]
-                    token += " " if token.startswith("\\") else ""
+                    token += " " if token.startswith("\\") and not following.isspace() else ""
                 elif token in LIBRARY or (token in self.bodies and token != name):
                     inside = token
                     token = first[canonical[token].key] if token in self.bodies else token
