@@ -13,10 +13,13 @@ needs_rtl = pytest.mark.skipif(
 
 
 def test_requests_that_cannot_be_are_refused_in_one_line(refused):
-    assert refused("verify", "nowhere") == (
+    assert refused("verify", "nowhere") == (2, "there is no folder 'nowhere'; `cofront build` writes one")
+    Path("empty").mkdir()
+    assert refused("verify", "empty") == (
         1,
-        "'nowhere' is not a build folder (no manifest.json); build the design again (cofront build)",
+        "'empty' is not a build folder (no manifest.json); build the design again (cofront build)",
     )
+    assert refused("build", "none.json") == (2, "there is no file 'none.json'")
     assert refused("verify", "nowhere", "--images", "0") == (2, "--images must be at least 1, got 0")
     assert refused("verify", "nowhere", "--stalls", "1000")[0] == 2
     Path("design.json").write_text("{}")

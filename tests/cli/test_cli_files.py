@@ -184,7 +184,7 @@ def test_no_design_file_gives_a_traceback(quiet_folder, capfd, data):
         code = run([str(a) for a in verb])
         err = capfd.readouterr().err
         assert code in (0, 1, 2) and "Traceback" not in err and "internal error" not in err, err
-        assert code == 0 or err.count("\n") == 1, err
+        assert code == 0 or err.count("\n") == 1 or (code == 1 and "infeasible: this accelerator" in err), err
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

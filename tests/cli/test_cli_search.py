@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cofront.device.base import PARTS
 from cofront.errors import StudyError
 from cofront.study import Study
 
@@ -367,6 +368,7 @@ def test_report_takes_the_newest_study_that_has_a_front(cofront, refused, table)
     assert code == 0 and out.startswith("runs/new/report.html: ")
     assert "passed over: study 'runs/broken/study.sqlite'" in err
     assert err.endswith("cofront: the newest study with a front is runs/new/study.sqlite\n")
+    assert cofront("report", "runs/old")[1].startswith("runs/old/report.html: ")
 
 
 def test_another_wish_says_what_becomes_of_the_files_of_the_one_before(cofront, table):
@@ -406,3 +408,15 @@ def test_an_interrupt_while_designs_are_checked_still_writes_the_design_named(ta
     assert run_search(request, Path("out"), None, False) == 130 and len(seen) == 1
     assert json.loads(Path("out/design.json").read_text())["device"] == "zu3eg"
     assert Path("out/accelerator.json").is_file()
+
+
+def test_a_device_has_one_folder_however_it_is_spelt(cofront, refused, table):
+    command = (*TINY, "--accuracy-table", table())
+    assert cofront(*command, "-d", "ZU3EG", "--fps", "1234567")[0] == 1
+    code, out, err = cofront(*command, "-d", "zu3eg", "--fps", "1000.5")
+    assert code == 0 and "finished before" in err and "the most accurate at 1,000.5 fps or more" in out
+    text = (PARTS / "zu3eg.toml").read_text().replace('name = "zu3eg"', 'name = "my/board 2"')
+    Path("own").mkdir()
+    Path("own/board.toml").write_text(text)
+    assert cofront(*command, "-d", "own/board.toml")[0] == 0
+    assert sorted(p.name for p in Path("runs").iterdir()) == ["tiny-my_board_2", "tiny-zu3eg"]

@@ -126,7 +126,7 @@ def test_what_cannot_be_trained_is_refused_in_one_line(refused, design, data):
     code, line = refused("evaluate", design, "--images", "train")
     assert code == 2 and "no set of images named 'train'" in line
     code, line = refused("evaluate", design, "--weights", "none.safetensors")
-    assert code == 1 and "no supernet weights at none.safetensors" in line
+    assert code == 2 and "there is no file 'none.safetensors'; expected weights of the supernet" in line
     Path("bad.safetensors").write_bytes(b"nothing")
     code, line = refused("evaluate", design, "--data", data, "--weights", "bad.safetensors")
     assert code == 1 and "bad.safetensors does not hold the weights" in line

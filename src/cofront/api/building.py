@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from cofront.api.files import need_file
 from cofront.errors import CofrontError, InputError, UnsupportedError, UsageError
 from cofront.study.documents import BuildDocument, CyclesPart, DifferencePart, ResourcePart, VerifyDocument
 
@@ -44,6 +45,7 @@ def build(
 
     begun = time.monotonic()
     document = read_design(design)
+    need_file(weights, "an integer network, as `cofront train` and `cofront evaluate --out` write it")
     if document.accelerator != "subgraph":
         raise UnsupportedError(f"hardware is generated for accelerator 'subgraph', not '{document.accelerator}'")
     need_amaranth()
@@ -151,6 +153,8 @@ def verify(
     if not 0 <= stalls < 1000:
         raise UsageError(f"--stalls is out of 1000 cycles, got {stalls}")
     begun = time.monotonic()
+    if not folder.exists():
+        raise UsageError(f"there is no folder '{folder}'; `cofront build` writes one")
     built = read(folder)
     tool = choose_tool(simulator)
     found, labels, source = _images(built.quantized, data, images)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cofront.api.files import need_file
 from cofront.errors import InputError, UnsupportedError, UsageError, unknown_name
 from cofront.study.documents import DesignDocument, clean, from_json
 
@@ -53,6 +54,7 @@ def resolve(
             network, label = design_network(design), path.name
             _own_shape(network, label, input_shape)
         elif kind in (".onnx", ".qonnx") or path.is_file():
+            need_file(path, "an ONNX model")
             from cofront.network.onnx_io import import_onnx
 
             try:
@@ -64,7 +66,7 @@ def resolve(
             from cofront.network import zoo
 
             if path.exists() or len(path.parts) > 1:
-                raise InputError(f"'{source}' is not a file; expected an ONNX file, a design file or a network's name")
+                raise UsageError(f"'{source}' is not a file; expected an ONNX file, a design file or a network's name")
             if input_shape is None:
                 network = zoo.load(str(source))
             else:

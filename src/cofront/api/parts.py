@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
+from cofront.api.files import need_file
 from cofront.device import Device
 from cofront.errors import UsageError, unknown_name
 
@@ -14,6 +16,8 @@ def load_device(name: str | Device, budget: Mapping[str, int] | None = None) -> 
     """The device with `budget` in place of its own limits, none of which it may exceed."""
     from cofront import device
 
+    if isinstance(name, str) and name.lower().endswith(".toml"):
+        need_file(Path(name), "a device file, or a name of `cofront devices`")
     found = device.load(name)
     for key, amount in (budget or {}).items():
         if key not in RESOURCES:

@@ -39,7 +39,9 @@ def inputs_of(request: SearchRequest, space: Space, device: Device) -> dict[str,
     for name in ("fps", "accuracy", "cover"):
         asked.pop(name)
     asked["accuracy_table"] = table.name
-    path = Path(request.device) if request.device.endswith(".toml") else PARTS / f"{device.name}.toml"
+    own = request.device.lower().endswith(".toml")
+    path = Path(request.device) if own else PARTS / f"{device.name}.toml"
+    asked["device"] = request.device if own else device.name
     return {
         **asked, "table_hash": file_hash(table), "device_hash": file_hash(path), "source_hash": source_hash(),
         "device_figures": {k: v for k, v in device.to_dict().items() if k != "sources"},

@@ -11,12 +11,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cofront.api.files import need_file
 from cofront.api.networks import read_design
 from cofront.errors import MissingDependencyError, UnsupportedError, UsageError
 from cofront.study.documents import AccuracyDocument, DesignDocument
 
 if TYPE_CHECKING:
     from cofront.task.data import Dataset
+
+_WEIGHTS = "weights of the supernet, as `cofront train` writes them"
 
 #: The space whose networks can be trained here.
 TRAINABLE = "subgraph32"
@@ -96,6 +99,7 @@ def train(
     was tested yet.
     """
     document = trainable(design, "training")
+    need_file(weights, _WEIGHTS)
     from cofront.task.finetune import finetune
     from cofront.task.release import save_supernet
 
@@ -140,6 +144,7 @@ def evaluate(
 ) -> AccuracyDocument:
     """Accuracy of a design with the supernet's weights (or those in `weights`): quantised PyTorch and integers."""
     document = trainable(design, "evaluation")
+    need_file(weights, _WEIGHTS)
     from cofront.task.release import load_supernet
 
     started = time.perf_counter()

@@ -20,18 +20,22 @@ Example, after `cofront search`:
 
 
 def run(
-    study: Annotated[Path | None, typer.Argument(metavar="[STUDY]", help="Study file.")] = None,
+    study: Annotated[Path | None, typer.Argument(metavar="[STUDY]", help="Study file, or its folder.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML file; beside the study if not given.")] = None,
     which: Annotated[int | None, typer.Option("--run", help="Which run; the newest search if not given.")] = None,
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
+    from cofront.api.files import need_file
     from cofront.study import Study
     from cofront.study.report import write_report
 
     if study is None:
         study = _newest()
         output.note(f"cofront: the newest study with a front is {study}")
+    elif study.is_dir() and (study / "study.sqlite").is_file():  # the folder of a search
+        study = study / "study.sqlite"
+    need_file(study, "a study, as `cofront search` writes it")
     with Study(study, write=False) as opened:
         document = write_report(opened, out or study.with_name("report.html"), which)
     if json:

@@ -102,7 +102,15 @@ def run(
     )  # fmt: skip
     from cofront.cli.searching import run_search
 
-    return run_search(request, out or Path("runs") / f"{space}-{device}", study, json, data)
+    return run_search(request, out or _folder(space, device), study, json, data)
+
+
+def _folder(space: str, device: str) -> Path:
+    """Where everything goes unless told: the same for every spelling of a device, and for its file."""
+    from cofront.api.parts import load_device
+
+    name = f"{space}-{load_device(device).name}"
+    return Path("runs") / "".join(c if c.isalnum() or c in "-_.@" else "_" for c in name)
 
 
 def _points(cover: float | None) -> float | None:

@@ -155,11 +155,10 @@ def _chosen(document: SearchDocument) -> str:
     d = document.front[document.chosen]
     why = "the knee of the front"
     if document.required_fps is not None and document.required_accuracy is not None:
-        why = (
-            f"the most accurate at {document.required_fps:g} fps, {output.percent(document.required_accuracy)} or more"
-        )
+        least = f"{output.percent(document.required_accuracy)} or more"
+        why = f"the most accurate at {document.required_fps:,.10g} fps, {least}"
     elif document.required_fps is not None:
-        why = f"the most accurate at {document.required_fps:g} fps or more"
+        why = f"the most accurate at {document.required_fps:,.10g} fps or more"
     elif document.required_accuracy is not None:
         why = f"the fastest of {output.percent(document.required_accuracy)} or more"
     return (

@@ -99,7 +99,7 @@ def estimate(found: EstimateDocument, with_calls: bool) -> None:
 
 def fit(found: FitDocument) -> None:
     goal = {"latency": "least latency", "energy": "least energy"}.get(found.objective, f"fewest {found.objective}")
-    at = "" if found.required_fps is None else f" at {found.required_fps:g} fps or more"
+    at = "" if found.required_fps is None else f" at {found.required_fps:,.10g} fps or more"
     line(f"{found.network} at {found.precision} on {found.device}, {found.clock_hz / 1e6:g} MHz: {goal}{at}")
     if found.status == "infeasible" or found.latency_s is None or found.fps is None:
         line(f"  infeasible, proven over {count(found.designs)} accelerators in {seconds(found.solve_s)}")
