@@ -65,3 +65,28 @@ def test_interruptions_and_stolen_time_are_said() -> None:
     quality = timings([*lines, {"done": True, "stolen": 0.2}])[1]
     assert quality.interrupted == 0.25 and quality.substituted == 3
     assert any("3 of 4 visits" in n for n in quality.notes()) and any("20 %" in n for n in quality.notes())
+
+
+def test_what_slows_all_models_alike_is_divided_out() -> None:
+    rng = np.random.default_rng(0)
+    truth = {f"op{i}": 10 ** rng.uniform(-4, -2) for i in range(15)}
+    lines: list[dict] = []
+    for number in range(12):
+        for name in rng.permutation(list(truth)):
+            slow = 1.5 if 60 < len(lines) < 120 else 1.0
+            lines.append(visit(str(name), number, truth[name] * slow * np.exp(0.01 * rng.standard_normal())))
+    found, quality = timings(lines)
+    for name, seconds in truth.items():
+        assert found[name].median_s == pytest.approx(seconds, rel=0.02)
+        assert found[name].low_s <= 1.003 * seconds and found[name].high_s >= 0.997 * seconds
+        assert found[name].half < 0.02, "without it the interval would reach to half as much again"
+    assert quality.common == pytest.approx(0.5, abs=0.05) and any("divided out" in n for n in quality.notes())
+
+
+def test_a_single_slow_model_is_its_own_affair() -> None:
+    """A model that becomes slow later on does not make the others look fast."""
+    lines = [
+        visit(f"op{i}", number, 2e-3 if i == 0 and number > 3 else 1e-3) for number in range(12) for i in range(15)
+    ]
+    found, quality = timings(lines)
+    assert found["op0"].median_s == 2e-3 and found["op1"].median_s == 1e-3 and quality.common == 0

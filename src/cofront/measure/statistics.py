@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 FAR = 5.0
 #: Change of the reference kernel, as a fraction, that is a change of the clock.
 CHANGE = 0.05
+#: Visits, one after the other, that say how slow the machine is at their middle.
+WINDOW = 21
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Quality:
 
     `clock_low` and `clock_high`: the reference kernel's greatest slowness and speed relative to its median, as
     fractions; `interrupted`: share of runs; `substituted`: visits with too few uninterrupted runs; `stolen`: share of
-    the machine's time that a hypervisor gave to others, if it says so.
+    the machine's time that a hypervisor gave to others, if it says so; `common`: the most that all models were slower
+    or faster together, as a fraction, which is divided out.
     """
 
     clock_low: float
@@ -58,6 +61,7 @@ class Quality:
     interrupted: float
     substituted: int
     stolen: float
+    common: float = 0.0
 
     def notes(self) -> list[str]:
         """What a reader must know, in sentences; nothing when all is well."""
@@ -68,6 +72,8 @@ class Quality:
                 f"{100 * self.clock_low:.0f} % more and {100 * self.clock_high:.0f} % less time than usual; "
                 f"{self.drifted} of {self.visits} visits are left out for it"
             )
+        if self.common > CHANGE:
+            out.append(f"all models were up to {100 * self.common:.0f} % slower or faster together: divided out")
         if self.outliers:
             out.append(f"{self.outliers} of {self.visits} visits are outliers")
         if self.interrupted > 0.05:
@@ -92,6 +98,7 @@ def interval(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, f
 
 def timings(lines: Sequence[dict[str, Any]]) -> tuple[dict[str, Timing], Quality]:
     """Timing by item, and the quality of the whole, from the lines of a journal in their order."""
+    lines, common = _steadied(lines)
     references = np.array([line["s"] for line in lines if "ref" in line], float)
     usual = float(np.median(references)) if len(references) else 1.0
     visits: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -115,9 +122,37 @@ def timings(lines: Sequence[dict[str, Any]]) -> tuple[dict[str, Timing], Quality
         visits=sum(t.visits for t in each),
         interrupted=sum(t.interrupted * t.runs for t in each) / max(runs, 1),
         substituted=sum(r["by"] != "wall" for rows in visits.values() for r in rows),
+        common=common,
         stolen=max((line.get("stolen", 0.0) for line in lines if "done" in line), default=0.0),
     )
     return found, quality
+
+
+def _steadied(lines: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], float]:
+    """The lines with what slowed all models alike divided out of their seconds, and the most that was, as a fraction.
+
+    Models take turns: how much longer than their own medians the visits around a moment took says how slow the machine
+    was then. Running medians follow minutes and seconds, not single visits, and their median is 1.
+    """
+    rows = [i for i, line in enumerate(lines) if "visit" in line]
+    names = np.array([lines[i]["visit"] for i in rows])
+    if len(rows) < 4 * WINDOW or len(set(names)) < WINDOW // 2:
+        return list(lines), 0.0  # too few models to tell a slow moment from a slow visit
+    log = np.log(np.array([lines[i]["s"] for i in rows], float))
+    items = [np.flatnonzero(names == name) for name in dict.fromkeys(names)]
+    slow = np.zeros(len(rows))
+    for _ in range(2):
+        rest = log - slow
+        usual = np.zeros(len(rows))
+        for mine in items:
+            usual[mine] = np.median(rest[mine])
+        padded = np.pad(log - usual, WINDOW // 2, mode="reflect")
+        slow = np.median(np.lib.stride_tricks.sliding_window_view(padded, WINDOW), axis=1)
+    slow -= np.median(slow)
+    out = list(lines)
+    for i, factor in zip(rows, np.exp(slow), strict=True):
+        out[i] = {**lines[i], "s": lines[i]["s"] / float(factor)}
+    return out, float(np.expm1(np.abs(slow).max()))
 
 
 def _timing(rows: list[dict[str, Any]], drifted: NDArray[np.bool_]) -> Timing:
