@@ -78,8 +78,9 @@ def test_what_slows_all_models_alike_is_divided_out() -> None:
     found, quality = timings(lines)
     for name, seconds in truth.items():
         assert found[name].median_s == pytest.approx(seconds, rel=0.02)
-        assert found[name].low_s <= 1.003 * seconds and found[name].high_s >= 0.997 * seconds
         assert found[name].half < 0.02, "without it the interval would reach to half as much again"
+    inside = [found[n].low_s <= t <= found[n].high_s for n, t in truth.items()]
+    assert sum(inside) >= 11, "intervals of 95 %"
     assert quality.common == pytest.approx(0.5, abs=0.05) and any("divided out" in n for n in quality.notes())
 
 
