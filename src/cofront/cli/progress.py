@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -49,7 +50,7 @@ class Interrupt:
 @contextmanager
 def reporter() -> Iterator[Callable[[Progress], None]]:
     """A function that shows a Progress."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         with _live() as show:
             yield show
         return

@@ -85,4 +85,4 @@ def write_atomic(path: Path, data: str | bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise StudyError(f"cannot write '{path}': {error.strerror or error}; choose another --out") from None
+        raise StudyError(f"cannot write '{path}': {error.strerror or error}; choose another place") from None
