@@ -1,0 +1,104 @@
+"""The state of a gradient search on disk: safetensors, written beside and renamed; it tells which search it is of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from cofront.errors import InputError, UsageError
+from cofront.rights import move_into_place
+from cofront.search.gradient.recipe import Progress
+
+if TYPE_CHECKING:
+    from cofront.search.gradient.engine import GradientSearch
+
+_VERSION = 1
+
+
+def key(search: GradientSearch) -> str:
+    """A digest of the search's space, device, objective and recipe."""
+    objective = {k: v for k, v in vars(search.objective).items() if k != "state"}
+    told: list[Any] = [
+        search.task.layers.space.name,
+        [[o.name for o in layer] for layer in search.task.layers.layers],
+        search.mask.tolist(),
+        search.cost.name,
+        np.asarray(search.cost.bounds()).tolist(),
+        type(search.objective).__name__,
+        objective,
+        search.recipe.to_dict(),
+        [search.task.batches("weights"), search.task.batches("architecture")],
+    ]
+    return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()[:16]
+
+
+def save(search: GradientSearch, file: Path) -> None:
+    """Everything the next step depends on, all or nothing."""
+    tensors = {"logits": search.logits.detach(), "generator": search.generator.get_state()}
+    for name, value in search.adam.state.get(search.logits, {}).items():
+        tensors[f"adam.{name}"] = torch.as_tensor(value)
+    if search.sgd is not None:
+        for i, p in enumerate(search.task.parameters()):
+            momentum = search.sgd.state.get(p, {}).get("momentum_buffer")
+            if momentum is not None:
+                tensors[f"sgd.{i}"] = momentum
+    tensors |= {f"task.{k}": v.detach() for k, v in search.task.state().items()}
+    meta = {
+        "version": _VERSION,
+        "key": key(search),
+        "position": search.position,
+        "factor": search.factor,
+        "sums": search.sums,
+        "cpu_s": search.cpu_s,
+        "objective": search.objective.state,
+        "history": [asdict(h) for h in search.history],
+    }
+    part = file.with_name(file.name + ".part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.contiguous().clone() for k, v in tensors.items()}, part, {"cofront": json.dumps(meta)})
+        move_into_place(part, file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(f"cannot write the checkpoint '{file}': {error.strerror or error}") from error
+
+
+def load(search: GradientSearch, file: Path) -> None:
+    """The state of the same search; a UsageError when it is another's."""
+    try:
+        with safe_open(file, "pt") as f:
+            meta = json.loads(f.metadata()["cofront"])
+            tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
+        version, found = int(meta["version"]), str(meta["key"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"'{file}' is not a checkpoint of a gradient search: {error}") from None
+    if version != _VERSION:
+        raise UsageError(f"checkpoint '{file}' is of version {version}, expected {_VERSION}")
+    if found != key(search):
+        raise UsageError(
+            f"checkpoint '{file}' is of another search (space, device, objective or recipe differ); "
+            "remove it or name another"
+        )
+    with torch.no_grad():
+        search.logits.copy_(tensors["logits"])
+    search.generator.set_state(tensors["generator"])
+    adam = {k.removeprefix("adam."): v for k, v in tensors.items() if k.startswith("adam.")}
+    if adam:
+        search.adam.state[search.logits] = adam
+    if search.sgd is not None:
+        for i, p in enumerate(search.task.parameters()):
+            if f"sgd.{i}" in tensors:
+                search.sgd.state[p]["momentum_buffer"] = tensors[f"sgd.{i}"]
+    search.task.restore({k.removeprefix("task."): v for k, v in tensors.items() if k.startswith("task.")})
+    search.position, search.factor = int(meta["position"]), float(meta["factor"])
+    search.sums, search.cpu_s = list(meta["sums"]), float(meta["cpu_s"])
+    search.objective.state.update(meta["objective"])
+    search.history = [Progress(**h) for h in meta["history"]]

@@ -1,0 +1,173 @@
+"""A real supernet of a chain space: every option of every layer as a module, from the one Network description.
+
+Each option has weights of its own, as in FBNet and LightNAS; an option without layers is the identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cofront.errors import UsageError
+from cofront.network.pytorch import to_torch
+from cofront.problem import IntArray
+from cofront.search.gradient.choices import Layers
+from cofront.search.gradient.relax import Relaxed
+from cofront.search.gradient.task import Split, relaxed_choice
+from cofront.space.base import Layered
+
+
+class Supernet(Protocol):
+    """Anything that computes logits (n, classes) of images with a relaxed choice; an `nn.Module` usually."""
+
+    def __call__(self, x: Tensor, relaxed: Relaxed) -> Tensor: ...
+
+    def parameters(self) -> Sequence[nn.Parameter]: ...
+
+    def state_dict(self) -> Mapping[str, Tensor]: ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> object: ...
+
+    def train(self, mode: bool = True) -> object: ...
+
+    def first_bad(self, x: Tensor, relaxed: Relaxed) -> str:
+        """The first operator whose output is not finite, or ""."""
+
+
+class MixedSupernet(nn.Module):
+    """Layers of mixed operators: the output of a layer is the sum of its run options' outputs times their weights.
+
+    `layers` come from `layered.trellis`. The hard single path runs, and keeps for the backward pass, one option a
+    layer, however many there are.
+    """
+
+    def __init__(self, layers: Layers, layered: Layered, seed: int = 0) -> None:
+        super().__init__()
+        trellis, rng = layered.trellis, np.random.default_rng(seed)
+        place = {o.edge: (i, j) for i, options in enumerate(layers.layers) for j, o in enumerate(options)}
+        self.layers = layers
+        #: per step of the chain: the number of the layer and its modules, or -1 and the one module it always runs
+        self.steps: list[tuple[int, nn.ModuleList]] = []
+        for node in range(trellis.n_nodes - 1):
+            edges = np.flatnonzero(trellis.edge_from == node)
+            modules = nn.ModuleList(self._module(layered, int(e), rng) for e in edges)
+            if len(edges) > 1 and any(int(e) not in place for e in edges):
+                raise UsageError(f"space '{layers.space.name}': these layers were not made from this trellis")
+            self.steps.append((place[int(edges[0])][0] if len(edges) > 1 else -1, modules))
+        self.modules_of = nn.ModuleList(m for _, m in self.steps)
+
+    @staticmethod
+    def _module(layered: Layered, edge: int, rng: np.random.Generator) -> nn.Module:
+        fragment = int(layered.edge_fragment[edge])
+        return nn.Identity() if fragment < 0 else to_torch(layered.fragments[fragment], rng=rng)
+
+    def forward(self, x: Tensor, relaxed: Relaxed) -> Tensor:
+        for layer, modules in self.steps:
+            if layer < 0:
+                x = modules[0](x)
+                continue
+            paths = self._paths(relaxed, layer)
+            weights = relaxed.weights[layer].to(x.dtype)
+            first, *others = paths
+            total = weights[first] * modules[first](x)
+            for o in others:
+                total = total + weights[o] * modules[o](x)
+            x = total
+        return x
+
+    def _paths(self, relaxed: Relaxed, layer: int) -> list[int]:
+        if relaxed.paths is not None:
+            return cast(list[int], relaxed.paths[layer].tolist())
+        return np.flatnonzero(self.layers.mask[layer]).tolist()
+
+    @torch.no_grad()
+    def first_bad(self, x: Tensor, relaxed: Relaxed) -> str:
+        """The first operator in the order of the layers whose output or input is not finite."""
+        if not bool(torch.isfinite(x).all()):
+            return "the batch of images"
+        for layer, modules in self.steps:
+            outputs = {}
+            for o in self._paths(relaxed, layer) if layer >= 0 else [0]:
+                outputs[o] = modules[o](x)
+                if not bool(torch.isfinite(outputs[o]).all()):
+                    return self.layers.name(layer, o) if layer >= 0 else "a layer that every network has"
+            if layer >= 0:
+                outputs = {o: relaxed.weights[layer, o].to(x.dtype) * y for o, y in outputs.items()}
+            x = torch.stack(list(outputs.values())).sum(0)
+        return ""
+
+
+class SupernetTask:
+    """Cross-entropy of a supernet on two splits of images (n, c, h, w) float32 with labels (n,).
+
+    Batches are drawn anew each epoch from the seed; the last, smaller one is left out. Evaluation is on up to
+    `judged` images of the architecture's split, with batch statistics of those.
+    """
+
+    def __init__(
+        self,
+        layers: Layers,
+        net: Supernet,
+        weights: tuple[Tensor, Tensor],
+        architecture: tuple[Tensor, Tensor],
+        *,
+        batch: int = 64,
+        smoothing: float = 0.0,
+        judged: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        self.layers, self.net, self.batch, self.smoothing, self.seed = layers, net, batch, smoothing, seed
+        self.judged = judged
+        self.data: dict[Split, tuple[Tensor, Tensor]] = {"weights": weights, "architecture": architecture}
+        for split, (x, y) in self.data.items():
+            if len(x) != len(y) or len(x) < batch:
+                raise UsageError(
+                    f"split '{split}': expected as many labels as images and at least one batch of {batch}, "
+                    f"got {len(x)} images and {len(y)} labels"
+                )
+        self._order: dict[Split, tuple[int, Tensor]] = {}
+
+    def parameters(self) -> Sequence[nn.Parameter]:
+        return list(self.net.parameters())
+
+    def batches(self, split: Split) -> int:
+        return len(self.data[split][0]) // self.batch
+
+    def images(self, split: Split, epoch: int, number: int) -> tuple[Tensor, Tensor]:
+        """One batch."""
+        x, y = self.data[split]
+        if self._order.get(split, (-1, x))[0] != epoch:
+            g = torch.Generator().manual_seed((self.seed << 24) + 2 * epoch + (split == "architecture"))
+            self._order[split] = epoch, torch.randperm(len(x), generator=g)
+        rows = self._order[split][1][number * self.batch : (number + 1) * self.batch]
+        return x[rows], y[rows]
+
+    def loss(self, relaxed: Relaxed, split: Split, epoch: int, number: int) -> Tensor:
+        x, y = self.images(split, epoch, number)
+        self.net.train(True)
+        return F.cross_entropy(self.net(x, relaxed), y, label_smoothing=self.smoothing).double()
+
+    def evaluate(self, choice: IntArray) -> float:
+        x, y = (t[: self.judged] for t in self.data["architecture"])
+        before = {k: v.clone() for k, v in self.net.state_dict().items() if "running" in k or "tracked" in k}
+        self.net.train(True)
+        with torch.no_grad():
+            value = float(F.cross_entropy(self.net(x, relaxed_choice(self.layers, choice)), y))
+        now = self.net.state_dict()
+        for k, v in before.items():  # an evaluation leaves no trace in the running statistics
+            now[k].copy_(v)
+        return value
+
+    def suspect(self, relaxed: Relaxed, split: Split, epoch: int, number: int) -> str:
+        return self.net.first_bad(self.images(split, epoch, number)[0], relaxed)
+
+    def state(self) -> dict[str, Tensor]:
+        return dict(self.net.state_dict())
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self.net.load_state_dict(state)
