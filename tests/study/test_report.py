@@ -83,6 +83,40 @@ def test_damaged_times_are_named(tmp_path, damage):
         study.runs()
 
 
+def verified_study(path):
+    """A study with a front and a verification whose kernels did something."""
+    from cofront.study.documents import VerifyDocument
+
+    synthetic.fill(path, 40)
+    found = VerifyDocument(
+        folder="built", title="net on zu3eg", passed=True, simulator="verilator", images=3, image_source="3 images",
+        tensors=1, elements=30, differing=0, cycles=400, predicted_cycles=396, cycles_error=-0.01, model_cycles=380,
+        model_error=-0.05, seconds=1.0, calls=[],
+    )  # fmt: skip
+    activity = {
+        "bucket": 10, "cycles": 400, "clock_hz": 2e8, "memory": [10] * 40,
+        "calls": [["a", ["x"], 0, 300], ["b", [], 300, 400]],
+        "kernels": {"conv": [[5] * 40, [3] * 40, [2] * 40], "pw": [[0] * 40, [0] * 40, [10] * 40]},
+    }  # fmt: skip
+    with Study(path) as study:
+        run = study.start("verify", {"folder": "built"})
+        run.event("activity", activity)
+        run.finish("done", found)
+        study.start("verify", {"folder": "other"}).finish("failed")
+    return activity
+
+
+def test_a_verification_is_part_of_the_report(tmp_path):
+    activity = verified_study(tmp_path / "s")
+    with Study(tmp_path / "s", write=False) as study:
+        data = report_data(study)
+    assert data["verified"]["activity"] == activity
+    assert data["verified"]["note"].startswith(
+        "net on zu3eg: 30 results of 3 images (3 images) are equal to the integer network in every bit; 400 cycles "
+        "simulated, 396 predicted"
+    )
+
+
 def test_statements_do_not_say_more_than_was_proven():
     exact, loose = synthetic.document(5), synthetic.document(5, gap=0.004)
     assert statement(exact).startswith("Proven exact: of the 5.0 × 10³⁶ designs of this space, none")
@@ -133,18 +167,38 @@ def test_studies_without_a_front_are_refused_in_one_line(tmp_path):
         write_report(study, tmp_path / "folder")
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-def test_the_page_draws_itself_without_errors(report):
+def drawn(path, query):
+    """The page as chromium has it after its scripts, which must not complain."""
     names = "headless no-sandbox disable-gpu disable-background-networking disable-component-update disable-sync "
     names += "no-first-run enable-logging=stderr virtual-time-budget=10000 dump-dom"
     flags = [f"--{name}" for name in names.split()]
     with tempfile.TemporaryDirectory() as profile:
         done = subprocess.run(
-            ["chromium", *flags, f"--user-data-dir={profile}", f"{report.as_uri()}?theme=dark#design-7"],
+            ["chromium", *flags, f"--user-data-dir={profile}", path.as_uri() + query],
             capture_output=True, text=True, timeout=120,
         )  # fmt: skip
-    dom = done.stdout
     assert not re.findall(r"CONSOLE.*(?:Error|error).*", done.stderr), done.stderr
+    return done.stdout
+
+
+needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+
+
+@needs_chromium
+def test_the_page_draws_what_kernels_did(tmp_path):
+    verified_study(tmp_path / "s")
+    with Study(tmp_path / "s", write=False) as study:
+        write_report(study, tmp_path / "r.html")
+    dom = drawn(tmp_path / "r.html", "?call=1")
+    section = re.search(r'<section [^>]*id="verified-card".*?</section>', dom, re.S).group(0)
+    assert 'id="verified-card" hidden' not in section and "js-plotly-plot" in section
+    assert "b: 100 cycles, 500 ns at 200 MHz" in section.replace("0.500 µs", "500 ns")
+    assert "conv multiplies 50 % of the time, pw multiplies 0 % of the time" in section
+
+
+@needs_chromium
+def test_the_page_draws_itself_without_errors(report):
+    dom = drawn(report, "?theme=dark#design-7")
     assert (
         "Design 7 of 40" in dom
         and len(re.findall('class="[^"]*js-plotly-plot"', dom)) == 4

@@ -138,12 +138,16 @@ def verify(
     stalls: int = 0,
     vcd: Path | None = None,
     gantt: Path | None = None,
+    study: Path | None = None,
     jobs: int = 1,
     seed: int = 0,
     note: Note = lambda _: None,
     progress: Callable[[Work], None] | None = None,
 ) -> VerifyDocument:
-    """Simulates a build folder on test images and compares it with the integer model; `synth` counts resources too."""
+    """Simulates a build folder on test images and compares it with the integer model; `synth` counts resources too.
+
+    What is found is added to `study`, whose report then shows it.
+    """
     from cofront.rtl.manifest import read
     from cofront.rtl.simulate import MemoryModel, choose_tool
     from cofront.rtl.verify import check_simulation, check_synthesis
@@ -155,6 +159,8 @@ def verify(
     begun = time.monotonic()
     if not folder.exists():
         raise UsageError(f"there is no folder '{folder}'; `cofront build` writes one")
+    if study is not None:
+        _check_study(study)
     built = read(folder)
     tool = choose_tool(simulator)
     found, labels, source = _images(built.quantized, data, images)
@@ -163,20 +169,23 @@ def verify(
     done = check_simulation(
         built, found, everything=tensors, tool=tool, memory=memory, jobs=jobs, vcd=vcd, note=note, progress=progress
     )  # fmt: skip
-    result = _document(folder, done, images, source)
+    title = f"{built.manifest['network']} on {built.device.name}"
+    result = replace_document(_document(folder, done, images, source), title=title)
     if stalls:
         result = replace_document(result, notes=[*result.notes, f"memory rests {stalls} of 1000 cycles at random"])
     if labels is not None and built.manifest["weights"].partition(" ")[0] != "random" and not done.comparison.differing:
         accuracy = built.quantized.accuracy(found, cast(Any, labels))
         result = replace_document(result, accuracy=accuracy)
-    if gantt is not None:
-        from cofront.rtl.gantt import draw, measure
+    activity = None
+    if gantt is not None or study is not None:
+        from cofront.rtl.gantt import chart_data, draw, measure
 
-        activity = measure(built, found, note)
-        draw(activity, built.program.jobs, f"{built.manifest['network']} on {built.device.name}", gantt)
-        result = replace_document(
-            result, busy={name: activity.busy(name) for name in activity.kernels}, gantt=str(gantt)
-        )
+        measured = measure(built, found, note)
+        activity = chart_data(measured, built.program.jobs, built.manifest["clock_hz"])
+        if gantt is not None:
+            draw(activity, title, gantt)
+        busy = {name: measured.busy(name) for name in measured.kernels}
+        result = replace_document(result, busy=busy, gantt=str(gantt) if gantt else None)
     if synth:
         counted = check_synthesis(built, note=note)
         predicted = built.manifest["expected"]["resources"]
@@ -185,7 +194,32 @@ def verify(
             for k, n in counted.resources().items()
         ]
         result = replace_document(result, resources=rows, synthesis=counted.to_dict())
-    return replace_document(result, seconds=time.monotonic() - begun, waveform=str(vcd) if vcd else None)
+    result = replace_document(
+        result,
+        seconds=time.monotonic() - begun,
+        waveform=str(vcd) if vcd else None,
+        study=str(study) if study else None,
+    )
+    if study is not None and activity is not None:
+        _store(study, result, built.manifest["digest"], activity, seed)
+    return result
+
+
+def _check_study(study: Path) -> None:
+    """An error now rather than behind minutes of simulation."""
+    from cofront.study import Study
+
+    with Study(study, write=False):
+        pass
+
+
+def _store(study: Path, result: VerifyDocument, digest: str, activity: dict[str, Any], seed: int) -> None:
+    from cofront.study import Study
+
+    with Study(study) as opened:
+        run = opened.start("verify", {"folder": result.folder, "build": digest, "images": result.images}, seed)
+        run.event("activity", activity)
+        run.finish("done", result)
 
 
 def replace_document(document: VerifyDocument, **values: Any) -> VerifyDocument:

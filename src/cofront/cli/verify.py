@@ -44,6 +44,9 @@ def run(
     gantt: Annotated[
         Path | None, typer.Option("--gantt", help="Chart of what kernels and memory do over an image (HTML).")
     ] = None,
+    study: Annotated[
+        Path | None, typer.Option("--study", help="Add what is found, and that chart, to a study and its report.")
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Simulations side by side.")] = os.cpu_count() or 1,
     json: Json = False,
     seed: Seed = 0,
@@ -52,7 +55,7 @@ def run(
 
     done = building.verify(
         folder, images=images, synth=synth, tensors=tensors, data=data, simulator=simulator, stalls=stalls, vcd=vcd,
-        gantt=gantt, jobs=jobs, seed=seed, note=output.note, progress=_progress(),
+        gantt=gantt, study=study, jobs=jobs, seed=seed, note=output.note, progress=_progress(),
     )  # fmt: skip
     if json:
         output.emit_json(done)
@@ -91,9 +94,11 @@ def _show(done: VerifyDocument) -> None:
     if done.resources:
         found = [[r.resource, f"{r.predicted:,}", f"{r.counted:,}", output.percent(r.error)] for r in done.resources]
         output.table("resources (counted: Yosys estimate)", ["", "predicted", "counted", "error"], found)
-    if done.gantt:
+    if done.busy:
         busy = ", ".join(f"{name} {output.percent(share, 0)}" for name, share in done.busy.items())
-        output.line(f"kernels multiply: {busy} of the time; chart: {done.gantt}")
+        output.line(f"kernels multiply: {busy} of the time{f'; chart: {done.gantt}' if done.gantt else ''}")
+    if done.study:
+        output.line(f"added to {done.study}; see it with: cofront report {done.study}")
     for text in done.notes:
         output.line(f"note: {text}")
     if done.accuracy is not None:

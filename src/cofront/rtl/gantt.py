@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,26 +19,23 @@ from cofront.rtl.simulate import MemoryModel, Run, compile_simulator, simulate
 from cofront.rtl.yosys import Note, silent
 from cofront.study.provenance import write_atomic
 
-#: Columns of the picture.
-BUCKETS: Final = 1500
-
-_COLOURS: Final = ("rgba(0,0,0,0)", "#2a78b5", "#e3a008", "#c0392b")
-_STATES: Final = ("idle", "busy", "waits for input", "waits for output")
+#: Buckets of a run: enough for a picture of a call that is a twentieth of it.
+BUCKETS: Final = 12000
 
 
 @dataclass(frozen=True)
 class Activity:
-    """Shares of time, bucket by bucket: `kernels` (states, buckets) by name, `memory` (buckets,) of the port's rate."""
+    """Counts by bucket: cycles of `kernels` (states, buckets) by name, words of the `memory` port (buckets,)."""
 
     bucket: int
     cycles: int
     stamps: tuple[int, ...]
-    kernels: dict[str, npt.NDArray[np.float64]]
-    memory: npt.NDArray[np.float64]
+    kernels: dict[str, npt.NDArray[np.int64]]
+    memory: npt.NDArray[np.int64]
 
     def busy(self, name: str) -> float:
         """Share of the whole run in which a kernel multiplied."""
-        return float(self.kernels[name][1].sum() * self.bucket / self.cycles)
+        return float(self.kernels[name][1].sum() / self.cycles)
 
 
 def measure(built: Built, images: npt.NDArray[np.uint8], note: Note = silent) -> Activity:
@@ -53,63 +52,48 @@ def measure(built: Built, images: npt.NDArray[np.uint8], note: Note = silent) ->
 
 
 def activity_of(run: Run) -> Activity:
-    """Shares from counts."""
-    size = float(run.bucket)
+    """The counts of a run, of the kernels that did anything."""
     kernels = {
-        name: np.array(rows, np.float64).T / size
-        for name, rows in run.activity.items()
-        if name != "memory" and np.any(rows)
+        name: np.array(rows, np.int64).T for name, rows in run.activity.items() if name != "memory" and np.any(rows)
     }
-    return Activity(run.bucket, run.cycles, run.stamps, kernels, np.array(run.activity["memory"], np.float64) / size)
+    return Activity(run.bucket, run.cycles, run.stamps, kernels, np.array(run.activity["memory"], np.int64))
 
 
-def draw(activity: Activity, jobs: Sequence[JobInfo], title: str, path: Path) -> None:
-    """The chart as one HTML file."""
-    write_atomic(path, figure(activity, jobs, title).to_html(include_plotlyjs=True, full_html=True))
-
-
-def figure(activity: Activity, jobs: Sequence[JobInfo], title: str) -> Any:
-    """A row for each kernel and the memory port, stacked shares of time by state; calls are marked below."""
-    from plotly.graph_objects import Bar, Figure
-    from plotly.subplots import make_subplots
-
-    names = list(activity.kernels)
-    titles = [f"{name}: busy {100 * activity.busy(name):.0f} % of the time" for name in names]
-    chart: Figure = make_subplots(
-        rows=len(names) + 1, cols=1, shared_xaxes=True, vertical_spacing=0.06,
-        subplot_titles=[*titles, "memory port: words per cycle"],
-    )  # fmt: skip
-    x = (np.arange(len(activity.memory)) + 0.5) * activity.bucket
-    for row, name in enumerate(names, 1):
-        for state in (1, 2, 3):
-            chart.add_trace(
-                Bar(
-                    x=x, y=np.round(activity.kernels[name][state], 3), width=activity.bucket, name=_STATES[state],
-                    marker={"color": _COLOURS[state], "line": {"width": 0}}, legendgroup=_STATES[state],
-                    showlegend=row == 1, hovertemplate="cycle %{x:.0f}: %{y:.0%}",
-                ),
-                row=row, col=1,
-            )  # fmt: skip
-    chart.add_trace(
-        Bar(
-            x=x, y=np.round(activity.memory, 3), width=activity.bucket, name="words moved", showlegend=False,
-            marker={"color": "#777777", "line": {"width": 0}},
-        ),
-        row=len(names) + 1, col=1,
-    )  # fmt: skip
-    before, call = 0, ""
+def chart_data(activity: Activity, jobs: Sequence[JobInfo], clock_hz: float) -> dict[str, Any]:
+    """What `gantt.js` draws."""
+    calls: list[list[Any]] = []
+    before = 0
     for job, stamp in zip(jobs, activity.stamps, strict=True):
-        if job.call != call:
-            chart.add_vline(x=before, line={"width": 0.5, "color": "#999999"})
-            chart.add_annotation(
-                x=before, y=0, yref="paper", yanchor="top", yshift=-18, xanchor="left", text=job.call, textangle=60,
-                showarrow=False, font={"size": 8},
-            )  # fmt: skip
-            call = job.call
-        before = stamp
-    chart.update_layout(
-        title=f"{title}: {activity.cycles:,} cycles", barmode="stack", bargap=0, template="plotly_white",
-        height=170 * (len(names) + 1) + 120, margin={"b": 110}, legend={"orientation": "h", "y": 1.12},
-    )  # fmt: skip
-    chart.update_yaxes(range=[0, 1.02])
-    return chart
+        if not calls or calls[-1][0] != job.call:
+            calls.append([job.call, [], before, stamp])
+        calls[-1][1] += [layer for layer in job.layers if layer not in calls[-1][1]]
+        calls[-1][3] = before = stamp
+    return {
+        "bucket": activity.bucket,
+        "cycles": activity.cycles,
+        "clock_hz": clock_hz,
+        "kernels": {name: rows[1:].tolist() for name, rows in activity.kernels.items()},
+        "memory": activity.memory.tolist(),
+        "calls": calls,
+    }
+
+
+def draw(data: dict[str, Any], title: str, path: Path) -> None:
+    """The chart of `chart_data` as one HTML file that needs no network."""
+    from plotly.offline import get_plotlyjs
+
+    report = files("cofront.study.report")
+    payload = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    escaped = title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    parts = {
+        "title": escaped,
+        "style": (report / "page.css").read_text(encoding="utf-8"),
+        "script": (report / "gantt.js").read_text(encoding="utf-8"),
+        "plotly": get_plotlyjs(),
+        "data": payload,
+    }
+    out = []
+    for i, piece in enumerate((files("cofront.rtl") / "gantt.html").read_text(encoding="utf-8").split("{{")):
+        name, _, rest = piece.partition("}}") if i else ("", "", piece)
+        out += [parts[name] if i else "", rest]
+    write_atomic(path, "".join(out))

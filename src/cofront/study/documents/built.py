@@ -72,6 +72,7 @@ class VerifyDocument(Document, frozen=True, kw_only=True, tag="verify"):
     """`passed`: no element compared differs. Cycles are those of the first image."""
 
     folder: str
+    title: str = ""  # network and device
     passed: bool
     simulator: str
     images: int
@@ -92,5 +93,6 @@ class VerifyDocument(Document, frozen=True, kw_only=True, tag="verify"):
     synthesis: dict[str, Any] | None = None
     waveform: str | None = None
     gantt: str | None = None
+    study: str | None = None  # that the verification was added to
     busy: dict[str, float] = field(default_factory=dict)  # share of the time each kernel multiplies
     notes: list[str] = field(default_factory=list)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cofront import __version__
-from cofront.errors import MissingDependencyError, StudyError
-from cofront.study.documents import ReportDocument, SearchDocument, clean, read_document
+from cofront.errors import MissingDependencyError, StudyError, UsageError
+from cofront.study.documents import ReportDocument, SearchDocument, VerifyDocument, clean, read_document
 from cofront.study.provenance import write_atomic
 from cofront.study.store import RunRecord, Study
 
@@ -38,14 +38,16 @@ def _page(data: dict[str, Any]) -> str:
         raise MissingDependencyError("the report needs the package 'plotly': pip install plotly") from None
 
     here = files("cofront.study.report")
-    text = {name: (here / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")}
+    text = {
+        name: (here / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js", "gantt.js")
+    }
     # "</script>" and "<!--" inside the data would end the element that holds it
     payload = json.dumps(clean(data), separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace(
         "<", "\\u003c"
     )
     parts = {
         "title": _escape(str(data["title"])), "style": text["page.css"], "data": payload, "script": text["page.js"],
-        "plotly": get_plotlyjs(),
+        "gantt": text["gantt.js"], "plotly": get_plotlyjs(),
     }  # fmt: skip
     out: list[str] = []
     for i, piece in enumerate(text["page.html"].split("{{")):
@@ -95,6 +97,7 @@ def report_data(study: Study, run_id: int | None = None, document: SearchDocumen
         "others": _others(study, runs, run, search),
         "history": _history(study, run),
         "cover": [_cover(c) for c in search.cover],
+        "verified": verified(study, runs),
         "provenance": _provenance(run, search),
         "runs": [{"id": r.id, "started": _minute(r.started), "status": r.status, "command": r.command} for r in runs],
     }  # fmt: skip
@@ -114,8 +117,11 @@ def _pick(study: Study, runs: list[RunRecord], run_id: int | None) -> RunRecord:
     if run_id is not None:
         searches = [r for r in searches if r.id == run_id]
     if not searches:
-        what = "no search with a front" if run_id is None else f"no search with a front as run {run_id}"
-        raise StudyError(f"study '{study.path}' has {what} yet; run `cofront search --study {study.path}` first")
+        if run_id is not None and (known := ", ".join(str(r.id) for r in runs if _with_front(r))):
+            raise UsageError(f"run {run_id} of study '{study.path}' holds no front; those that do: {known}")
+        raise StudyError(
+            f"study '{study.path}' has no search with a front yet; run `cofront search --study {study.path}` first"
+        )
     # a certified front is what the report is about; a heuristic's is shown beside it
     certified = [r for r in searches if r.result is not None and r.result.get("gap") is not None]
     return (certified or searches)[-1]
@@ -251,6 +257,24 @@ def certified_loss(other: SearchDocument, certified: SearchDocument) -> str:
     text = f"loses at most {100 * (max(losses) + certified.gap):.2f} points"
     missed = len(certified.front) - len(losses)
     return f"{text}, {missed} faster designs missed" if missed else text
+
+
+def verified(study: Study, runs: list[RunRecord]) -> dict[str, Any] | None:
+    """What the newest `cofront verify` with this study found, and what the kernels did meanwhile."""
+    done = [r for r in runs if r.verb == "verify" and r.status == "done" and r.result is not None]
+    if not done:
+        return None
+    run = done[-1]
+    found = read_document(run.result, VerifyDocument, f"run {run.id} of study '{study.path}'")
+    equal = "equal to the integer network in every bit" if found.passed else f"{found.differing:,} of them DIFFER"
+    activity = [data for _, data in study.events(run.id, "activity")]
+    return {
+        "note": f"{found.title}: {found.elements:,} results of {found.images} images ({found.image_source}) are "
+        f"{equal}; "
+        f"{found.cycles:,} cycles simulated, {found.predicted_cycles:,} predicted by the schedule. Run {run.id}, "
+        f"{_minute(run.started)}; the folder was '{found.folder}'.",
+        "activity": activity[-1] if activity else None,
+    }
 
 
 def _history(study: Study, run: RunRecord) -> list[list[float]]:

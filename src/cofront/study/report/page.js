@@ -340,6 +340,15 @@
     }
   }
 
+  let redrawVerified = () => {};
+  function drawVerified() {
+    const verified = data.verified;
+    byId("verified-card").hidden = !verified;
+    if (!verified) return;
+    byId("verified-note").textContent = verified.note;
+    if (verified.activity) redrawVerified = cofrontGantt(byId("gantt"), verified.activity);
+  }
+
   function theme(name) {
     state.theme = name;
     document.documentElement.dataset.theme = name;
@@ -353,6 +362,7 @@
   select(asked && Number(asked[1]) <= designs.length ? Number(asked[1]) - 1 : state.selected);
   if (!asked) history.replaceState(null, "", location.pathname + location.search);
   drawHistory();
+  drawVerified();
   byId("front").on("plotly_click", (event) => { const p = event.points.find((q) => q.customdata !== undefined && typeof q.customdata === "number"); if (p) select(p.customdata); });
   byId("front").addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10 }[event.key];
@@ -369,5 +379,5 @@
     byId("axis-fps").setAttribute("aria-pressed", String(name === "fps"));
     drawFront();
   });
-  byId("theme").addEventListener("click", () => { theme(state.theme === "dark" ? "light" : "dark"); select(state.selected); drawHistory(); });
+  byId("theme").addEventListener("click", () => { theme(state.theme === "dark" ? "light" : "dark"); select(state.selected); drawHistory(); redrawVerified(); });
 })();
