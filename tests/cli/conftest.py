@@ -23,6 +23,7 @@ def validator(kind):
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cofront.cli.progress.EVERY_S", 1e9)  # of a slow machine, errors are one line, too
     tiny.register()
 
 

@@ -197,6 +197,9 @@ def test_accuracies_that_do_not_add_up_need_a_method_for_them(refused, table):
         (("--cover", "-1"), 2, "--cover is in accuracy points, 0 to 100, got -1"),
         (("--seed", "x"), 2, "--seed expects a whole number of at least 0, got 'x'; see cofront search --help"),
         (("--evaluations", "0"), 2, "--evaluations expects a whole number of at least 1, got 0; see"),
+        (("--penalty", ""), 2, "--penalty expects accuracy points by precision such as W4A8=1.0,W4A4=4.0, got ''"),
+        (("--predictor", "nnls"), 2, "--predictor nnls learns latencies of devices, not accuracies; choose additive"),
+        (("--out", "table.csv"), 2, "--out table.csv is a file; expected a folder to write to"),
         (("--frames", "3"), 2, "No such option: --frames"),
     ],
 )
@@ -369,6 +372,17 @@ def test_report_takes_the_newest_study_that_has_a_front(cofront, refused, table)
     assert "passed over: study 'runs/broken/study.sqlite'" in err
     assert err.endswith("cofront: the newest study with a front is runs/new/study.sqlite\n")
     assert cofront("report", "runs/old")[1].startswith("runs/old/report.html: ")
+
+
+def test_the_least_of_frame_rates_is_met_by_all(as_json, table):
+    assert as_json(*search(table(), "--fps", "1e-300"))["chosen"] is not None
+    assert as_json("fit", "fbnet-a", "--fps", "1e-300")["status"] == "optimal"
+
+
+def test_a_run_without_a_front_is_not_reported(cofront, refused, table):
+    assert cofront(*search(table()))[0] == 0
+    code, line = refused("report", "out", "--run", "9")
+    assert code == 2 and line == "run 9 of study 'out/study.sqlite' holds no front; those that do: 1"
 
 
 def test_another_wish_says_what_becomes_of_the_files_of_the_one_before(cofront, table):

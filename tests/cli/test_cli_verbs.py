@@ -158,6 +158,9 @@ def test_an_accelerator_that_does_not_fit_is_exit_code_1(as_json, cofront):
         ),
         (("fit", "resnet18", "--fps", "inf"), 2, "--fps must be a positive number, got inf"),
         (("fit", "resnet18", "--clock", "fast"), 2, "--clock expects a positive frequency such as 250MHz, got 'fast'"),
+        (("fit", "resnet18", "--save", "."), 2, "--save . is a folder; expected a file to write, such as design.json"),
+        (("export", "none.json", "--out", __file__), 2, "is a file; expected a folder to write to"),
+        (("fit", "resnet18", "--budget", "DSP=361"), 2, "--budget dsp=361: zu3eg has 360 dsp"),
         (("fit",), 2, "Missing argument 'NETWORK'; see cofront fit --help"),
         (("estimate", "resnet18", "--config", "none.json"), 2, "there is no file 'none.json'"),
         (

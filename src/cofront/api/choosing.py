@@ -54,7 +54,8 @@ def latency_within(fps: float, clock_hz: float) -> float:
 
     Latencies are whole cycles: the limit lies a little above the last one that will do.
     """
-    return (math.floor(clock_hz / fps * (1 + 1e-12)) + 1e-3) / clock_hz
+    cycles = clock_hz / fps * (1 + 1e-12)
+    return (math.floor(cycles) + 1e-3) / clock_hz if cycles < 1e300 else math.inf
 
 
 def choose(document: SearchDocument, request: SearchRequest) -> SearchDocument:

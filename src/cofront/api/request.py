@@ -44,8 +44,13 @@ class SearchRequest:
     def __post_init__(self) -> None:
         method = self.chosen_method()
         registry.load("accelerator", self.accelerator)
-        adds_up = registry.load("predictor", self.predictor).adds_up
-        if method.additive and not adds_up:
+        predictor = registry.load("predictor", self.predictor)
+        if predictor.needs_devices:
+            raise UsageError(
+                f"--predictor {self.predictor} learns latencies of devices, not accuracies; choose additive, or svr "
+                "with --method nsga2-fit or hao"
+            )
+        if method.additive and not predictor.adds_up:
             takers = [n for n in registry.names("search") if not registry.load("search", n).additive]
             raise UsageError(
                 f"--predictor {self.predictor} gives accuracies that do not add up: it goes with --method "

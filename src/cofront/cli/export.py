@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cofront.cli import output
-from cofront.cli.options import Data, Json, Seed, names
+from cofront.cli.options import Data, Json, Seed, a_folder, names
 
 HELP = """Write a design as ONNX, QONNX, weights and accelerator JSON.
 
@@ -39,7 +39,7 @@ def run(
     from cofront import api
 
     wanted = names("--format", None if formats is None else formats.lower(), "onnx,accelerator")
-    done = api.export(design, out, wanted, seed, data)
+    done = api.export(design, a_folder("--out", out), wanted, seed, data)
     if json:
         output.emit_json(done)
     else:

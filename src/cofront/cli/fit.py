@@ -18,6 +18,7 @@ from cofront.cli.options import (
     OwnDevice,
     Precision,
     Seed,
+    not_a_folder,
     parse_budget,
     parse_clock,
     parse_shape,
@@ -59,6 +60,7 @@ def run(
     from cofront import api
     from cofront.cli import show
 
+    not_a_folder("--save", save)
     best: list[tuple[float, float]] = []  # (value, bound) in the solver's units, as it goes
     try:
         found = api.fit(

@@ -74,7 +74,7 @@ def parse_pairs(option: str, texts: list[str] | None, example: str) -> dict[str,
     out: dict[str, float] = {}
     for item in (part.strip() for text in texts or [] for part in text.split(",")):
         name, equals, raw = item.partition("=")
-        name = name.strip()
+        name = name.strip().lower()
         try:
             value = float(raw)
         except ValueError:
@@ -111,6 +111,19 @@ def positive(option: str, value: float | None) -> float | None:
     if value is not None and not (math.isfinite(value) and value > 0):
         raise UsageError(f"{option} must be a positive number, got {value:g}")
     return value
+
+
+def not_a_folder(option: str, path: Path | None) -> None:
+    """UsageError when a file to be written is a folder."""
+    if path is not None and path.is_dir():
+        raise UsageError(f"{option} {path} is a folder; expected a file to write, such as {path / 'design.json'}")
+
+
+def a_folder(option: str, path: Path) -> Path:
+    """The folder to write to; UsageError when it is a file."""
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{option} {path} is a file; expected a folder to write to")
+    return path
 
 
 def fraction(option: str, value: float | None) -> float | None:

@@ -33,7 +33,7 @@ def run(
     if study is None:
         study = _newest()
         output.note(f"cofront: the newest study with a front is {study}")
-    elif study.is_dir() and (study / "study.sqlite").is_file():  # the folder of a search
+    elif study.is_dir():  # the folder of a search
         study = study / "study.sqlite"
     need_file(study, "a study, as `cofront search` writes it")
     with Study(study, write=False) as opened:

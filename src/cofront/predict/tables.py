@@ -70,7 +70,7 @@ def read_table(path: str | Path, space: Space, accuracy_column: str | None = Non
     has = (
         f"the file has the columns {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
         if names
-        else "no columns"
+        else "the file has no columns at all"
     )
     name = accuracy_column or next((n for n in ACCURACY_COLUMNS if n in columns), "")
     if not name:

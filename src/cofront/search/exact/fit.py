@@ -219,7 +219,8 @@ def _limit(problem: CodesignProblem, min_fps: float | None, max_latency_cycles: 
     if min_fps is not None:
         if not (math.isfinite(min_fps) and min_fps > 0):
             raise UsageError(f"frame rate: expected a positive number, got {min_fps}")
-        limit = min(limit, math.floor(problem.clock_hz / min_fps * (1 + 1e-12)))
+        cycles = problem.clock_hz / min_fps * (1 + 1e-12)  # without end for the smallest of rates
+        limit = math.floor(cycles) if cycles < limit else limit
     if max_latency_cycles is not None:
         if max_latency_cycles < 0:
             raise UsageError(f"latency limit: expected a number of cycles from 0, got {max_latency_cycles}")
