@@ -15,6 +15,7 @@ from cofront.cli.options import (
     Device,
     Json,
     Seed,
+    a_folder,
     fraction,
     names,
     parse_budget,
@@ -101,7 +102,12 @@ def run(
         time_limit_s=positive("--time-limit", time_limit), evaluations=evaluations, seed=seed,
     )  # fmt: skip
     from cofront.cli.searching import run_search
+    from cofront.errors import UsageError
 
+    if penalty is not None and not penalty.strip():
+        raise UsageError("--penalty expects accuracy points by precision such as W4A8=1.0,W4A4=4.0, got ''")
+    if out is not None:
+        a_folder("--out", out)
     return run_search(request, out or _folder(space, device), study, json, data)
 
 
