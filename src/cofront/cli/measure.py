@@ -11,6 +11,10 @@ from cofront.cli import output
 from cofront.cli.options import Json, Seed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cofront.api.request import Progress
+    from cofront.measure.base import Settings
     from cofront.measure.session import Step
     from cofront.study.documents import MeasurementDocument
 
@@ -71,15 +75,10 @@ def run(
     )  # fmt: skip
     with Interrupt() as stop, reporter() as progress:
         progress(Progress("preparing models", 0.0))
-
-        def step(s: Step) -> None:
-            left = "" if s.left_s is None else f", {_duration(s.left_s)} left"
-            detail = f"round {s.round} of {settings.rounds}, {s.done:,} of {s.total:,} visits{left}"
-            progress(Progress("measuring", s.elapsed_s, detail=detail))
-
         found = api.measure(
             device, space=space, out=out, settings=settings, networks=networks, operators=operators, samples=samples,
-            adapt_from=adapt_from, ssh_config=ssh_config, python=python, fresh=fresh, on_step=step, should_stop=stop,
+            adapt_from=adapt_from, ssh_config=ssh_config, python=python, fresh=fresh,
+            on_step=stepper(progress, settings), should_stop=stop,
             say=lambda text: output.note(f"cofront: {text}"),
         )  # fmt: skip
     if json:
@@ -93,6 +92,18 @@ def run(
         )
         return INTERRUPTED
     return 0
+
+
+def stepper(progress: Callable[[Progress], None], settings: Settings) -> Callable[[Step], None]:
+    """Shows how far a measurement is, and the time left."""
+    from cofront.api.request import Progress
+
+    def step(s: Step) -> None:
+        left = "" if s.left_s is None else f", {_duration(s.left_s)} left"
+        detail = f"round {s.round} of {settings.rounds}, {s.done:,} of {s.total:,} visits{left}"
+        progress(Progress("measuring", s.elapsed_s, detail=detail))
+
+    return step
 
 
 def _cores(text: str | None, threads: int) -> tuple[int, ...]:

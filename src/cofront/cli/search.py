@@ -29,10 +29,13 @@ Without further options: networks for 32 x 32 images (space subgraph32) with the
 come with cofront. Writes a study, a report and the design asked for by --fps or --accuracy (the knee of the front when
 neither is given) to --out. The same command again takes the finished result from the study; Ctrl-C keeps what was
 found, with its certified gap (exit code 130)."""
+#: A device whose name ends so is a table of operators, as `cofront measure` writes them.
+TABLES = (".parquet", ".csv", ".json")
 EXAMPLE = """
 Examples:
   $ cofront search --device zu3eg --fps 2000
   $ cofront search --method nsga2 --time-limit 60
+  $ cofront search --device host.parquet --space ofa_mobilenetv3 --accuracy-table top1.parquet
   $ cofront search --space ofa_mobilenetv3 --accuracy-table top1.parquet --penalty W4A8=1.0,W4A4=4.0
 """
 
@@ -101,6 +104,10 @@ def run(
         predictor=predictor, accelerator=accelerator or "subgraph",
         time_limit_s=positive("--time-limit", time_limit), evaluations=evaluations, seed=seed,
     )  # fmt: skip
+    if device == "host" or device.startswith("ssh://") or Path(device).suffix.lower() in TABLES:
+        from cofront.cli.searching_tables import run_table_search
+
+        return run_table_search(request, out, study, json)
     from cofront.cli.searching import run_search
     from cofront.errors import UsageError
 
