@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cofront.rtl.cache import remembered
 from cofront.rtl.modules import Verilog
 from cofront.rtl.yosys import Note, need_amaranth, run_yosys, silent
 
@@ -27,9 +28,13 @@ def engine_verilog(
     from cofront.rtl.dsp48 import Primitives
     from cofront.rtl.engine import Engine
 
-    engine = Engine(config, bus_bits, dsp=dsp)
-    ports = ["clk", "rst", *engine.signature.members]
-    return verilog(engine, TOP, Primitives() if primitives else None, note), ports
+    def write() -> tuple[str, list[str]]:
+        engine = Engine(config, bus_bits, dsp=dsp)
+        ports = ["clk", "rst", *engine.signature.members]
+        return verilog(engine, TOP, Primitives() if primitives else None, note), ports
+
+    what = {"config": config.to_dict(), "bus_bits": bus_bits, "primitives": primitives, "dsp": dsp, "probes": False}
+    return remembered(what, write, note)
 
 
 def probed_verilog(config: Config, bus_bits: int, note: Note = silent) -> tuple[str, list[str]]:
@@ -37,8 +42,11 @@ def probed_verilog(config: Config, bus_bits: int, note: Note = silent) -> tuple[
     need_amaranth()
     from cofront.rtl.probes import ProbedEngine
 
-    engine = ProbedEngine(config, bus_bits)
-    return verilog(engine, TOP, None, note), ["clk", "rst", *engine.signature.members]
+    def write() -> tuple[str, list[str]]:
+        engine = ProbedEngine(config, bus_bits)
+        return verilog(engine, TOP, None, note), ["clk", "rst", *engine.signature.members]
+
+    return remembered({"config": config.to_dict(), "bus_bits": bus_bits, "probes": True}, write, note)
 
 
 def verilog(component: Any, name: str, platform: Any = None, note: Note = silent) -> str:
