@@ -19,7 +19,10 @@ def test_requests_that_cannot_be_are_refused_in_one_line(refused):
         1,
         "'empty' is not a build folder (no manifest.json); build the design again (cofront build)",
     )
-    assert refused("build", "none.json") == (2, "there is no file 'none.json'")
+    assert refused("build", "none.json") == (
+        2,
+        "there is no file 'none.json'; expected a design file, as `cofront search` and `cofront fit --save` write it",
+    )
     assert refused("verify", "nowhere", "--images", "0") == (2, "--images must be at least 1, got 0")
     assert refused("verify", "nowhere", "--stalls", "1000")[0] == 2
     Path("design.json").write_text("{}")

@@ -106,6 +106,11 @@ def read_design(path: Path) -> DesignDocument:
     """A design file, as `search` and `export` write them."""
     from cofront.api.files import read_text
 
+    if path.suffix.lower() in (".onnx", ".qonnx"):
+        raise UsageError(
+            f"'{path}' is an ONNX file, expected a design file; `cofront fit {path} --save design.json` writes one"
+        )
+    need_file(path, "a design file, as `cofront search` and `cofront fit --save` write it")
     return from_json(read_text(path), DesignDocument, f"design file '{path}'")
 
 
