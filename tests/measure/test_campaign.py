@@ -23,7 +23,10 @@ from cofront.measure.split import split
 from cofront.measure.table import read_description
 from cofront.measure.target import Target, parse_target
 from cofront.network import Network
+from cofront.network.onnx_io.write import write_onnx
+from cofront.network.weights import random_weights
 from cofront.search.additive import additive_front
+from cofront.study.documents import Design, DesignDocument, clean, to_json
 
 MACRO = space.load("nasbench_macro")
 BASE_S, FACTOR = 4e-4, 0.9
@@ -183,6 +186,38 @@ def test_requests_that_cannot_be_met(
     with pytest.raises(CofrontError, match=says) as error:
         api.predict(networks, **options)  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
+
+
+def test_designs_and_files_are_networks_too(tmp_path: Path) -> None:
+    """A design file is its network, and its point where the device knows points alone."""
+    point = np.array([1, 2, 0, 1, 2, 0, 1, 2] + [0] * 8)
+    measure(request(tmp_path / "box.parquet"))
+    measure(request(tmp_path / "few.parquet", samples=10))
+    design = Design(
+        accuracy=0.9, latency_s=1.0, fps=1.0, cycles=1, resources={}, config={}, point=point.tolist(),
+        choices=clean(MACRO.describe(point)),
+    )  # fmt: skip
+    file = tmp_path / "design.json"
+    file.write_text(to_json(DesignDocument(device="host", clock_hz=1e9, space="nasbench_macro", design=design)))
+    model = tmp_path / "net.onnx"
+    network = MACRO.network(point)
+    write_onnx(network, random_weights(network, np.random.default_rng(0)), model)
+    named = "nasbench_macro:" + ",".join(map(str, point))
+    by_operators = api.predict([str(file), str(model), named], device=str(tmp_path / "box.parquet")).networks
+    assert len({n.latency_s for n in by_operators}) == 1 and all("10 operators" in n.how for n in by_operators)
+    assert not any("not in the table" in n.how for n in by_operators)
+    adapted = api.predict([str(file), named], device=str(tmp_path / "few.parquet")).networks
+    assert adapted[0].latency_s == adapted[1].latency_s
+
+
+def test_a_foreign_table_in_the_wrong_unit_is_asked_about(tmp_path: Path) -> None:
+    cells = space.load("nasbench201")
+    points = sample(cells, np.random.default_rng(0), 12)
+    rows = {c.name: points[:, j].tolist() for j, c in enumerate(cells.choices)}
+    seconds = [5e-3 * (1 + 0.1 * i) for i in range(12)]
+    (tmp_path / "t.json").write_text(json.dumps({**rows, "latency_ns_board": seconds}))
+    with pytest.raises(InputError, match="less than the fastest known device"):
+        api.predict(["nasbench201:3,2,1,0,3,2"], device=str(tmp_path / "t.json"), space="nasbench201")
 
 
 def test_a_known_device_predicts_points() -> None:

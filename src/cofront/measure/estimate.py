@@ -172,7 +172,7 @@ def load_model(path: Path, *, column: str | None = None, space: Space | None = N
         if column is not None and not chosen:
             raise unknown_name(f"device or column in '{path}'", column, columns)
         raise UsageError(f"'{path}' has {len(columns)} columns of latency ({', '.join(columns)}); say which: --device")
-    table = read_measured(path, found, chosen, any_magnitude=True)
+    table = read_measured(path, found, chosen, any_magnitude=bool(description))  # a table of ours says its units
     adapted = description.get("adapted") or {}
     file = path.with_name(adapted["file"]) if adapted else None
     if file is not None and file.is_file():
