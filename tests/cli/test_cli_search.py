@@ -433,4 +433,8 @@ def test_a_device_has_one_folder_however_it_is_spelt(cofront, refused, table):
     Path("own").mkdir()
     Path("own/board.toml").write_text(text)
     assert cofront(*command, "-d", "own/board.toml")[0] == 0
+    for verb in (("estimate",), ("export", "--format", "accelerator", "--out", "e")):  # reads the device's file again
+        assert cofront(*verb, "runs/tiny-my_board_2/design.json")[0] == 0
+    assert cofront("fit", "fbnet-a", "-d", "own/board.toml", "--save", "fit.json")[0] == 0
+    assert cofront("fit", "fit.json", "--save", "again.json")[0] == 0 == cofront("estimate", "again.json")[0]
     assert sorted(p.name for p in Path("runs").iterdir()) == ["tiny-my_board_2", "tiny-zu3eg"]

@@ -36,7 +36,7 @@ def build(
 ) -> BuildDocument:
     """Builds the accelerator of a design file. `weights`: an integer network, as `train` and `evaluate --out` write."""
     from cofront.api.networks import design_network, read_design
-    from cofront.api.parts import load_device
+    from cofront.api.parts import device_of, load_device
     from cofront.hardware.subgraph.config import Config
     from cofront.rtl.build import VECTORS, Source
     from cofront.rtl.build import build as make
@@ -52,7 +52,7 @@ def build(
     yosys_version()
     config = Config.from_dict(document.design.config, document.clock_hz)
     network = design_network(document)
-    device = load_device(document.device)
+    device = load_device(device_of(document))
     quantized, origin = integers_of(document, network, weights, seed, note, data)
     images, _, source_note = _images(quantized, data, VECTORS)
     notes = (f"the test bench runs {source_note}",)

@@ -13,7 +13,7 @@ from cofront import registry
 from cofront.api.files import read_text
 from cofront.api.limits import unlimited
 from cofront.api.networks import Resolved, resolve
-from cofront.api.parts import RESOURCES, beyond, load_device
+from cofront.api.parts import RESOURCES, beyond, device_of, load_device
 from cofront.errors import InputError, UsageError, unknown_name
 from cofront.study.documents import Call, Cost, EstimateDocument, FitDocument, Kernel, Limit, Roof
 
@@ -254,7 +254,7 @@ def _own_family(found: Resolved, asked: str | None) -> str:
 
 
 def _own_device(found: Resolved) -> str:
-    return DEVICE if found.design is None else found.design.device
+    return DEVICE if found.design is None else device_of(found.design)
 
 
 def _finite(value: float | None) -> float | None:

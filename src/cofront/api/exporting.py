@@ -11,7 +11,7 @@ import msgspec
 
 from cofront.api.costing import cost_part, family
 from cofront.api.networks import block_precisions, design_network, read_design
-from cofront.api.parts import load_device
+from cofront.api.parts import device_file, device_of, load_device
 from cofront.api.weights import Trained, check_request, trained_weights
 from cofront.errors import CofrontError, StudyError, UsageError, unknown_name
 from cofront.study.documents import (
@@ -59,8 +59,14 @@ def design_document(search: SearchDocument, index: int, network: Network, proven
     )  # fmt: skip
 
 
-def save_fit(found: FitDocument, source: str, path: Path, input_shape: tuple[int, ...] | None = None) -> DesignDocument:
-    """Writes the result of `fit` as a design file; `source` and `input_shape` are what it was found for."""
+def save_fit(
+    found: FitDocument,
+    source: str,
+    path: Path,
+    input_shape: tuple[int, ...] | None = None,
+    device: str | None = None,
+) -> DesignDocument:
+    """Writes the result of `fit` as a design file; `source`, `input_shape` and `device` are what it was found for."""
     from cofront.api.networks import resolve
 
     if found.config is None or found.latency_s is None or found.cycles is None or found.fps is None:
@@ -84,6 +90,7 @@ def save_fit(found: FitDocument, source: str, path: Path, input_shape: tuple[int
         base,
         accelerator=found.accelerator,
         device=found.device,
+        device_file=earlier.device_file if device is None and earlier is not None else device_file(device),
         clock_hz=found.clock_hz,
         design=design,
         provenance=proof,
@@ -100,7 +107,7 @@ def export(
     check_request(document.space, data)
     network = design_network(document)
     config = family(document.accelerator).config(document.design.config, document.clock_hz)
-    cost, _ = cost_part(network, load_device(document.device), config, document.accelerator)
+    cost, _ = cost_part(network, load_device(device_of(document)), config, document.accelerator)
     wanted = formats or [f for f in FORMATS if f != "design"]
     done = export_design(document, network, cost, folder, wanted, seed, data)
     return ExportDocument(design=str(design), files=done.files, left_out=done.left_out)

@@ -8,6 +8,7 @@ from pathlib import Path
 from cofront.api.files import need_file
 from cofront.device import Device
 from cofront.errors import UsageError, unknown_name
+from cofront.study.documents import DesignDocument
 
 RESOURCES = ("dsp", "lut", "ff", "bram36")
 
@@ -28,6 +29,16 @@ def load_device(name: str | Device, budget: Mapping[str, int] | None = None) -> 
                 f"{larger(found, {key: amount})}"
             )
     return found.with_budget(**budget) if budget else found
+
+
+def device_file(name: str | Device | None) -> str:
+    """Where a design's device is to be read from again; "" for a part that comes with cofront."""
+    return str(Path(name).resolve()) if isinstance(name, str) and name.lower().endswith(".toml") else ""
+
+
+def device_of(design: DesignDocument) -> str:
+    """What `load_device` takes for a design's device."""
+    return design.device_file or design.device
 
 
 def beyond(device: Device, or_else: str = "") -> Callable[[str, int], str | None]:

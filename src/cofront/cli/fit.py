@@ -77,7 +77,7 @@ def run(
             )
         raise
     if save is not None and found.status != "infeasible":
-        api.save_fit(found, network, save, parse_shape(input_shape))
+        api.save_fit(found, network, save, parse_shape(input_shape), device)
     if json:
         output.emit_json(found)
     else:

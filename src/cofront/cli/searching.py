@@ -10,7 +10,7 @@ import msgspec
 from cofront.api.checking import cost_of
 from cofront.api.choosing import network_of
 from cofront.api.exporting import FORMATS, design_document, export_design
-from cofront.api.parts import load_device
+from cofront.api.parts import device_file, load_device
 from cofront.api.request import SearchRequest, SearchResult
 from cofront.api.searching import search
 from cofront.api.weights import SUPERNETS, check_request
@@ -88,6 +88,7 @@ def _write(
             "study": str(study.path), "run": result.run_id, "index": document.chosen, "wish": wish_of(document),
         }  # fmt: skip
         design = design_document(document, document.chosen, network, provenance)
+        design = msgspec.structs.replace(design, device_file=device_file(request.device))
         cost = _cost(request, result, document)
         done = export_design(design, network, cost, out, list(FORMATS), request.seed, data)
         files, left_out = done.files, done.left_out

@@ -21,6 +21,7 @@ class DesignDocument(Document, frozen=True, kw_only=True, tag="design"):
     network: str = ""
     precision: str = ""
     input_shape: list[int] = field(default_factory=list)  # of `network`, where it was asked for
+    device_file: str = ""  # of a device that does not come with cofront
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
