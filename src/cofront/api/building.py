@@ -150,6 +150,7 @@ def verify(
     """
     from cofront.rtl.manifest import read
     from cofront.rtl.simulate import MemoryModel, choose_tool
+    from cofront.rtl.synthesise import family_of
     from cofront.rtl.verify import check_simulation, check_synthesis
 
     if images < 1:
@@ -163,6 +164,11 @@ def verify(
         _check_study(study)
     built = read(folder)
     tool = choose_tool(simulator)
+    if synth:
+        family_of(built.device)
+    for path in (vcd, gantt):
+        if path is not None and not path.parent.is_dir():
+            raise UsageError(f"there is no folder '{path.parent}' to write '{path.name}' into")
     found, labels, source = _images(built.quantized, data, images)
     given = built.manifest["memory"]
     memory = MemoryModel(int(given["latency"]), int(given["bytes_per_kilocycle"]), stalls, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -73,7 +74,8 @@ def build(source: Source, folder: Path, *, bus_bits: int | None = None, note: No
     program = compile_program(source.quantized, source.config, source.device, bus_bits=bus)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        _sweep(folder)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part-{os.getpid()}-", dir=folder.parent))
         try:
             note("writing Verilog")
             _fill(part, source, program, expected, bus, note)
@@ -93,14 +95,30 @@ def _replaceable(folder: Path) -> None:
 
 def _swap(part: Path, folder: Path) -> None:
     """The new folder in the place of an old one."""
+    old = folder.with_name(f".{folder.name}.old")
     if folder.exists():
-        old = folder.with_name(f".{folder.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
-        part.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        part.rename(folder)
+    part.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """What builds of this folder left that were killed."""
+    for left in folder.parent.glob(f".{folder.name}.part-*-*"):
+        number = left.name.split(".part-")[1].partition("-")[0]
+        if number.isdigit() and not _alive(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _fill(part: Path, source: Source, program: Program, expected: Cost, bus: int, note: Note) -> None:

@@ -113,13 +113,6 @@ class _Compiler:
                 f"layer '{step.node.name}': sums may reach {reach}, accumulators of {self.acc_bits} bits end at "
                 f"{(1 << (self.acc_bits - 1)) - 1}; build the engine with wider ones"
             )
-        form = step.format
-        packed = form.kernel.dsp and not form.depthwise and (form.double or form.kind.product == "44")
-        if form.dsp == "DSP48E1" and packed and weight.min() < -7:
-            raise InputError(
-                f"layer '{step.node.name}': DSP48E1 slices take four products of weights from -7 to 7, here is "
-                f"{weight.min()}; quantise symmetrically, or take another engine than E44 and DUAL"
-            )
 
     def read_bits(self, step: Step) -> int:
         """Bits of what the layer multiplies."""

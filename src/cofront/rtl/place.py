@@ -84,7 +84,7 @@ def place(component: Any, *, seed: int = 1, note: Note = silent, timeout_s: floa
 def placement_of(report: Mapping[str, Any], bed_ff: int, tools: Mapping[str, str]) -> Placement:
     """What nextpnr's report says of the slowest clock."""
     cells = {name: n for name, n in report["utilization"].items() if n["used"]}
-    path = next((p["path"] for p in report["critical_paths"] if p["from"] == p["to"]), [])
+    path: list[Any] = next((p["path"] for p in report["critical_paths"] if p["from"] == p["to"]), [])
     ends = (path[0]["from"]["cell"], path[-1]["to"]["cell"]) if path else ("", "")
     return Placement(
         fmax_hz=1e6 * min(clock["achieved"] for clock in report["fmax"].values()),

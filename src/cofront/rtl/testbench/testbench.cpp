@@ -332,6 +332,7 @@ class Bench {
     Verilated::traceEverOn(true);
     top_.trace(&vcd_, 99);
     vcd_.open(path.c_str());
+    if (!vcd_.isOpen()) fail(1, "cannot write %s", path.c_str());
     tracing_ = true;
   }
   void close() { vcd_.close(); }
