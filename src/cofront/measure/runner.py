@@ -2,8 +2,7 @@
 
 Needs Python 3.8 or later, NumPy and onnxruntime (or PyTorch), nothing of cofront. Its folder holds `plan.json` and the
 models and is removed at the end. Standard input stays open as long as anybody wants the result: when it ends (the
-connection is lost, the caller is gone), so does this program. Lines: `hello`, `machine`, `ref`, `visit`, `done`, or
-`error` with a code.
+connection is lost, the caller is gone), so does this program. Lines: hello, machine, ref, visit, done, error.
 
 Every round visits all models once, in an order drawn from the seed. A visit is an untimed run and a few timed ones;
 runs during which the system gave the processor to others are told apart where the system counts them, and left out. If
@@ -22,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-PREFIX = "cofront-"
 LOCK = "cofront-measure.lock"
 #: Seconds between two timings of the reference kernel.
 REFERENCE_S = 2.0
@@ -44,10 +43,6 @@ SCALES, WEIGHTS_SEED = (0.5, 0.25, 0.125, 0.0625, 0.03125), 1
 
 class Failure(Exception):
     """Ends the run with a code that the caller knows and one line of detail."""
-
-    def __init__(self, code: str, detail: str = "") -> None:
-        super().__init__(detail)
-        self.code, self.detail = code, detail
 
 
 def emit(**fields: Any) -> None:
@@ -100,9 +95,9 @@ def machine(cores: list[int]) -> dict[str, Any]:
 
 def pin(threads: int, wanted: list[int]) -> list[int]:
     """Pins this process to `threads` processors, the last ones unless told which: the first serve interrupts."""
-    if not hasattr(os, "sched_setaffinity"):
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    if not allowed:
         return []
-    allowed = sorted(os.sched_getaffinity(0))
     cores = wanted or allowed[-threads:]
     if len(cores) < threads:
         raise Failure("threads", f"{threads} threads asked for, {len(cores)} processors are there: {allowed}")
@@ -145,7 +140,7 @@ def lock(session: str, wait_s: float) -> int | None:
             handle = os.open(path, os.O_RDONLY)
     except OSError as error:
         raise Failure("lock", f"cannot open {path}: {error.strerror}") from None
-    until = time.monotonic() + wait_s
+    until, lost = time.monotonic() + wait_s, session
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -153,19 +148,17 @@ def lock(session: str, wait_s: float) -> int | None:
         except OSError:
             os.lseek(handle, 0, 0)
             words = os.read(handle, 4096).decode("utf-8", "replace").split(" ", 2)
-            if len(words) == 3 and words[1] == session and words[0].isdigit() and int(words[0]) > 1:
-                os.kill(int(words[0]), signal.SIGTERM)
-                until = max(until, time.monotonic() + 5)
-                session = ""  # once
+            if len(words) == 3 and words[1] == lost and words[0].isdigit() and int(words[0]) > 1:
+                with suppress(OSError):
+                    os.kill(int(words[0]), signal.SIGTERM)
+                until, lost = max(until, time.monotonic() + 5), ""  # once
             if time.monotonic() > until:
                 who = f"process {words[0]}, {words[2]}" if len(words) == 3 else "another user"
                 raise Failure("busy", who) from None
             time.sleep(0.2)
-    try:
+    with suppress(OSError):
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()} {session or '-'} since {time.strftime('%H:%M:%S')}".encode(), 0)
-    except OSError:
-        pass
     return handle
 
 
@@ -269,8 +262,7 @@ class Measurement:
         self.room = min(2 << 30, (1024 * int(free[0]) if free else 1 << 30) // 4)
         self.open: dict[str, Callable[[], object]] = {}
         self.seconds: dict[str, float] = {}
-        rng = numpy.random.RandomState(0)
-        self.square = rng.standard_normal((192, 192)).astype("float32")
+        self.square = numpy.random.RandomState(0).standard_normal((192, 192)).astype("float32")
         self.last_reference = 0.0
         #: Whether all the work is done by this thread, so that its processor time is a latency.
         self.described = self.alone = False
@@ -299,14 +291,11 @@ class Measurement:
         name = item["id"]
         if name in self.open:
             return self.open[name]
-        shape = item["shape"]
-        feed = self.np.random.RandomState(2).standard_normal(shape).astype("float32")
+        feed = self.np.random.RandomState(2).standard_normal(item["shape"]).astype("float32")
         try:
             run: Callable[[], object] = self.engine.open(os.path.join(self.folder, item["file"]), feed)
             for _ in range(2):
                 run()
-        except MemoryError:
-            raise Failure("memory", f"model {name} does not fit") from None
         except Failure:
             raise
         except Exception as error:  # whatever a runtime raises
@@ -335,8 +324,7 @@ class Measurement:
         start = clock()
         run()
         took = self.seconds.setdefault(item["id"], max(clock() - start, 1e-7))
-        share = plan["budget_s"] / plan["rounds"]
-        count = max(plan["least"], min(plan["most"], int(share / took)))
+        count = max(plan["least"], min(plan["most"], int(plan["budget_s"] / plan["rounds"] / took)))
         times, clean, busy = [], [], []
         for _ in range(count):
             before, worked = interruptions(threads), time.thread_time()
@@ -356,8 +344,7 @@ class Measurement:
     def rounds(self) -> None:
         plan = self.plan
         done = {(i, r) for i, r in plan["done"]}
-        before = stolen()
-        started = time.monotonic()
+        before, started = stolen(), time.monotonic()
         for number in range(plan["rounds"]):
             items = list(plan["items"])
             random.Random(1000 * plan["seed"] + number).shuffle(items)
@@ -376,19 +363,16 @@ class Measurement:
 
 def _watch(folder: str) -> None:
     """Ends the program when standard input ends."""
-    while True:
-        try:
-            if not os.read(0, 4096):
-                break
-        except OSError:
-            break
+    with suppress(OSError):
+        while os.read(0, 4096):
+            pass
     _clean(folder)
     os._exit(4)
 
 
 def _clean(folder: str) -> None:
     """Removes our folder, and nothing that is not ours."""
-    if os.path.basename(folder).startswith(PREFIX) and os.path.isfile(os.path.join(folder, "plan.json")):
+    if os.path.basename(folder).startswith("cofront-") and os.path.isfile(os.path.join(folder, "plan.json")):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -405,7 +389,7 @@ def main(folder: str) -> int:
         threading.Thread(target=_watch, args=(folder,), daemon=True).start()
         Measurement(folder, plan).rounds()
     except Failure as error:
-        emit(error=error.code, detail=error.detail)
+        emit(error=error.args[0], detail="".join(error.args[1:]))
         return 1
     finally:
         _clean(folder)

@@ -119,7 +119,6 @@ def explain_code(target: Target, code: str, detail: str) -> str:
         "busy": f"another measurement is running there ({detail}); two at once would disturb each other: wait for it",
         "threads": detail,
         "lock": detail,
-        "memory": f"out of memory: {detail}",
         "model": f"the runtime refuses a model: {detail}",
     }
     return f"{target.name}: {meanings.get(code, f'{code}: {detail}')}"
