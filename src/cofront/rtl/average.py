@@ -56,7 +56,8 @@ class Average(wiring.Component):
         # Rescaling: difference, product, rounded shift, clamp; the channel of a word that enters is `step`.
         going, full = Signal(), Signal()
         step = Signal(range(size + DELAY))
-        difference, product, scaled = Signal(signed(27)), Signal(signed(44)), Signal(signed(44))
+        # Sum and offset are below 2^24, so that their difference fits the operand of one slice, also of DSP48E1.
+        difference, product, scaled = Signal(signed(25)), Signal(signed(44)), Signal(signed(44))
         rounding = Signal(44)
         moved = Signal(signed(45))
         result = Signal(8)
