@@ -71,6 +71,10 @@ One clock `clk`, one synchronous reset `rst` (active high).
 | 0x0c count | descriptors to run: {content["descriptors"]} |
 | 0x10 base | address of the accelerator's memory: {content["memory_bytes"]} bytes, aligned to 4096 |
 | 0x14 cycles | clock cycles of the run |
+| 0x18 finished | descriptors that have been run |
+| 0x20 identity | 0x636f6602 |
+
+`docs/engine.md` of cofront has every register, the layout of memory and every field of a descriptor.
 
 ## One inference
 
