@@ -1,17 +1,18 @@
 """Accelerators of random configurations generated and synthesised: the counts that the resource model is fitted on.
 
-    python benchmarks/rtl_counts.py [--kernels 44] [--fit 12] [--check 22] [--batch 4]
+    python benchmarks/rtl_counts.py [--kernels 42] [--fit 2] [--shells 7] [--check 22] [--batch 4]
 
 Accelerators (one to three kernels, any engine) are written as Verilog and mapped by Yosys for UltraScale+ as
 `cofront verify --synth` does it; rtl_counts.json beside this file gets their configurations, their counts, and what
-each of their parts has of them. `--kernels` kernels by themselves and `--fit` accelerators are for fitting; `--check`
-accelerators are held back: `rtl_calibration.py` looks at them once, after fitting. Goes on where it stopped; modules
-that were mapped before are taken from the bank. Needs the extra `rtl`.
+each of their parts has of them. For fitting: `--kernels` kernels by themselves, `--shells` accelerators with stubs for
+kernels, `--fit` whole ones. `--check` accelerators are held back: `rtl_calibration.py` looks at them once, after
+fitting. Goes on where it stopped; modules that were mapped before are taken from the bank. Needs the extra `rtl`.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import re
@@ -38,6 +39,9 @@ FAMILY, CLOCK_HZ = "xcup", 250e6
 SMALL, LARGE, LONE, MOST_LUT = (6, 64), (32, 256), (4, 40), 24
 LANES = (1, 2, 2, 3, 4, 4, 6, 8, 8, 12, 16, 24, 32)
 SETS = (("conv", "dw", "pw"), ("conv", "dw", "pw"), ("dw", "pw"), ("conv", "dw", "pw"), ("conv",), ("conv", "pw"))
+#: Kernels and port of the engines without kernels.
+ALL = ("conv", "dw", "pw")
+SHELLS = ((ALL, 128), (ALL, 64), (("dw", "pw"), 128), (("conv", "pw"), 128), (ALL, 256), (("conv",), 64), (ALL, 128))
 BUSES = (128, 128, 128, 128, 128, 64, 128, 128, 128, 128)
 
 
@@ -89,8 +93,48 @@ def random_lone(seed: int, index: int) -> tuple[Config, int]:
     return Config(engine, kernels["conv"], kernels["dw"], kernels["pw"], CLOCK_HZ), int(rng.choice(BUSES))
 
 
+def random_shell(seed: int, index: int) -> tuple[Config, int]:
+    """An accelerator of given kernels and port, of which only what is around the kernels is made."""
+    rng = np.random.default_rng((seed, index, 2))
+    kernels, bus = SHELLS[index % len(SHELLS)]
+    made = {n: ABSENT for n in ("conv", "dw", "pw")}
+    for name in kernels:
+        made[name] = random_kernel(rng, name, 1 if name == "pw" else 3, int(rng.choice([64, 160, 320])), SMALL)
+    engine = ("E88", "DUAL")[index // 4 % 2]
+    return Config(engine, made["conv"], made["dw"], made["pw"], CLOCK_HZ), bus
+
+
+def shell_verilog(config: Config, bus: int) -> str:
+    """An engine whose kernels are stubs: every output is a register that depends on all inputs."""
+    from amaranth.hdl import Cat, Module, Signal, Value
+    from amaranth.lib import wiring
+    from amaranth.lib.wiring import In
+
+    from cofront.rtl.config import KernelDesign, kernel_ports
+    from cofront.rtl.dsp48 import Primitives
+    from cofront.rtl.engine import Engine
+
+    class Stub(wiring.Component):  # type: ignore[misc]
+        def __init__(self, design: KernelDesign) -> None:
+            super().__init__(kernel_ports(design))
+
+        def elaborate(self, platform: Any) -> Any:
+            m, mixed = Module(), Signal()
+            ports = [(member.flow, Value.cast(value)) for _, member, value in self.signature.flatten(self)]
+            m.d.sync += mixed.eq(Cat(value for flow, value in ports if flow == In).xor())
+            for flow, value in ports:
+                if flow != In:
+                    m.d.sync += value.eq(value ^ mixed.replicate(len(value)))
+            return m
+
+    return verilog(Engine(config, bus, Stub), TOP, Primitives())
+
+
 def generate(part: str, seed: int, index: int) -> tuple[Config, int, str, str]:
-    """Configuration, port, Verilog and its top: of an accelerator, or of one kernel without what is around it."""
+    """Configuration, port, Verilog and its top: of an accelerator, of one kernel, or of what is around kernels."""
+    if part == "shell":
+        config, bus = random_shell(seed, index)
+        return config, bus, shell_verilog(config, bus), TOP
     if part != "kernel":
         config, bus = random_config(seed, index)
         return config, bus, engine_verilog(config, bus, primitives=True)[0], TOP
@@ -156,38 +200,56 @@ def measure(parts: list[tuple[str, int, int]], bank: Bank) -> list[dict[str, Any
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kernels", type=int, default=44, help="kernels by themselves")
-    parser.add_argument("--fit", type=int, default=12)
+    parser.add_argument("--kernels", type=int, default=42, help="kernels by themselves")
+    parser.add_argument("--fit", type=int, default=2)
+    parser.add_argument("--shells", type=int, default=7, help="accelerators whose kernels are stubs")
     parser.add_argument("--check", type=int, default=22)
     parser.add_argument("--batch", type=int, default=4, help="accelerators whose modules are mapped in one run")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--backwards", action="store_true", help="the last first, beside another process")
+    parser.add_argument("--only", nargs="*", default=["kernel", "shell", "fit", "check"], help="parts to count")
     parser.add_argument("--bank", type=Path, default=Path("runs/rtl_counts_bank.json"))
     args = parser.parse_args()
     args.bank.parent.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = json.loads(RESULT.read_text())["rows"] if RESULT.is_file() else []
-    have = {(r["part"], r["index"]) for r in rows}
-    # In turns, so that what is there at any moment has some of each.
+    # What is for fitting comes first, accelerators and kernels in turns.
     wanted = [("kernel", i, i / args.kernels) for i in range(args.kernels)]
+    wanted += [("shell", i, i / args.shells) for i in range(args.shells)]
     wanted += [("fit", i, i / args.fit) for i in range(args.fit)]
-    wanted += [("check", i, i / args.check) for i in range(args.check)]
+    wanted += [("check", i, 1 + i) for i in range(args.check)]
     order = [(part, i) for part, i, _ in sorted(wanted, key=lambda w: w[2])]
-    todo = [w for w in order if w not in have]
-    seeds = {"kernel": args.seed, "fit": args.seed, "check": args.seed + 1_000_003}
+    todo = [w for w in order if w not in counted() and w[0] in args.only]
+    seeds = {"kernel": args.seed, "shell": args.seed, "fit": args.seed, "check": args.seed + 1_000_003}
+    if args.backwards:
+        todo.reverse()
     print(f"{len(todo)} of {len(order)} to count", file=sys.stderr, flush=True)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     bank = Bank(FAMILY, args.bank)
-    for at in range(0, len(todo), args.batch):
+    while todo := [w for w in todo if w not in counted()]:
         begun = time.perf_counter(), time.process_time(), os.times().children_user
-        done = measure([(p, seeds[p], i) for p, i in todo[at : at + args.batch]], bank)
+        done = measure([(p, seeds[p], i) for p, i in todo[: args.batch]], bank)
         for row in done:
-            keep(rows, row, args.seed)
+            keep(row, args.seed)
         cpu = time.process_time() - begun[1] + os.times().children_user - begun[2]
         print(f"{len(done)} in {time.perf_counter() - begun[0]:.0f} s, {cpu:.0f} s of processor", file=sys.stderr)
 
 
-def keep(rows: list[dict[str, Any]], row: dict[str, Any], seed: int) -> None:
+def counted() -> set[tuple[str, int]]:
+    """Part and number of what has been counted, by whomever."""
+    rows = json.loads(RESULT.read_text())["rows"] if RESULT.is_file() else []
+    return {(r["part"], r["index"]) for r in rows}
+
+
+def keep(row: dict[str, Any], seed: int) -> None:
     """Adds a row to the file, which is whole at any moment."""
-    rows.append(row)
+    with Path("runs/rtl_counts.lock").open("w") as lock:  # several of us may be at work on different parts
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        rows = json.loads(RESULT.read_text())["rows"] if RESULT.is_file() else []
+        _write([*rows, row], seed)
+    c = row["counted"]
+    print(f"{row['part']} {row['index']}: {c}, generated in {row['generated_s']} s", file=sys.stderr, flush=True)
+
+
+def _write(rows: list[dict[str, Any]], seed: int) -> None:
     record = {
         "command": "python benchmarks/rtl_counts.py",
         "seed": seed,
@@ -199,8 +261,6 @@ def keep(rows: list[dict[str, Any]], row: dict[str, Any], seed: int) -> None:
     part = RESULT.with_suffix(".part")
     part.write_text(json.dumps(record) + "\n")
     part.replace(RESULT)
-    c = row["counted"]
-    print(f"{row['part']} {row['index']}: {c}, generated in {row['generated_s']} s", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
