@@ -47,7 +47,8 @@ RULES: Final = (
         "all",
         "each module is mapped for itself and counted as often as it occurs; a module that is all there is inside "
         "another is flattened into it",
-        "Nothing is simplified across modules, so this is an upper figure: MEASURED",
+        "Nothing is simplified across modules, so this is an upper figure: of an engine of 77 DSPs, 3 % more LUTs and "
+        "8 % more flip-flops than mapping it flat.",
     ),
     Rule(
         "all",

@@ -66,7 +66,7 @@ def tree(bits: int | Int, terms: Int) -> tuple[Int, Int]:
 
 
 def gearbox(a: Int, b: Int) -> tuple[Int, Int, Int, Int]:
-    """GEAR of a gearbox of bytes from a to b lanes: is one, bits of its buffer, selected, of one that gives single lanes."""
+    """GEAR of a gearbox of bytes, a lanes to b: is one, bits of its buffer, selected, of the buffer where b = 1."""
     common = gcd(a, b)
     one = (a != b) * 1
     buffer = one * 8 * (a + b - common)
