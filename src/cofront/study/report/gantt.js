@@ -68,8 +68,10 @@ function cofrontGantt(root, activity) {
     });
     place(names.length, `<b>memory port</b>: ${total(activity.memory).toFixed(2)} words per cycle`);
     const port = layout[`yaxis${rows}`];
-    Object.assign(port, { tickformat: ".1f" });
-    traces.push({ x, y: closed(columns(activity.memory, first, last, per)), name: "memory, words per cycle", yaxis: `y${rows}`, mode: "lines", fill: "tozeroy",
+    const moved = columns(activity.memory, first, last, per);
+    const most = moved.some((v) => v > 1) ? 2 : 1; // reading and writing at once
+    Object.assign(port, { tickformat: ".1f", range: [0, most], tickvals: [0, most / 2, most] });
+    traces.push({ x, y: closed(moved), name: "memory, words per cycle", yaxis: `y${rows}`, mode: "lines", fill: "tozeroy",
       fillcolor: dark ? "#98a3b3" : "#7a8594", line: { width: 0, shape: "hv", color: dark ? "#98a3b3" : "#7a8594" }, hovertemplate: "%{y:.2f}" });
     const room = (chart.clientWidth || 1100) - 68;
     calls.forEach(([name, , start, end], i) => {
@@ -79,12 +81,12 @@ function cofrontGantt(root, activity) {
       const text = [name, name.split(".")[0]].find((t) => t.length * LABEL + 4 < wide); // names that would overlap are left to the list
       if (text && chosen < 0) annotations.push({ text, x: (start + end) / 2, y: 1, yref: "paper", yanchor: "bottom", yshift: 20, showarrow: false, font: { size: 11, color: css("--soft") || "#556070" } });
     });
-    note.textContent = `${chosen < 0 ? "Whole run" : calls[chosen][0]}: ${integer(to - from)} cycles, ${duration(to - from)} at ${activity.clock_hz / 1e6} MHz. ${busy.join(", ")}. A column is ${integer(width)} cycle${width === 1 ? "" : "s"}; blank: not part of what runs.`;
+    note.textContent = `${chosen < 0 ? "Whole run" : calls[chosen][0]}: ${integer(to - from)} cycles, ${duration(to - from)} at ${activity.clock_hz / 1e6} MHz. ${busy.join(", ")}. A column is ${integer(width)} cycle${width === 1 ? "" : "s"}; blank: not part of what runs. Drag to look closer, double-click to go back.`;
     legend.replaceChildren(...STATES.map(([state, light, night]) => make("span", {}, make("i", { style: `background:${dark ? night : light}` }), state)));
     back.disabled = chosen < 0;
     on.disabled = chosen >= calls.length - 1;
     chart.style.height = `${rows * 128 + 90}px`;
-    Plotly.react(chart, traces, { ...layout, annotations, shapes }, { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] });
+    Plotly.react(chart, traces, { ...layout, annotations, shapes }, { displayModeBar: false, responsive: true });
   }
   const move = (by) => { choice.value = String(Number(choice.value) + by); draw(); };
   choice.addEventListener("change", draw);
