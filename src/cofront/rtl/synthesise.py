@@ -275,8 +275,12 @@ def _run(text: str, keys: Sequence[str], family: str, note: Note, timeout_s: flo
         brams = [s for s in share_text(_BRAM_MAPS[family]).splitlines() if "`PARAMS_INIT" not in s]
         (folder / "brams_map.v").write_text("\n".join(brams) + "\n", encoding="utf-8")
         (folder / "brams_defs.vh").write_text(share_text("xilinx/brams_defs.vh"), encoding="utf-8")
+        # Yosys 0.70 writes 16 for the 9 address bits of RAM512X1S, which its own map then refuses.
+        luts = re.sub(r'("ABITS"|abits) 16', r"\1 9", share_text("xilinx/lutrams_xcu.txt"))
+        (folder / "lutrams_xcu.txt").write_text(luts, encoding="utf-8")
         libraries = "".join(f"read_verilog -lib +/xilinx/{name}.v\n" for name in ("cells_sim", "cells_xtra"))
         steps = _STEPS.replace("FAMILY", family).replace("LIBRARIES", _LIBRARIES[family])
+        steps = steps.replace("+/xilinx/lutrams_xcu.txt", "lutrams_xcu.txt")
         printed = run_yosys(f"{libraries}read_verilog design.v{steps}", folder, note=note, timeout_s=timeout_s)
         try:
             stat = json.loads((folder / "stat.json").read_text(encoding="utf-8"))["modules"]

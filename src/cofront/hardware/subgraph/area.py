@@ -159,9 +159,13 @@ def _front(p: Mapping[str, Int], word: Int, depthwise: bool) -> dict[str, Int]:
         "window_column": choose(window, rows * word),
         "window_pick": choose(window, (places - taps) * word),
         "window_acts": choose(window, taps * word),
-        # A memory of one port: 16 bits in 8 LUTs of 32 words, one in a LUT of 64.
-        "window_store": choose(window, choose(depth <= 32, 8 * up(store, 16), store * up(depth, 64))),
+        # A memory of one port: 16 bits in 8 LUTs of 32 words, one in a LUT of 64, in 2, 4, 8 of 128, 256, 512.
+        "window_store": choose(window, choose(depth <= 32, 8 * up(store, 16), store * _luts_of_bit(depth))),
     }
+
+
+def _luts_of_bit(depth: Int) -> Int:
+    return choose(depth <= 64, 1, choose(depth <= 128, 2, choose(depth <= 256, 4, 8 * up(depth, 512))))
 
 
 def _loaders(p: Mapping[str, Int], kind: EngineKind, bus: int, lanes: Int) -> dict[str, Int]:
