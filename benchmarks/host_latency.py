@@ -76,8 +76,8 @@ def errors(said: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     spearman, kendall = rank_correlations(said, truth)
     relative = np.abs(said / truth - 1)
     return {
-        "mape": float(relative.mean()), "worst": float(relative.max()), "spearman": spearman, "kendall": kendall,
-        "within_5": float((relative <= 0.05).mean()),
+        "mape": float(relative.mean()), "median": float(np.median(relative)), "worst": float(relative.max()),
+        "spearman": spearman, "kendall": kendall, "within_5": float((relative <= 0.05).mean()),
     }  # fmt: skip
 
 
@@ -137,7 +137,8 @@ def few(name: str, settings: Settings, n: int) -> dict[str, object]:
     met = out["transfer"]["mape"] <= GOALS["few_mape"]
     print(f"{name}: ten measurements adapted from {words}, judged on {len(rest)} others")
     for predictor, e in out.items():
-        print(f"  {predictor:<10} MAPE {100 * e['mape']:5.2f} %  Spearman {e['spearman']:.4f}")
+        told = f"MAPE {100 * e['mape']:5.2f} %  median {100 * e['median']:5.2f} %  Spearman {e['spearman']:.4f}"
+        print(f"  {predictor:<10} {told}")
     print(f"  goal MAPE <= 8 % of transfer: {'met' if met else 'NOT met'}")
     return {
         "samples": 10, "judged_on": len(rest), "adapted_from": words, "predictors": out, "goal_met": met,
