@@ -19,6 +19,7 @@ from cofront import space
 from cofront.errors import UsageError
 from cofront.measure import runner, session
 from cofront.measure.base import DeviceError, Item, Settings
+from cofront.measure.journal import Journal
 from cofront.measure.models import networks, pack, sample
 from cofront.measure.target import BOOTSTRAP, parse_target
 
@@ -46,6 +47,16 @@ def test_every_model_is_visited_once_a_round_by_turns(few: list[Item], tmp_path:
     assert order == again, "the same order for the same seed"
     other = visits(attempt(HOST, few, tmp_path / "other.parquet", replace(QUICK, seed=1)))
     assert sorted(order) == sorted(other) and order != other
+
+
+def test_a_stop_after_the_last_visit_is_none(few: list[Item], tmp_path: Path) -> None:
+    seen: list[int] = []
+    with Journal(tmp_path / "t.parquet", {}) as journal:
+        assert session.run(
+            HOST, few[:1], QUICK, journal, on_step=lambda s: seen.append(s.done), should_stop=lambda: seen[-1:] == [3]
+        )
+    with Journal(tmp_path / "u.parquet", {}) as journal:
+        assert not session.run(HOST, few[:1], QUICK, journal, should_stop=lambda: True)
 
 
 def test_a_killed_runner_keeps_what_it_measured(few: list[Item], tmp_path: Path, temporary: Path) -> None:

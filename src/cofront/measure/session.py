@@ -69,7 +69,7 @@ def run(
                 if "visit" in line:
                     on_step(clock.step(len(wanted & journal.visited), line["round"]))
             if should_stop():
-                return False
+                return wanted <= journal.visited  # all of it may be there by now
         except _Lost as lost:
             _clean_up(target, lost.folder)
             kept = len(wanted & journal.visited)
