@@ -58,7 +58,15 @@ def test_a_fitted_design_is_built(as_json, refused, monkeypatch):
     Path("b/rtl/engine.v").write_text("")
     code, line = refused("verify", "b")
     assert code == 1 and "engine.v' was changed or cut off after it was built (hash mismatch)" in line
-    assert refused("build", "design.json", "--bus", "100")[0] == 2
+    Path("full").mkdir()
+    Path("full/thesis.txt").write_text("mine")
+    with monkeypatch.context() as patch:
+        patch.setattr("cofront.api.building.integers_of", lambda *_: pytest.fail("integers before the request"))
+        for bus in ("7", "0"):
+            wrong = f"the memory port is 64, 128, 256, 512 bits wide, not {bus}"
+            assert refused("build", "design.json", "-o", "c", "--bus", bus) == (2, wrong)
+        code, line = refused("build", "design.json", "-o", "full")
+    assert code == 2 and "is not a build folder" in line and Path("full/thesis.txt").read_text() == "mine"
     Path("other.safetensors").write_bytes(b"x")
     assert refused("build", "design.json", "--weights", "other.safetensors")[0] == 1
 

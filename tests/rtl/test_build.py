@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,17 @@ def test_a_folder_holds_everything_and_is_read_again(source, tmp_path):
     assert stat.S_IMODE((tmp_path / "b").stat().st_mode) & 0o500 == 0o500
     text = (tmp_path / "b/README.md").read_text()
     assert f"descriptors to run: {m['descriptors']}" in text and "m_axi_*" in text
+
+
+def test_a_device_of_ones_own_is_in_the_folder(source, tmp_path):
+    own = replace(PART, name="my-board", dsp_kind="DSP48E1", dsp=300, sources={"dsp": "counted"})
+    build(replace(source, device=own), tmp_path / "b")
+    again = manifest.read(tmp_path / "b")
+    assert again.device == own and again.device.sources == own.sources
+    text = (tmp_path / "b/README.md").read_text()
+    assert "my-board" in text and "instances of DSP48E1" in text
+    older = {k: v for k, v in again.manifest.items() if k != "device_figures"}
+    assert manifest.device_of({**older, "device": "zu3eg"}) == PART
 
 
 def test_the_same_design_gives_the_same_folder(source, tmp_path):

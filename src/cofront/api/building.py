@@ -38,7 +38,7 @@ def build(
     from cofront.api.networks import design_network, read_design
     from cofront.api.parts import device_of, load_device
     from cofront.hardware.subgraph.config import Config
-    from cofront.rtl.build import VECTORS, Source
+    from cofront.rtl.build import VECTORS, Source, check_target
     from cofront.rtl.build import build as make
     from cofront.rtl.yosys import need_amaranth, yosys_version
     from cofront.study.documents import to_json
@@ -48,6 +48,7 @@ def build(
     need_file(weights, "an integer network, as `cofront train` and `cofront evaluate --out` write it")
     if document.accelerator != "subgraph":
         raise UnsupportedError(f"hardware is generated for accelerator 'subgraph', not '{document.accelerator}'")
+    check_target(folder, bus_bits)
     need_amaranth()
     yosys_version()
     config = Config.from_dict(document.design.config, document.clock_hz)

@@ -59,9 +59,8 @@ def build(source: Source, folder: Path, *, bus_bits: int | None = None, note: No
     """Writes the folder, whole or not at all; an earlier build there is replaced, anything else is not."""
     from cofront.rtl.compiler import compile_program
 
+    check_target(folder, bus_bits)
     bus = bus_bits or bus_bits_for(source.device, source.config.clock_hz)
-    if bus not in BUS_BITS:
-        raise UsageError(f"the memory port is {', '.join(map(str, BUS_BITS))} bits wide, not {bus}")
     expected = network_cost(source.quantized.network, source.config, source.device)
     if expected.infeasible:
         short = expected.infeasible[0]
@@ -69,7 +68,6 @@ def build(source: Source, folder: Path, *, bus_bits: int | None = None, note: No
             f"the design does not fit device '{source.device.name}': {short.limit} needs {short.needed:g}, there are "
             f"{short.available:g}; {short.remedy}"
         )
-    _replaceable(folder)
     note("compiling the program")
     program = compile_program(source.quantized, source.config, source.device, bus_bits=bus)
     try:
@@ -88,7 +86,10 @@ def build(source: Source, folder: Path, *, bus_bits: int | None = None, note: No
     return manifest.read(folder)
 
 
-def _replaceable(folder: Path) -> None:
+def check_target(folder: Path, bus_bits: int | None) -> None:
+    """UsageError for a port that there is not, and for a folder that must not be replaced."""
+    if bus_bits is not None and bus_bits not in BUS_BITS:
+        raise UsageError(f"the memory port is {', '.join(map(str, BUS_BITS))} bits wide, not {bus_bits}")
     if folder.exists() and not (folder.is_dir() and ((folder / manifest.NAME).is_file() or not any(folder.iterdir()))):
         raise UsageError(f"'{folder}' is there and is not a build folder; choose another --out")
 
@@ -153,6 +154,7 @@ def content_of(source: Source, program: Program, expected: Cost, bus: int, rate:
     return {
         "network": source.quantized.network.name,
         "device": source.device.name,
+        "device_figures": source.device.to_dict(),
         "top": TOP,
         "clock_hz": expected.clock_hz,
         "config": source.config.to_dict(),

@@ -90,4 +90,10 @@ def read(folder: Path) -> Built:
     except (ValueError, CofrontError) as error:
         raise InputError(f"'{folder}' was built by another version of cofront ({error}); {again}") from None
     quantized = QuantizedNetwork.load(folder / WEIGHTS)
-    return Built(folder, found, config, load_device(found["device"]), program, quantized)
+    return Built(folder, found, config, device_of(found), program, quantized)
+
+
+def device_of(content: dict[str, Any]) -> Device:
+    """The device as it was when the folder was made: its file may be gone or changed since."""
+    figures = content.get("device_figures")
+    return load_device(content["device"]) if figures is None else Device(**figures)  # an older folder has the name

@@ -43,7 +43,7 @@ Weights: {content["weights"]}.
 
 | file | what |
 |---|---|
-| `rtl/engine.v` | the engine, top module `{TOP}`; {_multipliers(content["device"])} |
+| `rtl/engine.v` | the engine, top module `{TOP}`; {_multipliers(content["device_figures"]["dsp_kind"])} |
 | `testbench/dsp48e2.v` | models of DSP48E2 and DSP48E1, for simulation without vendor libraries; not for synthesis |
 | `program/program.bin` | memory from address 0 on: {content["descriptors"]} descriptors, weights, constants |
 | `program/program.json` | where every tensor is, and what each descriptor does |
@@ -91,10 +91,7 @@ estimates; nothing here was compared with a vendor's tools.
 """
 
 
-def _multipliers(device: str) -> str:
-    from cofront.device import load
-
-    kind = load(device).dsp_kind
+def _multipliers(kind: str) -> str:
     if kind == "INTEL18X19":
         return "multipliers of 18 x 19 bits between registers are left to the vendor's tools to infer: never tried"
     return f"multipliers are instances of {kind}"
