@@ -61,7 +61,7 @@ def test_known_devices_from_columns(as_json, macro):
     ("arguments", "code", "message"),
     [
         (("rigde",), 2, "no predictor named 'rigde'; did you mean ridge"),
-        (("ridge", "--target-column", "lat_ms_bord"), 1, "no column named 'lat_ms_bord'; did you mean"),
+        (("ridge", "--target-column", "lat_ms_bord"), 2, "no column named 'lat_ms_bord'; did you mean"),
         (("ridge", "--target-column", "accuracy"), 2, "its name says no unit"),
         (("ridge", "--target-column", "lat_ms_bad"), 1, "row 0 (from 0): -1 is negative"),
         (("ridge", "--samples", "4000"), 2, "cannot draw 4000 samples from 398 measured rows"),
@@ -105,7 +105,7 @@ def test_a_front_is_exact(as_json, macro):
 def test_fronts_that_cannot_be(refused, macro):
     common = ("--space", "nasbench_macro", "--table", str(macro))
     code, line = refused("pareto", "--accuracy", "acc", "--cost", "lat_ms_board", *common)
-    assert code == 1 and "no column named 'acc'; did you mean accuracy" in line
+    assert code == 2 and "no column named 'acc'; did you mean accuracy" in line
     code, line = refused("pareto", "--accuracy", "accuracy", "--cost", "lat_ms_board", "--search", "evolutoin", *common)
     assert code == 2 and "no search of a table named 'evolutoin'; did you mean evolution" in line
 

@@ -44,7 +44,7 @@ def pareto(
     columns, names = read_columns(path, {*wanted.table_columns(), accuracy, cost})
     for name in (accuracy, cost):
         if name not in columns:
-            raise InputError(f"{path}: {unknown_name('column', name, names)}")
+            raise UsageError(f"{path}: {unknown_name('column', name, names)}")
     try:
         found, points = wanted.from_table({k: v for k, v in columns.items() if k not in (accuracy, cost)})
         values = {n: column_numbers(n, columns[n], drop_negative=drop_negative) for n in (accuracy, cost)}

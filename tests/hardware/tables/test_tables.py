@@ -123,7 +123,7 @@ def test_one_network_has_one_latency(tmp_path):
 
 def test_missing_columns_are_named(tmp_path):
     path = write(tmp_path, {**macro_rows(), "lat_ms_pixel3": [1, 2, 3, 4]})
-    with pytest.raises(InputError, match=r"t\.json: no column named 'lat_ms_pixel2'; did you mean lat_ms_pixel3"):
+    with pytest.raises(UsageError, match=r"t\.json: no column named 'lat_ms_pixel2'; did you mean lat_ms_pixel3"):
         read_measured(path, NasBenchMacro(), ["lat_ms_pixel2"])
     bare = write(tmp_path, {"lat_ms_pixel3": [1, 2, 3, 4]}, "u.json")
     with pytest.raises(InputError, match=r"no column op1, op2, .* which space 'nasbench_macro' needs"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cofront.errors import InputError, unknown_name
+from cofront.errors import InputError, UsageError, unknown_name
 from cofront.hardware.tables.units import (
     KNOWN_LATENCY_S,
     Quantity,
@@ -63,16 +63,16 @@ def read_measured(
 ) -> MeasuredTable:
     """The named columns of a .parquet, .csv or .json file that also has the columns of `space`.
 
-    Units come from the columns' names (`lat_ms_x`, `energy_mJ_x`) or from `unit`. Missing columns, NaN, negative
-    values, medians that no known device comes near, and networks measured twice that are `FAR` apart are InputErrors of
-    one line.
+    Units come from the columns' names (`lat_ms_x`, `energy_mJ_x`) or from `unit`. NaN, negative values,
+    medians that no known device comes near, and networks measured twice that are `FAR` apart are InputErrors of one
+    line; a column that is not there is a UsageError.
     """
     path = Path(path)
     quantities = {name: parse_column(name, unit) for name in columns}
     found, names = read_columns(path, {*space.table_columns(), *columns})
     for name in columns:
         if name not in found:
-            raise InputError(f"{path}: {unknown_name('column', name, names)}")
+            raise UsageError(f"{path}: {unknown_name('column', name, names)}")
     if not len(found[columns[0]] if columns else ()):
         raise InputError(f"{path}: the table has no rows")
     try:
