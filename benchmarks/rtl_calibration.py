@@ -58,6 +58,10 @@ PARTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+#: Memories in LUTs, which are counted as they are.
+KNOWN = ("window_store", "param_ram", "queue")
+
+
 def part_of(role: str) -> str:
     plain = re.sub(r"\b(conv|dw|pw)(?=\b|_)", "K", role)
     plain = re.sub(r"_(conv|dw|pw)(?=\b|_)", "_K", plain)
@@ -133,7 +137,12 @@ def fitted(rows: list[dict[str, Any]]) -> dict[str, Any]:
     ) -> None:
         x = np.array([[t.get(k, 0) for k in keys] for t in table], dtype=float)
         y = np.array(of, dtype=float)
-        both = np.stack([fit(x, y[:, 0], relative), fit(x, y[:, 1], relative)])
+        fixed = np.array([k in KNOWN for k in keys])
+        both = np.zeros((2, len(keys)))
+        both[0, fixed] = 1
+        for j in (0, 1):
+            free = ~fixed if j == 0 else fixed | ~fixed
+            both[j, free] = fit(x[:, free], y[:, j] - x @ both[j], relative)
         error = np.abs(x @ both.T - y).sum(axis=0) / np.maximum(y.sum(axis=0), 1)
         residuals[name] = {
             "designs": len(y), "features": len(keys),

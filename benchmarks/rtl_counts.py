@@ -1,6 +1,6 @@
 """Accelerators of random configurations generated and synthesised: the counts that the resource model is fitted on.
 
-    python benchmarks/rtl_counts.py [--kernels 42] [--fit 2] [--shells 7] [--check 22] [--batch 4]
+    python benchmarks/rtl_counts.py [--kernels 52] [--fit 2] [--shells 7] [--check 22] [--batch 4]
 
 Accelerators (one to three kernels, any engine) are written as Verilog and mapped by Yosys for UltraScale+ as
 `cofront verify --synth` does it; rtl_counts.json beside this file gets their configurations, their counts, and what
@@ -42,6 +42,7 @@ SETS = (("conv", "dw", "pw"), ("conv", "dw", "pw"), ("dw", "pw"), ("conv", "dw",
 #: Kernels and port of the engines without kernels.
 ALL = ("conv", "dw", "pw")
 SHELLS = ((ALL, 128), (ALL, 64), (("dw", "pw"), 128), (("conv", "pw"), 128), (ALL, 256), (("conv",), 64), (ALL, 128))
+WINDOWS = 42
 BUSES = (128, 128, 128, 128, 128, 64, 128, 128, 128, 128)
 
 
@@ -83,8 +84,14 @@ def random_config(seed: int, index: int) -> tuple[Config, int]:
 
 
 def random_lone(seed: int, index: int) -> tuple[Config, int]:
-    """A configuration of one kernel only."""
+    """A configuration of one kernel only; from number `WINDOWS` on of depthwise ones with whole windows at once."""
     rng = np.random.default_rng((seed, index, 1))
+    if index >= WINDOWS:
+        rows, po = (3, 5, 7)[index % 3], int(rng.choice([2, 3, 4, 6]))
+        taps = 25 if index % 4 == 3 and rows > 3 else 9
+        channels = int(rng.choice([64, 96, 160]))
+        kernel = KernelConfig(1, po, taps, 1, 512, rows, 16 * channels, 0, channels * int(rng.choice([1, 2, 4])))
+        return Config(("E88", "E48", "E44", "DUAL")[index % 4], ABSENT, kernel, ABSENT, CLOCK_HZ), 128
     name = ("conv", "dw", "pw")[index % 3]
     rows = {"conv": int(rng.choice([1, 3, 3])), "dw": int(rng.choice([3, 5, 5, 7])), "pw": 1}[name]
     kernel = random_kernel(rng, name, rows, int(rng.choice([64, 96, 160, 320])), LARGE if index % 8 == 6 else LONE)
@@ -200,7 +207,7 @@ def measure(parts: list[tuple[str, int, int]], bank: Bank) -> list[dict[str, Any
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kernels", type=int, default=42, help="kernels by themselves")
+    parser.add_argument("--kernels", type=int, default=52, help="kernels by themselves")
     parser.add_argument("--fit", type=int, default=2)
     parser.add_argument("--shells", type=int, default=7, help="accelerators whose kernels are stubs")
     parser.add_argument("--check", type=int, default=22)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -12,6 +14,10 @@ from cofront.device import Device
 from cofront.errors import InputError
 
 FILE = Path(__file__).with_name("coefficients.toml")
+#: LUTs and flip-flops per feature (`area.py`), as `benchmarks/rtl_calibration.py` fitted them.
+AREA_FILE = Path(__file__).with_name("area.json")
+#: Widths of a memory port, in bits.
+BUS_BITS = (64, 128, 256, 512)
 
 #: Fractional constants are held in thousandths.
 MILLI = 1000
@@ -25,25 +31,14 @@ class Coefficients:
     overhead_cycles: int
     average_milli: int
     memory_efficiency_milli: int
-    base: tuple[int, int, int, int]
-    lut_kernel_milli: int
-    lut_const_milli: int
-    lut_lane_milli: int
-    lut_tree_milli: int
-    lut_packed_milli: int
-    lut_dual_milli: int
-    lut_select_milli: int
-    lut_ram_bit_milli: int
-    lut_multiplier: tuple[tuple[str, int], ...]
-    ff_const_milli: int
-    ff_lane_milli: int
-    ff_product_milli: int
-    ff_dw_product_milli: int
+    base_dsp: int
+    area: tuple[tuple[str, int, int], ...]  # feature, LUT and FF in thousandths
     requant_dsp_per_lane: int
     packing: tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
     mac_fj: tuple[tuple[str, int], ...]
     dram_fj_per_byte: int
     fill: bool = True
+    shell: bool = True  # whether what is around the kernels counts
     ideal_packing: bool = False  # products are spread over the DSPs whatever operands they share
 
     def products(self, dsp_kind: str, key: str, own: bool = False) -> int:
@@ -62,8 +57,24 @@ class Coefficients:
         """Multipliers in one DSP block."""
         return dict(dict(self.packing)[dsp_kind])["multipliers"]
 
-    def lut_of_multiplier(self, key: str) -> int:
-        return dict(self.lut_multiplier)[key]
+    def bus_bits(self, device: Device) -> int:
+        """The narrowest memory port that moves what the device's memory delivers, at the device's own clock."""
+        if not self.shell:
+            return BUS_BITS[1]
+        rate = self.bytes_per_kilocycle(device, device.clock_hz)
+        return next((bits for bits in BUS_BITS if bits * 125 >= rate), BUS_BITS[-1])
+
+    def base(self, bus_bits: int) -> tuple[int, int, int, int]:
+        """DSP, LUT, FF and BRAM36 of all that is around the kernels."""
+        if not self.shell:
+            return 0, 0, 0, 0
+        lut, ff = self.weighed({"base": 1, "base_bus": bus_bits})
+        return self.base_dsp, lut, ff, 0
+
+    def weighed(self, features: Mapping[str, Any]) -> tuple[Any, Any]:
+        """LUTs and flip-flops of features, integers or integer arrays, rounded up."""
+        lut, ff = (sum(pair[i] * features[name] for name, *pair in self.area if name in features) for i in (0, 1))
+        return -(-lut // MILLI), -(-ff // MILLI)
 
     def bytes_per_kilocycle(self, device: Device, clock_hz: float) -> int:
         """Bytes that memory moves in 1000 cycles; an InputError when it is less than one."""
@@ -83,7 +94,7 @@ class Coefficients:
             pipeline_cycles=0,
             overhead_cycles=0,
             average_milli=0,
-            base=(0, 0, 0, 0),
+            shell=False,
             requant_dsp_per_lane=0,
             fill=False,
             ideal_packing=True,
@@ -105,8 +116,8 @@ def _milli(entry: dict[str, Any]) -> int:
 def load() -> Coefficients:
     """The constants of coefficients.toml."""
     data = tomllib.loads(FILE.read_text(encoding="utf-8"))
-    timing, lut, ff = data["timing"], data["lut"], data["ff"]
-    base = tuple(int(data["base"][r]["value"]) for r in ("dsp", "lut", "ff", "bram36"))
+    timing = data["timing"]
+    area = json.loads(AREA_FILE.read_text(encoding="utf-8"))["milli"]
     packing = {kind: {k: v for k, v in row.items() if isinstance(v, int)} for kind, row in data["packing"].items()}
     energy = data["energy"]
     return Coefficients(
@@ -114,20 +125,8 @@ def load() -> Coefficients:
         overhead_cycles=int(timing["overhead_cycles"]["value"]),
         average_milli=_milli(timing["average_cycles"]),
         memory_efficiency_milli=_milli(timing["memory_efficiency"]),
-        base=(base[0], base[1], base[2], base[3]),
-        lut_kernel_milli=_milli(lut["kernel"]),
-        lut_const_milli=_milli(lut["const"]),
-        lut_lane_milli=_milli(lut["lane"]),
-        lut_tree_milli=_milli(lut["tree"]),
-        lut_packed_milli=_milli(lut["packed"]),
-        lut_dual_milli=_milli(lut["dual"]),
-        lut_select_milli=_milli(lut["select"]),
-        lut_ram_bit_milli=_milli(lut["ram_bit"]),
-        lut_multiplier=tuple((k, int(v["value"])) for k, v in data["lut_multiplier"].items()),
-        ff_const_milli=_milli(ff["const"]),
-        ff_lane_milli=_milli(ff["lane"]),
-        ff_product_milli=_milli(ff["product"]),
-        ff_dw_product_milli=_milli(ff["dw_product"]),
+        base_dsp=int(data["dsp"]["base"]["value"]),
+        area=tuple((name, int(lut), int(ff)) for name, (lut, ff) in area.items()),
         requant_dsp_per_lane=int(data["dsp"]["requant_per_lane"]["value"]),
         packing=tuple((kind, tuple(row.items())) for kind, row in packing.items()),
         mac_fj=tuple((k, _milli(energy[f"mac_pj_{k}"])) for k in ("88", "48", "44")),
@@ -143,4 +142,24 @@ def describe() -> list[dict[str, Any]]:
         for key, entry in entries.items():
             value = entry.get("value", {k: v for k, v in entry.items() if k not in ("source", "confidence")})
             rows.append({"name": f"{group}.{key}", **entry, "value": value})
+    fitted = json.loads(AREA_FILE.read_text(encoding="utf-8"))
+    source = f"LUT and FF per feature of area.py, fitted by benchmarks/rtl_calibration.py: {fitted['label']}"
+    for name, pair in fitted["milli"].items():
+        rows.append(
+            {"name": f"area.{name}", "value": [v / MILLI for v in pair], "source": source, "confidence": "estimate"}
+        )
     return rows
+
+
+def outside_range(kernels: Mapping[str, Mapping[str, int]], bus_bits: int) -> list[str]:
+    """What of an accelerator lies outside the designs that LUTs and flip-flops were fitted on."""
+    known = json.loads(AREA_FILE.read_text(encoding="utf-8"))["ranges"]
+    found = [] if bus_bits in known["bus_bits"] else [f"a memory port of {bus_bits} bits"]
+    for name, kernel in kernels.items():
+        if not kernel["po"]:
+            continue
+        values = {**kernel, "multipliers": kernel["pi"] * kernel["po"] * kernel["taps"]}
+        for key, (least, most) in known[name].items():
+            if not least <= values[key] <= most:
+                found.append(f"{name} with {key} {values[key]} ({least} to {most})")
+    return found

@@ -100,4 +100,9 @@ def estimate(
         notes += (f"the host unfolds the image for {', '.join(unfolded)} (im2col): that work is not costed",)
     if pools := overlapping_pools(network):
         notes += (f"the rows that the overlapping windows of {', '.join(pools)} hold on chip are not costed",)
+    bus = coefficients.load().bus_bits(device)
+    if outside := coefficients.outside_range({name: vars(chosen.kernel(name)) for name in KERNELS}, bus):
+        notes += (
+            f"LUTs and flip-flops are extrapolated, being fitted on smaller or other designs: {'; '.join(outside)}",
+        )
     return replace(cost_of_calls(calls, chosen, device, name=network.name), notes=notes)

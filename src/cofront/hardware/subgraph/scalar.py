@@ -1,7 +1,8 @@
 """The cost of one network on one configuration, in plain Python integers.
 
 Written separately from `formulas.py` and `timing.py`, on purpose without sharing their code: it recosts every design
-of a front, and must give the same cycles and resources exactly. It also says where the time goes.
+of a front, and must give the same cycles and resources exactly. It also says where the time goes. Only what LUTs,
+flip-flops and memories follow from (`area.py`) is shared.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from cofront.device import Device
 from cofront.errors import UsageError
 from cofront.front import Infeasible
 from cofront.hardware.base import CallCost, Cost, Mode
-from cofront.hardware.subgraph import coefficients
-from cofront.hardware.subgraph.calls import KERNELS, PARAM_BITS, Call, Stage
+from cofront.hardware.subgraph import area, coefficients
+from cofront.hardware.subgraph.calls import KERNELS, Call, Stage
 from cofront.hardware.subgraph.coefficients import Coefficients
 from cofront.hardware.subgraph.config import Config, KernelConfig
 from cofront.hardware.subgraph.energy import total_energy_j
@@ -217,56 +218,35 @@ def call_cost(call: Call, config: Config, device: Device, co: Coefficients) -> C
     return min(options, key=lambda c: c.cycles)
 
 
-def kernel_resources(name: str, k: KernelConfig, config: Config, device: Device, co: Coefficients) -> dict[str, int]:
-    """DSP, LUT, FF and BRAM36 of one kernel."""
+def kernel_resources(
+    name: str, k: KernelConfig, config: Config, device: Device, co: Coefficients, bus_bits: int | None = None
+) -> dict[str, int]:
+    """DSP, LUT, FF and BRAM36 of one kernel; `bus_bits` of the memory port, by default as the device needs it."""
     if k.po == 0:
         return {"dsp": 0, "lut": 0, "ff": 0, "bram36": 0}
     kind = ENGINES[config.engine]
     multipliers = k.pi * k.po * k.taps
-    lanes = k.po * kind.w4a4_factor
     per_dsp = co.products(device.dsp_kind, kind.product, own=name == "dw")
-    buffered = k.po if name == "dw" else k.pi
 
-    dsp = lanes * co.requant_dsp_per_lane
-    lut_milli = co.lut_kernel_milli + co.lut_const_milli + co.lut_lane_milli * lanes
+    dsp = k.po * kind.w4a4_factor * co.requant_dsp_per_lane
     if k.dsp:
         spread = name == "dw" or co.ideal_packing
         columns = _up(multipliers, per_dsp) if spread else k.pi * k.taps * _up(k.po, per_dsp)
         dsp += _up(columns, co.multipliers(device.dsp_kind))
-        if per_dsp > 1:
-            lut_milli += co.lut_packed_milli * multipliers
-        if kind.w4a4_factor > 1:
-            lut_milli += co.lut_dual_milli * multipliers
-    else:
-        lut_milli += 1000 * co.lut_of_multiplier(kind.lut_product) * multipliers
-
-    bram = _up(multipliers * kind.weight_bits, 72) * _up(k.weight_depth, 512)
-    words = 2 * _up(k.out_elements, lanes)
-    if words <= 64:
-        lut_milli += co.lut_ram_bit_milli * lanes * PARAM_BITS
-    else:
-        bram += _up(lanes * PARAM_BITS, 72) * _up(words, 512)
-    ff_milli = co.ff_const_milli + co.ff_lane_milli * lanes
-    ff_milli += multipliers * (co.ff_dw_product_milli if name == "dw" else co.ff_product_milli)
-    if k.rows > 1:
-        bram += _up(k.rows * buffered * kind.act_bits, 72) * _up(_up(k.line_elements, buffered), 512)
-        chosen_from = _up(k.rows**2, k.taps)
-        lut_milli += co.lut_select_milli * kind.act_bits * buffered * k.taps * _up(chosen_from - 1, 3)
-        ff_milli += 1000 * kind.act_bits * buffered * k.rows**2
-    if name != "dw":
-        bram += _up(k.pi * kind.act_bits, 72) * _up(2 * _up(k.in_elements, k.pi), 512)
-
-    summed = k.pi * k.taps
-    tree = co.lut_tree_milli * lanes * round(1000 * summed * math.log2(summed))
-    return {"dsp": dsp, "lut": _up(1000 * lut_milli + tree, 1_000_000), "ff": _up(ff_milli, 1000), "bram36": bram}
+    bus = bus_bits or co.bus_bits(device)
+    lut, ff = co.weighed(area.features(name, vars(k), kind, bus))
+    return {"dsp": dsp, "lut": lut, "ff": ff, "bram36": area.memories(name, vars(k), kind)}
 
 
-def resources(config: Config, device: Device, co: Coefficients | None = None) -> dict[str, int]:
-    """DSP, LUT, FF and BRAM36 of a whole accelerator."""
+def resources(
+    config: Config, device: Device, co: Coefficients | None = None, bus_bits: int | None = None
+) -> dict[str, int]:
+    """DSP, LUT, FF and BRAM36 of a whole accelerator; `bus_bits` of the memory port, by default as the device needs."""
     co = co or coefficients.load()
-    total = dict(zip(("dsp", "lut", "ff", "bram36"), co.base, strict=True))
+    bus = bus_bits or co.bus_bits(device)
+    total = dict(zip(("dsp", "lut", "ff", "bram36"), co.base(bus), strict=True))
     for name in KERNELS:
-        for key, value in kernel_resources(name, config.kernel(name), config, device, co).items():
+        for key, value in kernel_resources(name, config.kernel(name), config, device, co, bus).items():
             total[key] += value
     return total
 

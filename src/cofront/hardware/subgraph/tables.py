@@ -96,7 +96,7 @@ def _resources(kernel: KernelName, params: IntArray, kind: EngineKind, device: D
     there = params[:, PARAMS.index("po")] > 0
     columns = {name: params[there, i] for i, name in enumerate(PARAMS)}
     if there.any():
-        resources[there] = kernel_resources(kernel, columns, kind, device.dsp_kind, co)
+        resources[there] = kernel_resources(kernel, columns, kind, device.dsp_kind, co, co.bus_bits(device))
     return resources
 
 
@@ -117,7 +117,7 @@ def engines(
     co = co or coefficients.load()
     g = grid(which)
     clock = device.clock(clock_hz)
-    base = np.array(co.base, dtype=np.int64)
+    base = np.array(co.base(co.bus_bits(device)), dtype=np.int64)
     room = budget(device) - base
     speed = co.bytes_per_kilocycle(device, clock)
     memory = ceil_div(1000 * np.array([c.bytes for c in calls], dtype=np.int64), speed)
