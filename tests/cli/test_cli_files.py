@@ -96,10 +96,41 @@ def test_a_design_of_a_file_with_dynamic_sizes_remembers_them(as_json, refused, 
     onnx.save(model, "dynamic.onnx")
     best = as_json("fit", "dynamic.onnx", "--input-shape", "3x16x16", "--save", "d.json")
     assert as_json("estimate", "d.json")["cycles"] == best["cycles"]
+    found = as_json("export", "d.json", "--out", "e")
+    assert set(found["files"]) == {"accelerator", "onnx", "qonnx", "weights"}
     code, line = refused("estimate", "dynamic.onnx", "--input-shape", "16")
     assert code == 1 and line.endswith("which 16 does not fit; write 3x16x16 for example")
     code, line = refused("estimate", "dynamic.onnx")
     assert code == 1 and "give the input shape (--input-shape 3x224x224)" in line
+
+
+def test_a_fit_never_replaces_what_its_network_is_read_from(as_json, refused, onnx_file):
+    before = Path(onnx_file).read_bytes()
+    code, line = refused("fit", onnx_file, "--save", onnx_file)
+    assert code == 2 and line.endswith("the network is read from that file; choose another")
+    assert Path(onnx_file).read_bytes() == before
+    as_json("fit", onnx_file, "--save", "a.json")
+    as_json("fit", "a.json", "--precision", "W4A4", "--budget", "dsp=40", "--save", "a.json")
+    best = as_json("fit", "a.json", "--save", "a.json")
+    again = as_json("estimate", "a.json")
+    assert (again["cycles"], again["precision"]) == (best["cycles"], "W4A4")
+    assert json.loads(Path("a.json").read_text())["network"] == str(Path(onnx_file).resolve())
+
+
+def test_a_design_of_a_space_fitted_at_another_precision_stays_readable(as_json, refused, table):
+    good_design(as_json, table)
+    design = Path("o/design.json")
+    as_json("fit", design, "--save", "same.json")
+    assert json.loads(Path("same.json").read_text())["space"] == "tiny"
+    own = as_json("estimate", design)["precision"]
+    other = next(p for p in ("W4A4", "W8A8") if p != own)
+    best = as_json("fit", design, "--precision", other, "--save", "other.json")
+    again = as_json("estimate", "other.json")
+    assert (again["cycles"], again["precision"], again["fits"]) == (best["cycles"], other, True)
+    for source in (design, "other.json"):  # the second is read from the first
+        before = design.read_bytes()
+        code, line = refused("fit", source, "--precision", other, "--save", design)
+        assert code == 2 and "the network is read from that file" in line and design.read_bytes() == before
 
 
 def good_design(as_json, table):

@@ -67,20 +67,9 @@ def save_fit(
     device: str | None = None,
 ) -> DesignDocument:
     """Writes the result of `fit` as a design file; `source`, `input_shape` and `device` are what it was found for."""
-    from cofront.api.networks import resolve
-
     if found.config is None or found.latency_s is None or found.cycles is None or found.fps is None:
         raise UsageError("nothing to save: no accelerator was found")
-    earlier = resolve(source, None, input_shape).design
-    if earlier is not None and earlier.space:
-        base = earlier
-    else:
-        where = str(Path(source).resolve()) if Path(source).is_file() else source
-        uniform = found.precision if "+" not in found.precision else ""
-        empty = Design(accuracy=None, latency_s=0.0, fps=0.0, cycles=0, resources={}, config={})
-        base = DesignDocument(
-            device="", clock_hz=0.0, design=empty, network=where, precision=uniform, input_shape=list(input_shape or ())
-        )
+    base, earlier = network_to_save(source, path, found.precision, input_shape)
     design = msgspec.structs.replace(
         base.design, latency_s=found.latency_s, fps=found.fps, cycles=found.cycles, resources=found.resources or {},
         config=found.config, energy_j=found.energy_j, macs=found.macs, params=found.params,
@@ -97,6 +86,34 @@ def save_fit(
     )
     write_atomic(path, to_json(document) + "\n")
     return document
+
+
+def network_to_save(
+    source: str, path: Path, precision: str | None, input_shape: tuple[int, ...] | None = None
+) -> tuple[DesignDocument, DesignDocument | None]:
+    """A design file for `path` that has its network alone, and the design file that `source` is, if any.
+
+    `precision` is what was asked for, or the label of a network. UsageError when the network would still have to be
+    read from the file that is replaced.
+    """
+    from cofront.api.networks import resolve
+
+    uniform = "" if precision is None or "+" in precision else precision
+    own = resolve(source, None, input_shape)
+    earlier, label = own.design, resolve(source, uniform or None, input_shape).precision
+    if earlier is not None and label == own.precision:
+        base = earlier
+    elif earlier is not None and not earlier.space:
+        base = msgspec.structs.replace(earlier, precision=uniform)
+    else:  # a design of a space has precisions of its own: at another one it is only a network
+        base = DesignDocument(
+            device="", clock_hz=0.0, network=str(Path(source).resolve()) if Path(source).is_file() else source,
+            design=Design(accuracy=None, latency_s=0.0, fps=0.0, cycles=0, resources={}, config={}),
+            precision=label if "+" not in label else "", input_shape=list(input_shape or ()),
+        )  # fmt: skip
+    if base.network and path.exists() and Path(base.network).exists() and path.samefile(base.network):
+        raise UsageError(f"--save {path}: the network is read from that file; choose another")
+    return base, earlier
 
 
 def export(

@@ -100,8 +100,11 @@ def trained_weights(design: DesignDocument, network: Network, seed: int = 0, dat
         from cofront.network.onnx_io import import_onnx
 
         if Path(design.network).suffix.lower() in (".onnx", ".qonnx"):
-            return Trained(dict(import_onnx(design.network).weights), samples)
+            found = import_onnx(design.network, input_shape=tuple(design.input_shape) or None)
+            return Trained(dict(found.weights), samples)
         what = f"'{design.network}' is a table of layers"
+        if Path(design.network).suffix.lower() == ".json":
+            what = f"'{design.network}' has weights at its own precision alone"
     else:
         try:
             return _of_supernet(design, network, data)

@@ -58,9 +58,12 @@ def run(
     seed: Seed = 0,
 ) -> int:
     from cofront import api
+    from cofront.api.exporting import network_to_save
     from cofront.cli import show
 
     not_a_folder("--save", save)
+    if save is not None:
+        network_to_save(network, save, precision, parse_shape(input_shape))
     best: list[tuple[float, float]] = []  # (value, bound) in the solver's units, as it goes
     try:
         found = api.fit(
