@@ -10,6 +10,7 @@ import pytest
 
 from cofront import space
 from cofront.cli.main import run
+from cofront.errors import InputError
 from cofront.hardware.tables import read_additive
 from cofront.measure.models import operators
 
@@ -57,6 +58,10 @@ def test_the_front_is_exact_and_kept(here: Path, capsys: pytest.CaptureFixture[s
         (["--third", "dsp"], 2, "--third: not for a device known by a table"),
         (["--budget", "dsp=9", "--clock", "1GHz"], 2, "--budget, --clock: not for"),
         (["--method", "nsga2"], 2, "--method: not for"),
+        (["--grid", "fine", "--time-limit", "9"], 2, "--grid, --time-limit: not for"),
+        (["--data", "."], 2, "--data: not for a device known by a table"),
+        (["--accuracy-table", "none.json"], 2, "there is no file 'none.json'; expected a table of accuracies"),
+        (["-o", "top.json"], 2, "--out top.json is a file; expected a folder"),
         (["--device", "none.csv"], 2, "none.csv: no such file"),
         (["--device", "top.json"], 1, "no column 'operator' or 'feature'"),
         (["--precision", "W4A4"], 1, "the accuracy of W4A4 was not measured"),
@@ -67,3 +72,26 @@ def test_what_cannot_be(here: Path, capsys: pytest.CaptureFixture[str], more: li
     assert says in capsys.readouterr().err
     if code == 2:
         assert not (here / "out").exists(), "nothing is left behind"
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--third", "dsp"], "--third: not for"),
+        (["--accuracy-table", "none.json"], "there is no file 'none.json'"),
+    ],
+)
+def test_nothing_is_measured_for_a_request_that_cannot_be(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, more: list[str], says: str
+) -> None:
+    monkeypatch.setattr("cofront.cli.searching_tables.measure", lambda *_, **__: pytest.fail("measured"))
+    assert run([*SEARCH, "--device", "host", *more]) == 2
+    assert says in capsys.readouterr().err and not (here / "out").exists()
+
+
+def test_a_measurement_that_fails_leaves_no_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise InputError("no such board")
+
+    monkeypatch.setattr("cofront.cli.searching_tables.measure", fail)
+    assert run([*SEARCH, "--device", "host"]) == 1 and not (here / "out").exists()

@@ -8,6 +8,13 @@ from cofront.errors import InputError, UsageError
 
 #: No document of ours comes near this; it keeps a mistaken /dev/zero from filling the memory.
 MOST_BYTES = 1 << 28
+#: How the names of tables end.
+TABLES = (".parquet", ".csv", ".json")
+
+
+def is_table(name: str | Path) -> bool:
+    """Whether a file's name is that of a table."""
+    return Path(name).suffix.lower() in TABLES
 
 
 def missing(path: Path | str, what: str = "") -> UsageError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from cofront.api.files import is_table
 from cofront.errors import InputError, UsageError
 from cofront.study.documents import LatencyDocument, LatencyPart, MeasurementDocument, OverheadPart
 
@@ -125,7 +126,7 @@ def _model(device: str | None, table: str | Path | None, space: object) -> tuple
     if device is None:
         raise UsageError("say on which device: --device TABLE, as `cofront measure` writes them, or a known device")
     path = Path(device)
-    if path.suffix.lower() in (".parquet", ".csv", ".json"):
+    if is_table(path):
         return load_model(path, space=space), path
     if space is None:
         raise UsageError(

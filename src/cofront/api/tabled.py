@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cofront.api.accuracy import shipped_table
 from cofront.api.choosing import choose, rising
+from cofront.api.files import need_file
 from cofront.api.networks import block_precisions
 from cofront.api.request import SearchRequest, SearchResult
 from cofront.api.solving import as_point
@@ -20,17 +21,11 @@ if TYPE_CHECKING:
 
 #: Latencies of tables are whole nanoseconds: the cycles of a clock of 1 GHz.
 CLOCK_HZ = 1e9
-_SUFFIXES = (".parquet", ".csv", ".json")
-
-
-def is_table(device: str) -> bool:
-    """Whether a device's name is that of a table."""
-    return Path(device).suffix.lower() in _SUFFIXES
 
 
 def search_table(request: SearchRequest, study: Study | None = None) -> SearchResult:
     """The exact accuracy-latency front of all networks of the space on the device that `request.device` describes."""
-    _refuse(request)
+    check_request(request)
     path = Path(request.device)
     if study is None:
         return SearchResult(choose(_solve(request, path), request), [])
@@ -55,16 +50,22 @@ def search_table(request: SearchRequest, study: Study | None = None) -> SearchRe
     return SearchResult(choose(document, request), [], run.id)
 
 
-def _refuse(request: SearchRequest) -> None:
+def check_request(request: SearchRequest) -> None:
+    """UsageError for what a table cannot give, and where there are no accuracies: before anything is measured."""
+    from cofront import space as spaces
+
     given = {
         "--budget": request.budget, "--clock": request.clock_hz, "--third": request.third, "--cover": request.cover,
         "--penalty": request.penalty, "--evaluations": request.evaluations,
         "--method": request.method if request.method != "exact" else None,
         "--predictor": request.predictor if request.predictor != "additive" else None,
+        "--accelerator": request.accelerator if request.accelerator != "subgraph" else None,
+        "--grid": request.grid if request.grid != "coarse" else None, "--time-limit": request.time_limit_s,
     }  # fmt: skip
     wrong = [name for name, value in given.items() if value is not None]
     if wrong:
         raise UsageError(f"{', '.join(wrong)}: not for a device known by a table; its exact front needs none of them")
+    need_file(request.accuracy_table or shipped_table(spaces.load(request.space)), "a table of accuracies")
 
 
 def _solve(request: SearchRequest, path: Path) -> SearchDocument:

@@ -29,8 +29,6 @@ Without further options: networks for 32 x 32 images (space subgraph32) with the
 come with cofront. Writes a study, a report and the design asked for by --fps or --accuracy (the knee of the front when
 neither is given) to --out. The same command again takes the finished result from the study; Ctrl-C keeps what was
 found, with its certified gap (exit code 130)."""
-#: A device whose name ends so is a table of operators, as `cofront measure` writes them.
-TABLES = (".parquet", ".csv", ".json")
 EXAMPLE = """
 Examples:
   $ cofront search --device zu3eg --fps 2000
@@ -94,7 +92,9 @@ def run(
     json: Json = False,
     seed: Seed = 0,
 ) -> int:
+    from cofront.api.files import is_table
     from cofront.api.request import SearchRequest
+    from cofront.errors import UsageError
 
     request = SearchRequest(
         device=device, space=space, accuracy_table=accuracy_table, accuracy_column=accuracy_column, penalty=penalty,
@@ -104,17 +104,18 @@ def run(
         predictor=predictor, accelerator=accelerator or "subgraph",
         time_limit_s=positive("--time-limit", time_limit), evaluations=evaluations, seed=seed,
     )  # fmt: skip
-    if device == "host" or device.startswith("ssh://") or Path(device).suffix.lower() in TABLES:
+    if out is not None:
+        a_folder("--out", out)
+    if device == "host" or device.startswith("ssh://") or is_table(device):
         from cofront.cli.searching_tables import run_table_search
 
+        if data is not None:
+            raise UsageError("--data: not for a device known by a table, no weights are exported; leave it out")
         return run_table_search(request, out, study, json)
     from cofront.cli.searching import run_search
-    from cofront.errors import UsageError
 
     if penalty is not None and not penalty.strip():
         raise UsageError("--penalty expects accuracy points by precision such as W4A8=1.0,W4A4=4.0, got ''")
-    if out is not None:
-        a_folder("--out", out)
     return run_search(request, out or _folder(space, device), study, json, data)
 
 

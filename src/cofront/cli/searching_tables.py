@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 
+from cofront.api.files import is_table
 from cofront.api.measuring import measure
 from cofront.api.request import SearchRequest
-from cofront.api.tabled import is_table, search_table
+from cofront.api.tabled import check_request, search_table
 from cofront.cli import output, show
 from cofront.cli.leftovers import leave_nothing
 from cofront.cli.main import INTERRUPTED
@@ -24,15 +25,17 @@ from cofront.study.report import write_report
 
 def run_table_search(request: SearchRequest, out: Path | None, study_path: Path | None, json: bool) -> int:
     """Runs the request and prints the result; returns the exit code."""
+    check_request(request)
     short = Path(request.device).stem if is_table(request.device) else request.device.removeprefix("ssh://")
     safe = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in short)
     folder = out or Path("runs") / f"{request.space.replace(',', '_')}-{safe}"
+    path = study_path or folder / "study.sqlite"
     if not is_table(request.device):
-        table = _measured(request, folder / f"{safe}.parquet")
+        with leave_nothing(path, folder):
+            table = _measured(request, folder / f"{safe}.parquet")
         if table is None:
             return INTERRUPTED
         request = replace(request, device=str(table))
-    path = study_path or folder / "study.sqlite"
     with leave_nothing(path, folder), Study(path) as study:
         result = search_table(request, study)
         document = msgspec.structs.replace(result.document, study=str(study.path), report=str(folder / "report.html"))
