@@ -44,6 +44,6 @@ def test_what_was_verified_is_in_the_study(tmp_path, monkeypatch):
         (kept,) = study.runs()
         shown = verified(study, [kept])
     assert (kept.verb, kept.status) == ("verify", "done") and kept.inputs["build"] == built.manifest["digest"]
-    assert shown is not None and shown["note"].startswith(f"{net.name} on zu3eg: 7 results of 1 images")
+    assert shown is not None and shown["note"].startswith(f"{net.name} on zu3eg: 7 results of 1 image ")
     assert shown["activity"]["kernels"] == {"conv": [[10] * jobs, [0] * jobs, [0] * jobs]}
     assert [call[2] for call in shown["activity"]["calls"]] == sorted({call[2] for call in shown["activity"]["calls"]})

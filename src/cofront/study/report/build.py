@@ -267,9 +267,10 @@ def verified(study: Study, runs: list[RunRecord]) -> dict[str, Any] | None:
     run = done[-1]
     found = read_document(run.result, VerifyDocument, f"run {run.id} of study '{study.path}'")
     equal = "equal to the integer network in every bit" if found.passed else f"{found.differing:,} of them DIFFER"
+    images = f"{found.images} image{'' if found.images == 1 else 's'}"
     activity = [data for _, data in study.events(run.id, "activity")]
     return {
-        "note": f"{found.title}: {found.elements:,} results of {found.images} images ({found.image_source}) are "
+        "note": f"{found.title}: {found.elements:,} results of {images} ({found.image_source}) are "
         f"{equal}; "
         f"{found.cycles:,} cycles simulated, {found.predicted_cycles:,} predicted by the schedule. Run {run.id}, "
         f"{_minute(run.started)}; the folder was '{found.folder}'.",
