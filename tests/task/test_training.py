@@ -206,6 +206,23 @@ def test_the_mean_of_weights_is_kept_resumed_and_handed_on(tiny: Dataset, tmp_pa
     assert torch.equal(load_supernet(a.checkpoint)[0].linear, b.net.linear)
 
 
+def test_a_longer_time_box_averages_anew(tiny: Dataset, tmp_path: Path) -> None:
+    point = tuple(int(i) for i in subnet.smallest(0))
+    how = recipe(point=point, lr=((0.0, 0.05), (1.0, 0.05)), average_from=0.5)
+    a = Trainer(tiny, how, tmp_path)
+    a.train_step()
+    a.average()
+    a.elapsed = 0.75 * 60
+    a.save()
+    for minutes, kept in ((1.0, 1), (10.0, 0)):
+        b = Trainer(tiny, replace(how, minutes=minutes), tmp_path)
+        b.load()
+        b.train_step = lambda b=b: setattr(b, "elapsed", 1e9) or {}  # type: ignore[method-assign,misc]
+        b.run()
+        assert (b.averaged, bool(b.mean)) == (kept, bool(kept))
+        a.save()
+
+
 def test_a_checkpoint_of_another_training_is_refused(tiny: Dataset, tmp_path: Path) -> None:
     for i in range(2):
         save_supernet(Supernet(torch.Generator().manual_seed(i)), tmp_path / f"{i}.safetensors", {})

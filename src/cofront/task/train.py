@@ -318,6 +318,8 @@ class Trainer:
         stopped: list[int] = []
         for sig in (signal.SIGTERM, signal.SIGINT):  # finish the step, save, then stop
             signal.signal(sig, lambda number, _: stopped.append(number))
+        if self.share < self.recipe.average_from:  # in a longer time box: what was averaged is not of its end
+            self.mean, self.averaged = {}, 0
         marks = {"log": self.elapsed, "save": self.elapsed, "validate": self.elapsed}
         sums: dict[str, list[float]] = {}
         seen = 0
