@@ -45,7 +45,7 @@ POPULATION, POPULATION_SEED = 400, 7
 
 #: Parts of an accelerator: the roles that belong to one, and the features that it is fitted on.
 PARTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "multipliers": (r"K\.array\.U.*", (r"(own|shared|lut)_.*", "product_bits")),
+    "multipliers": (r"K\.array\.U.*", (r"(own|shared|lut)_.*", "product_bits", "borrows")),
     "trees": (r"K\.array", ("adders", "sums", "dual_terms", "dual_sums")),
     "front": (r"K\.front.*", ("pixel", r"line.*", r"window.*")),
     "weights": (r"K\.weights", (r"(gather|cut)_.*",)),

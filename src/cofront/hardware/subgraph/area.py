@@ -111,10 +111,17 @@ def _multipliers(p: Mapping[str, Int], kind: EngineKind, depthwise: bool, terms:
     """Products and the trees behind them."""
     po, dsp = p["po"], p["dsp"] == 1
     products, bits = po * terms, kind.weight_bits + kind.act_bits
+    narrow = kind.product == "44" or kind.w4a4_factor > 1
+    each = 4 // kind.w4a4_factor  # outputs of a slice, of which narrow fields borrow from each other
+    borrows = terms * (
+        po // each * 5 + choose(po % each > 1, 2 * (po % each) - 3, (po % each) * (kind.w4a4_factor - 1))
+    )
+    borrowed = {} if depthwise or not narrow else {"borrows": choose(dsp, borrows)}
     own, dual = "own" if depthwise else "shared", kind.w4a4_factor > 1
     if not dual:
         adders, registers = tree(bits, terms)
         return {
+            **borrowed,
             f"{own}_{kind.product}": choose(dsp, products),
             f"lut_{kind.lut_product}": choose(dsp, 0, products),
             "product_bits": choose(dsp, 0, products * bits),
@@ -124,6 +131,7 @@ def _multipliers(p: Mapping[str, Int], kind: EngineKind, depthwise: bool, terms:
     one = 8 + bits_of(terms)  # two sums side by side
     adders, registers = tree(2 * one, terms)
     return {
+        **borrowed,
         f"{own}_dual": choose(dsp, products),
         "lut_dual": choose(dsp, 0, products),
         "product_bits": choose(dsp, 0, products * bits),
