@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cofront.cli.leftovers import leave_nothing
 from cofront.device.base import PARTS
 from cofront.errors import StudyError
 from cofront.study import Study
@@ -349,6 +350,20 @@ def test_a_failed_search_leaves_nothing_behind(refused, cofront, table):
     assert sorted(p.name for p in Path("out").iterdir()) == before
     with Study("out/study.sqlite", write=False) as study:
         assert [r.status for r in study.runs()] == ["done", "failed"]
+
+
+def test_a_failed_search_does_not_remove_the_study_of_another_that_runs(tmp_path):
+    path = tmp_path / "o/study.sqlite"
+
+    def meanwhile():
+        with Study(path) as other:
+            other.start("search", {})
+            Study(path)
+
+    with pytest.raises(StudyError, match="is being written by"), leave_nothing(path, tmp_path / "o"):
+        meanwhile()
+    with Study(path, write=False) as study:
+        assert [r.status for r in study.runs()] == ["running"]
 
 
 def test_report_takes_the_newest_study_that_has_a_front(cofront, refused, table):

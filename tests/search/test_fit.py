@@ -215,6 +215,25 @@ def test_infeasible_figures_are_tight() -> None:
     assert min(seen.values()) >= 3, seen
 
 
+def test_a_budget_is_not_called_enough_for_a_rate_that_nothing_reaches() -> None:
+    told = 0
+    for seed in range(80):
+        problem = single_path(seed)
+        free = brute_force(replace(problem, budget=np.full(4, UNLIMITED)), ANY)
+        if free is None or free[0] == 0 or brute_force(problem, ANY) is not None:
+            continue
+        result = fit(problem, max_latency_cycles=free[0] - 1)
+        assert result.infeasible[-1].remedy.startswith("no configuration is faster, whatever its resources")
+        for entry in result.infeasible[:-1]:
+            if "is enough" in entry.remedy:
+                told += 1
+                assert entry.remedy.endswith("with the other budgets as they are, at a lower frame rate")
+                budget = problem.budget.copy()
+                budget[problem.resource_names.index(entry.limit)] = int(entry.needed)
+                assert brute_force(replace(problem, budget=budget), ANY) is not None
+    assert told >= 3
+
+
 def test_explanations_are_exact_although_tables_are_cut_to_the_budget() -> None:
     """A table without the configurations that exceed the budget by themselves cannot say what a larger one gives."""
     told = 0

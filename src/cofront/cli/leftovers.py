@@ -28,8 +28,9 @@ def leave_nothing(study: Path, out: Path) -> Iterator[None]:
 
 
 def _worth_keeping(path: Path) -> bool:
-    """Whether a study holds a result, or a search has left a state beside it from which it goes on."""
+    """Whether a study holds a result or is another search's, or one has left a state beside it to go on from."""
     if not path.exists():
         return False
     with Study(path, write=False) as study:
-        return any(r.result is not None for r in study.runs()) or any(path.parent.glob(f"{path.stem}.*.npz"))
+        kept = any(r.result is not None or r.status == "running" for r in study.runs())
+        return kept or any(path.parent.glob(f"{path.stem}.*.npz"))

@@ -50,6 +50,7 @@ def explain_fit(
         remedy = f"no configuration is faster, whatever its resources; ask for at most {top}"
         last = [_latency(fastest.value, task.limit, clock_hz, remedy)]
         task = task.with_(limit=endless)
+    slower = ", at a lower frame rate" if last else ""
     entries = []
     if reach:
         entries.append(_latency(within.value, task.limit, clock_hz, f"ask for {reach}, the most within the budget"))
@@ -63,7 +64,7 @@ def explain_fit(
             continue
         remedy = f"every configuration that meets the other limits needs {amount} {name} or more"
         if enough:
-            remedy = f"a budget of {amount} {name} is enough with the other budgets as they are"
+            remedy = f"a budget of {amount} {name} is enough with the other budgets as they are{slower}"
         if beyond is not None and (words := beyond(name, amount)):
             remedy = words + (f", or ask for {reach}" if reach else "")
         entries.append(Infeasible(name, float(amount), float(task.budget[i]), name, remedy))
