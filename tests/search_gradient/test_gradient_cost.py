@@ -69,9 +69,9 @@ def test_what_does_not_add_up_gets_a_network(macro, table_cost):
         parts = table_cost.table_s[np.arange(8), choices]
         return 1e-3 + np.maximum(parts[:, :4].sum(axis=1), parts[:, 4:].sum(axis=1))
 
-    sums, coarse = fit_surrogate(macro, latency, "dual", n=400, kind="additive")
-    found, held = fit_surrogate(macro, latency, "dual", n=400, epochs=25)
-    assert held.relative < 0.8 * coarse.relative
+    sums, coarse = fit_surrogate(macro, latency, "dual", n=800, kind="additive")
+    found, held = fit_surrogate(macro, latency, "dual", n=800, epochs=25)
+    assert held.relative < 0.7 * coarse.relative
     assert "has no differentiable cost" in found.note
     choice = macro.sample(np.random.default_rng(9), 1)[0]
     assert one(found, choice) == pytest.approx(found.of(choice)[0], rel=1e-9)

@@ -129,4 +129,4 @@ def test_weighted_searches_lie_near_the_front_and_transfers_cost(made):
     rows = transfers(task, costs, found)
     assert [(t.source, t.target) for t in rows] == [("a", "b"), ("b", "a")]
     assert all(t.exact >= 1.0 for t in rows) and max(t.exact for t in rows) > 1.05
-    assert rows[0].loss_gap == pytest.approx(found["b"].loss - found["a"].loss, abs=0.01)
+    assert np.sign(rows[0].loss_gap) == np.sign(found["b"].loss - found["a"].loss) == -np.sign(rows[1].loss_gap)
