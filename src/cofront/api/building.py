@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from cofront.api.files import need_file
-from cofront.errors import CofrontError, InputError, UnsupportedError, UsageError
+from cofront.errors import CofrontError, InputError, StudyError, UnsupportedError, UsageError
 from cofront.study.documents import BuildDocument, CyclesPart, DifferencePart, ResourcePart, VerifyDocument
 
 if TYPE_CHECKING:
@@ -208,7 +208,10 @@ def verify(
         study=str(study) if study else None,
     )
     if study is not None and activity is not None:
-        _store(study, result, built.manifest["digest"], activity, seed)
+        try:
+            _store(study, result, built.manifest["digest"], activity, seed)
+        except StudyError as error:  # minutes of simulation are not thrown away for that
+            result = replace_document(result, study=None, notes=[*result.notes, f"not added to the study: {error}"])
     return result
 
 
@@ -216,6 +219,7 @@ def _check_study(study: Path) -> None:
     """An error now rather than behind minutes of simulation."""
     from cofront.study import Study
 
+    need_file(study, "a study, as `cofront search` writes it")
     with Study(study, write=False):
         pass
 
