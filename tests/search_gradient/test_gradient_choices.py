@@ -49,7 +49,7 @@ def test_what_cannot_be_searched_is_one_line(macro):
     with pytest.raises(UsageError, match="no option is left of op3=identity, op3=mb3_k3"):
         macro.restrict(none)
     space = load("ofa_mobilenetv3")
-    with pytest.raises(UsageError, match="not a chain of layers .*surrogate"):
+    with pytest.raises(UsageError, match=r"not a chain of layers .*surrogate"):
         Layers.of_trellis(space, space.layered(("W8A8",)).trellis)
     with pytest.raises(UsageError, match="were not made from a trellis"):
         Layers.of_choices(space).per_option(np.zeros(3))

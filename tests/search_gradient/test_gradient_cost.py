@@ -69,7 +69,7 @@ def test_what_does_not_add_up_gets_a_network(macro, table_cost):
         parts = table_cost.table_s[np.arange(8), choices]
         return 1e-3 + np.maximum(parts[:, :4].sum(axis=1), parts[:, 4:].sum(axis=1))
 
-    sums, coarse = fit_surrogate(macro, latency, "dual", n=800, kind="additive")
+    _, coarse = fit_surrogate(macro, latency, "dual", n=800, kind="additive")
     found, held = fit_surrogate(macro, latency, "dual", n=800, epochs=25)
     assert held.relative < 0.7 * coarse.relative
     assert "has no differentiable cost" in found.note

@@ -53,7 +53,7 @@ def test_the_front_is_that_of_brute_force(seed, pairs):
         assert front.loss[i] == pytest.approx(loss[latency <= front.latency_s[i] + 1e-12].min(), abs=1e-9)
     for limit in np.quantile(latency, [0.0, 0.3, 1.0]):
         assert front.within(limit).loss == pytest.approx(loss[latency <= limit + 1e-12].min(), abs=1e-9)
-    with pytest.raises(UsageError, match="no network is as fast as .* ms: the fastest needs"):
+    with pytest.raises(UsageError, match=r"no network is as fast as .* ms: the fastest needs"):
         front.within(0.5 * latency.min())
 
 

@@ -138,11 +138,11 @@ def test_nan_weights_are_blamed_on_their_operator(two_layers):
             p.fill_(float("nan"))
     cost = AdditiveCost(layers, np.zeros(layers.shape), 1e-3, "toy")
     recipe = replace(RECIPE, relaxation="softmax", warm_all=False)
-    with pytest.raises(Diverged, match="epoch 0, step 0 on the weights split: .* not finite is op1=k5_e1"):
+    with pytest.raises(Diverged, match=r"epoch 0, step 0 on the weights split: .* not finite is op1=k5_e1"):
         GradientSearch(make_task(layers, net), cost, Weighted(0.0), recipe).run()
 
 
 def test_too_few_images_are_refused(two_layers):
     layers, net = build(two_layers)
-    with pytest.raises(UsageError, match="split 'architecture': .* at least one batch of 64, got 10 images"):
+    with pytest.raises(UsageError, match=r"split 'architecture': .* at least one batch of 64, got 10 images"):
         SupernetTask(layers, net, images(96), images(10))
