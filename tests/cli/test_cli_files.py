@@ -117,6 +117,19 @@ def test_a_fit_never_replaces_what_its_network_is_read_from(as_json, refused, on
     assert json.loads(Path("a.json").read_text())["network"] == str(Path(onnx_file).resolve())
 
 
+def test_an_export_never_replaces_what_its_network_is_read_from(as_json, refused, onnx_file):
+    own = Path(onnx_file).read_bytes()
+    Path("network.onnx").write_bytes(own)
+    as_json("fit", "network.onnx", "--save", "mine.json")
+    for formats in ((), ("--format", "accelerator,onnx")):
+        code, line = refused("export", "mine.json", "--out", ".", *formats)
+        assert code == 2 and line.endswith("the network is read from 'network.onnx'; choose another folder")
+        assert Path("network.onnx").read_bytes() == own
+    as_json("export", "mine.json", "--out", "e")
+    as_json("export", "mine.json", "--out", ".", "--format", "accelerator")
+    assert Path("network.onnx").read_bytes() == own
+
+
 def test_a_design_of_a_space_fitted_at_another_precision_stays_readable(as_json, refused, table):
     good_design(as_json, table)
     design = Path("o/design.json")

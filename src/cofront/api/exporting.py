@@ -111,9 +111,15 @@ def network_to_save(
             design=Design(accuracy=None, latency_s=0.0, fps=0.0, cycles=0, resources={}, config={}),
             precision=label if "+" not in label else "", input_shape=list(input_shape or ()),
         )  # fmt: skip
-    if base.network and path.exists() and Path(base.network).exists() and path.samefile(base.network):
+    if _is_source(path, base):
         raise UsageError(f"--save {path}: the network is read from that file; choose another")
     return base, earlier
+
+
+def _is_source(path: Path, design: DesignDocument) -> bool:
+    """Whether a path is the file that a design's network is read from."""
+    source = Path(design.network)
+    return bool(design.network) and path.exists() and source.exists() and path.samefile(source)
 
 
 def export(
@@ -122,10 +128,13 @@ def export(
     """Writes a design file's network and accelerator to `folder`. `data`: see `trained_weights`."""
     document = read_design(design)
     check_request(document.space, data)
+    wanted = formats or [f for f in FORMATS if f != "design"]
+    for path in (folder / FORMATS[f] for f in wanted if f in FORMATS):
+        if _is_source(path, document):
+            raise UsageError(f"--out {folder}: the network is read from '{path}'; choose another folder")
     network = design_network(document)
     config = family(document.accelerator).config(document.design.config, document.clock_hz)
     cost, _ = cost_part(network, load_device(device_of(document)), config, document.accelerator)
-    wanted = formats or [f for f in FORMATS if f != "design"]
     done = export_design(document, network, cost, folder, wanted, seed, data)
     return ExportDocument(design=str(design), files=done.files, left_out=done.left_out)
 
