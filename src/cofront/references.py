@@ -22,8 +22,8 @@ REFERENCES: dict[str, str] = {
     "Mobile. CVPR 2019, arXiv:1807.11626.",
     "FBNet19": "Wu, Dai, Zhang, Wang, Sun, et al. FBNet: Hardware-Aware Efficient ConvNet Design via Differentiable "
     "Neural Architecture Search. CVPR 2019, arXiv:1812.03443.",
-    "LightNAS22": "Luo, Liu, Kong, Huai, Chen, Liu. LightNAS: On Lightweight and Scalable Neural Architecture Search for "
-    "Embedded Platforms. IEEE TCAD 2022, arXiv:2208.14446.",
+    "LightNAS22": "Luo, Liu, Kong, Huai, Chen, Liu. LightNAS: On Lightweight and Scalable Neural Architecture Search "
+    "for Embedded Platforms. IEEE TCAD 2022, arXiv:2208.14446.",
     "ResNet": "He, Zhang, Ren, Sun. Deep Residual Learning for Image Recognition. CVPR 2016, arXiv:1512.03385.",
     "EffNetLite": "Liu, Tan. EfficientNet-Lite, 2020; after Tan, Le. EfficientNet. ICML 2019, arXiv:1905.11946.",
     "NSGA2": "Deb, Pratap, Agarwal, Meyarivan. A fast and elitist multiobjective genetic algorithm: NSGA-II. IEEE TEC "

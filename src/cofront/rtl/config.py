@@ -118,7 +118,7 @@ def acc_bits(dsp: str) -> int:
 
 @dataclass(frozen=True)
 class KernelDesign:
-    """One kernel of an accelerator. `name` is conv, dw or pw; `bus_bits`: width of its load ports; `dsp`: its slices."""
+    """One kernel of an accelerator. `name` is conv, dw or pw; `bus_bits`: its load ports; `dsp`: its slices."""
 
     name: str
     kernel: KernelConfig
