@@ -105,7 +105,7 @@ def test_what_cannot_end_well_is_not_begun(source, tmp_path, no_simulation):
         api.verify(tmp_path / "b", vcd=tmp_path / "none" / "w.vcd")
     with pytest.raises(UsageError, match=r"there is no folder '.*none' to write 'g.html' into"):
         api.verify(tmp_path / "b", gantt=tmp_path / "none" / "g.html")
-    with pytest.raises(StudyError, match="no study at"):
+    with pytest.raises(UsageError, match=r"there is no file '.*study.sqlite'; expected a study"):
         api.verify(tmp_path / "b", study=tmp_path / "study.sqlite")
     assert sorted(os.listdir(tmp_path)) == ["b"]
     build(replace(source, device=device.load("gx1150")), tmp_path / "b")

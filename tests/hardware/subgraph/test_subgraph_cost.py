@@ -119,7 +119,8 @@ def test_larger_parallelism_never_takes_more_cycles(
     for a, b in zip(small.calls, large.calls, strict=True):
         # A deeper adder tree, or another front, takes a few cycles more to pass.
         assert b.cycles <= a.cycles + 8 * len(a.kernels)
-    assert all(large.resources[r] >= small.resources[r] for r in ("dsp", "ff"))
+    # Not so of LUTs and flip-flops: a gearbox to one lane takes more than one to two.
+    assert large.resources["dsp"] >= small.resources["dsp"]
 
 
 @SLOW
