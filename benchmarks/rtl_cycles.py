@@ -7,8 +7,8 @@ networks are drawn by seed from the designs of the front that use the accelerato
 `rtl.schedule` was made looking at two designs of 330 and 360 DSPs, which are not here, and at the case marked as seen,
 which `summary` leaves out. Every design runs two test images with every tensor compared with the integer model; the
 first network of a single precision also runs `--images` test images with their logits compared. Writes
-rtl_cycles.json beside this file, design by design: the same command goes on where it was stopped. Needs the extra
-`rtl` and Verilator.
+rtl_cycles.json beside this file, design by design: the same command goes on where it was stopped (--fresh: begins anew; `source` of a row is the hash of
+cofront's sources). Needs the extra `rtl` and Verilator.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from cofront.rtl.netlist import engine_verilog
 from cofront.rtl.simulate import LATENCY, TESTBENCH, MemoryModel, compile_simulator, simulate
 from cofront.rtl.verify import call_cycles
 from cofront.study.documents import DesignDocument
-from cofront.study.provenance import versions
+from cofront.study.provenance import source_hash, versions
 from cofront.task.data import load_dataset
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -109,6 +109,7 @@ def measure(document: DesignDocument, simulator: Path, bus: int, data: Any, imag
     sides = {c.name: min(network.shapes[c.layers[-1]][1:] or (1,)) for c in expected.calls}
     cycles = runs[0].cycles
     return {
+        "source": source_hash(),
         "point": list(document.design.point),
         "config": config.to_dict(),
         "resources": dict(expected.resources),
@@ -166,9 +167,10 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=3)
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--folder", type=Path, default=Path("runs/rtl_cycles"))
+    parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--cases", type=int, nargs="*", default=list(range(len(CASES))))
     args = parser.parse_args()
-    rows: list[dict[str, Any]] = json.loads(RESULT.read_text())["rows"] if RESULT.is_file() else []
+    rows: list[dict[str, Any]] = [] if args.fresh or not RESULT.is_file() else json.loads(RESULT.read_text())["rows"]
     done = {(r["case"], r["number"]) for r in rows}
     images = load_dataset(args.data).x_test
     for case in args.cases:
