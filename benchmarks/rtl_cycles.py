@@ -6,9 +6,10 @@ Exact searches of subgraph32 on ZU3EG under budgets of DSPs and with single prec
 networks are drawn by seed from the designs of the front that use the accelerator which most of them do.
 `rtl.schedule` was made looking at two designs of 330 and 360 DSPs, which are not here, and at the case marked as seen,
 which `summary` leaves out. Every design runs two test images with every tensor compared with the integer model; the
-first network of a single precision also runs `--images` test images with their logits compared. Writes
-rtl_cycles.json beside this file, design by design: the same command goes on where it was stopped (--fresh: begins anew; `source` of a row is the hash of
-cofront's sources). Needs the extra `rtl` and Verilator.
+first network of a single precision also runs `--images` test images with their logits compared.
+
+Writes rtl_cycles.json beside this file, design by design: the same command goes on where it was stopped (--fresh:
+begins anew; `source` of a row is the hash of cofront's sources). Needs the extra `rtl` and Verilator.
 """
 
 from __future__ import annotations
