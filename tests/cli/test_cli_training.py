@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cofront.api.weights import Trained
 from cofront.study.documents import Design, DesignDocument, to_json
 
 pytest.importorskip("torch")
@@ -82,7 +83,7 @@ def test_without_images_the_reason_says_what_can_be_done(as_json, refused, desig
         assert refused(verb, design, "--data", "nowhere") == (2, "--data nowhere: no such file or folder")
 
 
-def test_export_and_search_take_images_for_trained_weights(as_json, refused, design, data):
+def test_export_and_search_take_images_for_trained_weights(as_json, refused, design, data, monkeypatch):
     done = as_json("export", design, "--out", "e", "--data", data, "--format", "weights,integer")
     assert done["left_out"] == [] and set(done["files"]) == {"weights", "integer"}
     assert refused("search", "--data", "nowhere", "--out", "o") == (2, "--data nowhere: no such file or folder")
@@ -95,6 +96,12 @@ def test_export_and_search_take_images_for_trained_weights(as_json, refused, des
     quick = ("--method", "random", "--evaluations", "50")
     done = as_json("search", *quick, "--data", data, "--out", "o")
     assert done["left_out"] == [] and Path("o/weights.safetensors").is_file()
+    none = Trained({}, np.zeros(0, np.float32), "no images are at hand")
+    monkeypatch.setattr("cofront.api.exporting.trained_weights", lambda *_: none)
+    before = {p.name: p.read_bytes() for p in Path("o").glob("network*")}
+    done = as_json("search", *quick, "--out", "o")  # the same design without images: what was trained stays
+    assert done["left_out"] == ["trained weights: no images are at hand; those of the same design that are here stay"]
+    assert before == {p.name: p.read_bytes() for p in Path("o").glob("network*")} and "weights" in done["files"]
 
 
 def test_another_design_in_the_same_file_is_trained_anew(as_json, refused, design, data, weights):

@@ -166,19 +166,37 @@ def export_design(
             return
         files[name] = str(path)
 
+    before = _trained_before(folder, design)
     if "design" in formats:
         put("design", lambda p: write_atomic(p, to_json(design) + "\n"))
     if "accelerator" in formats:
         put("accelerator", lambda p: write_atomic(p, to_json(accelerator_document(design, cost)) + "\n"))
     if {"onnx", "qonnx", "integer", "weights"} & set(formats):
         trained = trained_weights(design, network, seed, data)
-        if trained.reason:
-            left_out.append(f"trained weights: {trained.reason}")
-        _write_network(network, trained, formats, put)
+        if trained.reason and before:  # random weights must not take the place of trained ones
+            left_out.append(f"trained weights: {trained.reason}; those of the same design that are here stay")
+            files |= {name: str(folder / FORMATS[name]) for name in before if name in formats}
+        else:
+            if trained.reason:
+                left_out.append(f"trained weights: {trained.reason}")
+            _write_network(network, trained, formats, put)
     for name in formats:
         if name not in files:  # a file of an earlier design must not stand beside this one's
             (folder / FORMATS[name]).unlink(missing_ok=True)
     return Exported(files, left_out)
+
+
+def _trained_before(folder: Path, design: DesignDocument) -> list[str]:
+    """The formats of network files in `folder` that hold trained weights of the same network, if any."""
+    if not (folder / FORMATS["integer"]).is_file() or not (folder / FORMATS["design"]).is_file():
+        return []
+    try:
+        earlier = read_design(folder / FORMATS["design"])
+    except CofrontError:  # not a design of ours
+        return []
+    same = (earlier.space, earlier.network, earlier.design.point) == (design.space, design.network, design.design.point)
+    names = ("onnx", "qonnx", "integer", "weights")
+    return [n for n in names if (folder / FORMATS[n]).is_file()] if same else []
 
 
 def _write_network(network: Network, trained: Trained, formats: Sequence[str], put: Callable[..., None]) -> None:
