@@ -79,7 +79,8 @@ def make_document(
     if found.status == "infeasible" and not why:
         why = explain()
     return SearchDocument(
-        accelerator=request.accelerator, predictor=request.predictor, notes=list(found.notes),
+        accelerator=request.accelerator, predictor=request.predictor,
+        notes=[*found.notes, *extrapolated(found, device)],
         status=found.status, space=measured.space.name, device=device.name, precisions=list(measured.precisions),
         clock_hz=measured.problem.clock_hz, method=request.method, grid=request.grid, budget=device.budget,
         front=designs, gap=found.gap if certified else None, designs=found.n_designs,
@@ -90,6 +91,21 @@ def make_document(
         accuracy_source=Path(measured.source).name, accuracy_note=measured.note,
         infeasible=why, stats=clean(found.stats),
     )  # fmt: skip
+
+
+def extrapolated(found: front.Front, device: Device) -> list[str]:
+    """A note on designs whose LUTs and flip-flops lie outside what their model was fitted on."""
+    from cofront.hardware.subgraph import coefficients
+
+    bus = coefficients.load().bus_bits(device)
+    parts = [{k: v for k, v in d.config.items() if isinstance(v, dict)} for d in found.designs]
+    outside = [words for p in parts if p and (words := coefficients.outside_range(p, bus))]
+    if not outside:
+        return []
+    return [
+        f"LUTs and flip-flops of {len(outside):,} of {len(parts):,} designs are extrapolated, being fitted on smaller "
+        "or other accelerators; `cofront estimate DESIGN` says which parts"
+    ]
 
 
 def as_point(point: Sequence[int]) -> Any:
