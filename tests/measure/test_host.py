@@ -169,6 +169,6 @@ def test_addresses() -> None:
     found = parse_target("ssh://me@[::1]:2222")
     assert (found.destination, found.port) == ("me@::1", 2222)
     assert parse_target("ssh://board.local").command(["true"])[-3:] == ["--", "board.local", "true"]
-    assert parse_target("ssh://b").cleaner("/tmp/cofront-ab_1") is not None
-    for folder in ("/", "", "/tmp", "/tmp/cofront-a/../../etc", "/tmp/x; rm -rf /", "cofront-a"):
+    assert parse_target("ssh://b").cleaner("/scratch/cofront-ab_1") is not None
+    for folder in ("/", "", "/scratch", "/scratch/cofront-a/../../etc", "/scratch/x; rm -rf /", "cofront-a"):
         assert parse_target("ssh://b").cleaner(folder) is None, folder
