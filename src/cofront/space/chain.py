@@ -9,8 +9,10 @@ from abc import abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+from cofront.errors import InputError
 from cofront.network import Builder, Network
-from cofront.space.base import PRECISIONS, Choice
+from cofront.space.base import PRECISIONS, Choice, Points, Space
+from cofront.space.columns import Columns, points_from_columns
 from cofront.space.declare import Declaration, TrellisSpace
 
 PRECISION_NAMES = tuple(PRECISIONS)
@@ -49,6 +51,9 @@ class ChainSpace(TrellisSpace):
     variable: str
     #: Number of the first layer in names.
     first: int
+    #: The column of published tables that holds a whole architecture, if there is one, and what stands in it.
+    arch: str | None = None
+    arch_format: str = ""
 
     @property
     @abstractmethod
@@ -66,6 +71,27 @@ class ChainSpace(TrellisSpace):
     @abstractmethod
     def is_identity(self, place: Place, op: int) -> bool:
         """Whether the operator has no layers there."""
+
+    def operators(self, value: object) -> list[int]:
+        """The operators' numbers, as an entry of column `arch` holds them; anything else where it is malformed."""
+        raise InputError(f"space '{self.name}' has no column for whole architectures")
+
+    def table_columns(self) -> tuple[str, ...]:
+        return (*super().table_columns(), *([self.arch] if self.arch else []))
+
+    def from_table(self, columns: Columns) -> tuple[Space, Points]:
+        """Also reads whole architectures from the column `arch`."""
+        names = [f"{self.variable}{p.number + self.first}" for p in self.places]
+        if self.arch and self.arch in columns and names[0] not in columns:
+            found = []
+            for i, value in enumerate(columns[self.arch]):
+                ops = self.operators(value)
+                if len(ops) != len(names) or not set(ops) <= set(range(len(self.ops))):
+                    raise InputError(f"column '{self.arch}', row {i}: expected {self.arch_format}, got {value!r:.60}")
+                found.append(ops)
+            rest = {n: c for n, c in columns.items() if n != self.arch}
+            columns = {**rest, **{n: [ops[j] for ops in found] for j, n in enumerate(names)}}
+        return self, points_from_columns(self, columns)
 
     @property
     def choices(self) -> tuple[Choice, ...]:

@@ -7,20 +7,16 @@ stands for the identity where the shape changes, as in `fbnet`.
 
 from __future__ import annotations
 
-from cofront.errors import InputError
 from cofront.network import Builder
 from cofront.network.ops import Flatten, GlobalPool, Linear
 from cofront.network.zoo.units import inverted_residual
-from cofront.space.base import Points, Space
 from cofront.space.chain import ChainSpace, Place, places
-from cofront.space.columns import Columns, points_from_columns
 
 #: (kernel, expansion) of operators 0 to 5; 6 is the identity.
 UNITS = ((3, 3), (3, 6), (5, 3), (5, 6), (7, 3), (7, 6))
 SKIP = len(UNITS)
 STAGES = ((24, 2, 2), (48, 3, 2), (72, 4, 2), (128, 3, 1), (160, 4, 2), (176, 4, 1), (384, 1, 1))
 STEM_WIDTH, HEAD_WIDTH, HIDDEN, CLASSES = 16, 1984, 1280, 1000
-ARCH = "op_idx_list"
 
 _PLACES = places(
     tuple((width, stride if i == 0 else 1) for width, depth, stride in STAGES for i in range(depth)), STEM_WIDTH, 112
@@ -34,24 +30,15 @@ class LightNas(ChainSpace):
     ops = (*(f"k{k}_e{e}" for k, e in UNITS), "skip")
     variable = "op"
     first = 0
+    arch: str = "op_idx_list"
+    arch_format = "21 numbers from 0 to 6"
 
     @property
     def places(self) -> tuple[Place, ...]:
         return _PLACES
 
-    def table_columns(self) -> tuple[str, ...]:
-        return (*super().table_columns(), ARCH)
-
-    def from_table(self, columns: Columns) -> tuple[Space, Points]:
-        """Also reads the released lists of 21 operator numbers in a column "op_idx_list"."""
-        if ARCH in columns and f"{self.variable}{self.first}" not in columns:
-            for i, ops in enumerate(columns[ARCH]):
-                if not (isinstance(ops, list) and len(ops) == len(_PLACES) and set(ops) <= set(range(len(self.ops)))):
-                    raise InputError(f"column '{ARCH}', row {i}: expected 21 numbers from 0 to 6, got {ops!r:.60}")
-            lists = [list(ops) for ops in columns[ARCH]]  # type: ignore[call-overload]
-            named = {f"{self.variable}{j}": [ops[j] for ops in lists] for j in range(len(_PLACES))}
-            columns = {**{n: c for n, c in columns.items() if n != ARCH}, **named}
-        return self, points_from_columns(self, columns)
+    def operators(self, value: object) -> list[int]:
+        return value if isinstance(value, list) and all(type(v) is int for v in value) else []
 
     def is_identity(self, place: Place, op: int) -> bool:
         return op == SKIP and place.same_shape

@@ -6,18 +6,14 @@ table's file names a network by its eight digits, which `from_table` reads from 
 
 from __future__ import annotations
 
-from cofront.errors import InputError
 from cofront.network import Builder
 from cofront.network.zoo.units import inverted_residual
-from cofront.space.base import Points, Space
 from cofront.space.chain import ChainSpace, Place, places
-from cofront.space.columns import Columns, points_from_columns
 
 #: (expansion, kernel) of operators 1 and 2.
 UNITS = ((3, 3), (6, 5))
 LAYERS = ((64, 2), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1), (256, 1))
 STEM_WIDTH, HEAD_WIDTH, CLASSES = 32, 1280, 10
-ARCH = "arch"
 
 
 class NasBenchMacro(ChainSpace):
@@ -27,23 +23,15 @@ class NasBenchMacro(ChainSpace):
     ops = ("identity", "mb3_k3", "mb6_k5")
     variable = "op"
     first = 1
+    arch = "arch"
+    arch_format = "eight digits 0 to 2"
 
     @property
     def places(self) -> tuple[Place, ...]:
         return _PLACES
 
-    def table_columns(self) -> tuple[str, ...]:
-        return (*super().table_columns(), ARCH)
-
-    def from_table(self, columns: Columns) -> tuple[Space, Points]:
-        """Also reads the published strings of eight digits in a column "arch"."""
-        if ARCH in columns and f"{self.variable}{self.first}" not in columns:
-            for i, text in enumerate(columns[ARCH]):
-                if not (isinstance(text, str) and len(text) == len(LAYERS) and set(text) <= set("012")):
-                    raise InputError(f"column '{ARCH}', row {i}: expected eight digits 0 to 2, got {text!r:.40}")
-            digits = {f"{self.variable}{j + 1}": [int(str(t)[j]) for t in columns[ARCH]] for j in range(len(LAYERS))}
-            columns = {**{n: c for n, c in columns.items() if n != ARCH}, **digits}
-        return self, points_from_columns(self, columns)
+    def operators(self, value: object) -> list[int]:
+        return [int(c) for c in value] if isinstance(value, str) and set(value) <= set("012") else []
 
     def is_identity(self, place: Place, op: int) -> bool:
         return op == 0 and place.same_shape

@@ -26,11 +26,13 @@ from cofront.search.gradient.surrogate import Held, fit_on
 from cofront.search.gradient.task import Tabular, Task
 from cofront.space.base import Layered
 from cofront.space.columnfile import read_columns
-from cofront.space.light_nas import ARCH, LightNas
+from cofront.space.light_nas import LightNas
 from cofront.systems.claims import Claim
 from cofront.systems.fbnet import capacity
 
 FloatArray = NDArray[np.float64]
+#: The column of the released tables that holds an architecture.
+ARCH = LightNas.arch
 
 #: The released schedule.
 PAPER = Recipe(
