@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cofront.api.files import need_file
-from cofront.errors import InputError, UnsupportedError, UsageError, unknown_name
+from cofront.errors import InputError, UnsupportedError, UsageError
+from cofront.network.bits import with_precision
 from cofront.study.documents import DesignDocument, clean, from_json
 
 if TYPE_CHECKING:
@@ -138,32 +138,6 @@ def space_network(name: str, point: Sequence[int], choices: Mapping[str, Any]) -
             raise InputError(f"space '{name}' has no point {list(point)[:40]}") from None
         found, points = found.from_table({k: [v] for k, v in choices.items()})
     return found.network(points[0])
-
-
-def with_precision(network: Network, precision: str | None) -> Network:
-    """Every layer at `precision`; without one, layers that have no bit-widths get 8 and 8."""
-    if precision is None:
-        if all(n.weight_bits and n.in_bits for n in network.layers):
-            return network
-        if not any(n.weight_bits or n.in_bits for n in network.layers):
-            return network.uniform_bits(8, 8)
-        return network.with_bits(lambda n: (n.weight_bits or 8, n.in_bits or 8))
-    bits = parse_precision(precision)
-    return network.uniform_bits(*bits)
-
-
-def parse_precision(text: str) -> tuple[int, int]:
-    """(weight bits, activation bits) of a known precision such as "W4A8"."""
-    from cofront.network.bits import PRECISIONS
-
-    key = text.strip().upper()
-    if key not in PRECISIONS:
-        if len(re.split(r"[,\s]+", key)) > 1:
-            raise UsageError(f"one precision for all layers is expected, such as W4A8, got '{text}'; run once for each")
-        if re.fullmatch(r"W\d+A\d+", key):
-            raise UsageError(f"precision {key} is not supported by any engine; known: {', '.join(PRECISIONS)}")
-        raise unknown_name("precision", text, PRECISIONS)
-    return PRECISIONS[key]
 
 
 def precision_label(network: Network) -> str:

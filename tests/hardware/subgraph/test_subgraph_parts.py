@@ -331,7 +331,7 @@ def test_a_part_too_small_is_a_result() -> None:
 
 
 def test_estimate_refuses_nonsense() -> None:
-    with pytest.raises(UsageError, match="no precision named 'W9A9'"):
+    with pytest.raises(UsageError, match="precision W9A9 is not supported"):
         estimate(toy(), ZU3EG, precision="W9A9")
     with pytest.raises(UsageError, match="at most 645 MHz"):
         estimate(toy(), ZU3EG, clock_hz=1e12)

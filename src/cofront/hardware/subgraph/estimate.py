@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from cofront.device import Device
-from cofront.errors import UsageError, unknown_name
+from cofront.errors import UsageError
 from cofront.hardware.base import Cost
 from cofront.hardware.subgraph import coefficients
 from cofront.hardware.subgraph.calls import KERNELS, Call
@@ -18,7 +18,7 @@ from cofront.hardware.subgraph.grid import capacities
 from cofront.hardware.subgraph.lowering import lower, overlapping_pools, unfolded_by_host
 from cofront.hardware.subgraph.scalar import cost_of_calls, resources
 from cofront.network import Network
-from cofront.network.bits import PRECISIONS
+from cofront.network.bits import with_precision
 
 #: Sizes of the default accelerator, largest first: s x s (conv), s channels x 9 taps (dw), s x s (pw). 16 is CoDeNet's.
 SIZES = (64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
@@ -60,16 +60,6 @@ def _kernel(name: str, held: tuple[int, int, int, int] | None, size: int, dsp: i
     if name == "dw":
         return KernelConfig(1, size, 9, dsp, 512, rows, line, 0, outs)
     return KernelConfig(size, size, 1, dsp, depth, rows, line, ins, outs)
-
-
-def with_precision(network: Network, precision: str | None) -> Network:
-    """The network at one precision ("W8A8", ...); at W8A8 if it has none and none is asked for."""
-    if precision is None:
-        has_bits = any(n.weight_bits is not None for n in network.layers)
-        return network if has_bits else network.uniform_bits(8, 8)
-    if precision.upper() not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
-    return network.uniform_bits(*PRECISIONS[precision.upper()])
 
 
 def estimate(
