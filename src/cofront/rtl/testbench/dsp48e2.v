@@ -1,5 +1,50 @@
-// DSP48E2 as this project uses it: multiplier, pre-adder on A or B, addend C, P or PCIN, all registers; our own model of
-// the documented behaviour, for simulation only. Reset inputs, other ALU modes and the cascades of A and B are left out.
+// What slices share: an operand of WIDE bits and one of 18, and D plus either of them before the multiplier. SUM_A and
+// SUM_B: the sum takes that operand's place; ADD_B: it is of D and B, not of D and A. Our own model of the documented
+// behaviour, for simulation only. Reset inputs, other ALU modes and the cascades of A and B are left out.
+module dsp48_core #(
+  parameter integer WIDE = 27, parameter integer AREG = 1, parameter integer BREG = 1,
+  parameter integer SUM_A = 0, parameter integer SUM_B = 0, parameter integer ADD_B = 0
+) (
+  input CLK,
+  input [29:0] A, input [17:0] B, input [47:0] C, input [WIDE-1:0] D, input [47:0] PCIN,
+  input [2:0] Z, input [4:0] INMODE,
+  input CEA1, input CEA2, input CEB1, input CEB2, input CEC, input CED, input CEAD, input CEM, input CEP,
+  output [47:0] P
+);
+  reg signed [29:0] a1 = 0, a2 = 0;
+  reg signed [17:0] b1 = 0, b2 = 0;
+  reg signed [WIDE-1:0] d1 = 0, ad = 0;
+  reg signed [47:0] c1 = 0, p = 0;
+  reg signed [WIDE+17:0] product = 0;
+
+  wire signed [WIDE-1:0] zero = 0;
+  wire signed [WIDE-1:0] b_wide = {{(WIDE-18){b2[17]}}, b2};
+  wire signed [WIDE-1:0] added = INMODE[1] ? zero : ADD_B ? b_wide : a2[WIDE-1:0];
+  wire signed [WIDE-1:0] other = INMODE[2] ? d1 : zero;
+  wire signed [WIDE-1:0] sum = INMODE[3] ? other - added : other + added;
+
+  wire signed [WIDE-1:0] a_operand = SUM_A ? ad : a2[WIDE-1:0];
+  wire signed [17:0] b_operand = SUM_B ? ad[17:0] : b2;
+
+  wire signed [47:0] product_wide = {{(30-WIDE){product[WIDE+17]}}, product};
+  wire signed [47:0] z = Z == 3'b001 ? PCIN : Z == 3'b010 ? p : Z == 3'b011 ? c1 : 48'd0;
+
+  always @(posedge CLK) begin
+    if (CEA1) a1 <= A;
+    if (CEA2) a2 <= AREG == 2 ? a1 : A;
+    if (CEB1) b1 <= B;
+    if (CEB2) b2 <= BREG == 2 ? b1 : B;
+    if (CED) d1 <= D;
+    if (CEAD) ad <= sum;
+    if (CEC) c1 <= C;
+    if (CEM) product <= a_operand * b_operand;
+    if (CEP) p <= product_wide + z;
+  end
+
+  assign P = p;
+endmodule
+
+// DSP48E2 as this project uses it: multiplier, pre-adder on A or B, addend C, P or PCIN, all registers.
 module DSP48E2 #(
   parameter USE_MULT = "MULTIPLY", parameter USE_SIMD = "ONE48", parameter A_INPUT = "DIRECT",
   parameter B_INPUT = "DIRECT", parameter AMULTSEL = "A", parameter BMULTSEL = "B", parameter PREADDINSEL = "A",
@@ -18,38 +63,13 @@ module DSP48E2 #(
   input RSTALUMODE, input RSTALLCARRYIN,
   output [47:0] P, output [47:0] PCOUT
 );
-  reg signed [29:0] a1 = 0, a2 = 0;
-  reg signed [17:0] b1 = 0, b2 = 0;
-  reg signed [26:0] d1 = 0, ad = 0;
-  reg signed [47:0] c1 = 0, p = 0;
-  reg signed [44:0] product = 0;
-
-  // The pre-adder: D plus A or B.
-  wire signed [26:0] b_wide = {{9{b2[17]}}, b2};
-  wire signed [26:0] added = INMODE[1] ? 27'd0 : PREADDINSEL == "A" ? a2[26:0] : b_wide;
-  wire signed [26:0] other = INMODE[2] ? d1 : 27'd0;
-  wire signed [26:0] sum = INMODE[3] ? other - added : other + added;
-
-  wire signed [26:0] a_operand = AMULTSEL == "AD" ? ad : a2[26:0];
-  wire signed [17:0] b_operand = BMULTSEL == "AD" ? ad[17:0] : b2;
-
-  wire signed [47:0] product_wide = {{3{product[44]}}, product};
-  wire signed [47:0] z = OPMODE[6:4] == 3'b001 ? PCIN : OPMODE[6:4] == 3'b010 ? p : OPMODE[6:4] == 3'b011 ? c1 : 48'd0;
-
-  always @(posedge CLK) begin
-    if (CEA1) a1 <= A;
-    if (CEA2) a2 <= AREG == 2 ? a1 : A;
-    if (CEB1) b1 <= B;
-    if (CEB2) b2 <= BREG == 2 ? b1 : B;
-    if (CED) d1 <= D;
-    if (CEAD) ad <= sum;
-    if (CEC) c1 <= C;
-    if (CEM) product <= a_operand * b_operand;
-    if (CEP) p <= product_wide + z;
-  end
-
-  assign P = p;
-  assign PCOUT = p;
+  dsp48_core #(
+    .WIDE(27), .AREG(AREG), .BREG(BREG), .SUM_A(AMULTSEL == "AD"), .SUM_B(BMULTSEL == "AD"), .ADD_B(PREADDINSEL == "B")
+  ) core (
+    .CLK(CLK), .A(A), .B(B), .C(C), .D(D), .PCIN(PCIN), .Z(OPMODE[6:4]), .INMODE(INMODE), .CEA1(CEA1), .CEA2(CEA2),
+    .CEB1(CEB1), .CEB2(CEB2), .CEC(CEC), .CED(CED), .CEAD(CEAD), .CEM(CEM), .CEP(CEP), .P(P)
+  );
+  assign PCOUT = P;
 endmodule
 
 // DSP48E1 likewise: A and D of 25 bits, the pre-adder on A.
@@ -71,34 +91,9 @@ module DSP48E1 #(
   input RSTALUMODE, input RSTALLCARRYIN,
   output [47:0] P, output [47:0] PCOUT
 );
-  reg signed [29:0] a1 = 0, a2 = 0;
-  reg signed [17:0] b1 = 0, b2 = 0;
-  reg signed [24:0] d1 = 0, ad = 0;
-  reg signed [47:0] c1 = 0, p = 0;
-  reg signed [42:0] product = 0;
-
-  wire signed [24:0] added = INMODE[1] ? 25'd0 : a2[24:0];
-  wire signed [24:0] other = INMODE[2] ? d1 : 25'd0;
-  wire signed [24:0] sum = INMODE[3] ? other - added : other + added;
-
-  wire signed [24:0] a_operand = USE_DPORT == "TRUE" ? ad : a2[24:0];
-  wire signed [17:0] b_operand = b2;
-
-  wire signed [47:0] product_wide = {{5{product[42]}}, product};
-  wire signed [47:0] z = OPMODE[6:4] == 3'b001 ? PCIN : OPMODE[6:4] == 3'b010 ? p : OPMODE[6:4] == 3'b011 ? c1 : 48'd0;
-
-  always @(posedge CLK) begin
-    if (CEA1) a1 <= A;
-    if (CEA2) a2 <= AREG == 2 ? a1 : A;
-    if (CEB1) b1 <= B;
-    if (CEB2) b2 <= BREG == 2 ? b1 : B;
-    if (CED) d1 <= D;
-    if (CEAD) ad <= sum;
-    if (CEC) c1 <= C;
-    if (CEM) product <= a_operand * b_operand;
-    if (CEP) p <= product_wide + z;
-  end
-
-  assign P = p;
-  assign PCOUT = p;
+  dsp48_core #(.WIDE(25), .AREG(AREG), .BREG(BREG), .SUM_A(USE_DPORT == "TRUE")) core (
+    .CLK(CLK), .A(A), .B(B), .C(C), .D(D), .PCIN(PCIN), .Z(OPMODE[6:4]), .INMODE(INMODE), .CEA1(CEA1), .CEA2(CEA2),
+    .CEB1(CEB1), .CEB2(CEB2), .CEC(CEC), .CED(CED), .CEAD(CEAD), .CEM(CEM), .CEP(CEP), .P(P)
+  );
+  assign PCOUT = P;
 endmodule
