@@ -43,7 +43,7 @@ def compile_program(
     if bus_bits not in (64, 128, 256, 512):
         raise InputError(f"the memory port is 64, 128, 256 or 512 bits wide, not {bus_bits}")
     planner = Planner(quantized, config, device, bus_bits // 8, mode, co)
-    jobs = list(planner.jobs(lower(quantized.network)))
+    jobs = list(planner.jobs(lower(quantized.network, bus_bits // 8)))
     return _Compiler(quantized, bus_bits // 8, acc_bits or accumulator_bits(device.dsp_kind), jobs).program()
 
 

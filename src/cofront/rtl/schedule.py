@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cofront.hardware.subgraph.calls import KERNELS
 from cofront.hardware.subgraph.config import Config
 from cofront.hardware.subgraph.engines import ENGINES
-from cofront.hardware.subgraph.recurrence import serve
+from cofront.hardware.subgraph.recurrence import serve, work_by_pixel
 from cofront.rtl.average import DELAY
 from cofront.rtl.config import KernelDesign, up
 from cofront.rtl.descriptor import SIZE_BYTES, decode
@@ -104,11 +104,9 @@ def kernel_cycles(d: Mapping[str, int], config: Config, bus: int, pace: float) -
             step = max(step, PLANES)
         if front_type(design) is WindowBuffer:
             step += k["stride"] - 1  # a column more of every unit
-        work = np.full(k["out_height"] * k["out_width"], k["out_beats"] * step)
-        if k["stride"] == 2 and k["size"] == design.kernel.rows:
-            # All rows are in use until a row of outputs ends: of the next one's, the first columns come only then.
-            pace_in = max(pixel, k["in_beats"])
-            work.reshape(k["out_height"], -1)[1:, 0] += round((k["size"] - k["pad_left"]) * pace_in)
+        full = k["stride"] == 2 and k["size"] == design.kernel.rows
+        wait = round((k["size"] - k["pad_left"]) * max(pixel, k["in_beats"])) if full else 0
+        work = work_by_pixel(k["out_beats"] * step, k["out_height"], k["out_height"] * k["out_width"], wait)
         ready = serve(serve(ready, k["in_beats"])[_last_input(k)], work) + latency(design)
         pixel = max(k["in_beats"], k["out_beats"] * step)
     if ready is None:

@@ -130,7 +130,10 @@ def test_more_bandwidth_is_never_slower_and_dual_never_loses(
 ) -> None:
     one = cost(net, _config("E88", conv, dw, pw), ZU3EG)
     fast = ZU3EG.with_budget(bandwidth_bytes_per_s=ZU3EG.bandwidth_bytes_per_s * factor)
-    assert cost(net, _config("E88", conv, dw, pw), fast).cycles <= one.cycles
+    if coefficients.load().bus_bits(fast) == coefficients.load().bus_bits(ZU3EG):
+        assert cost(net, _config("E88", conv, dw, pw), fast).cycles <= one.cycles
+    else:  # a wider port pads pixels to wider words: a word took a cycle at least, and takes two at most
+        assert cost(net, _config("E88", conv, dw, pw), fast).cycles <= 2 * one.cycles
     # ... but for the cycle that its kernels take to part two sums.
     assert cost(net, _config("DUAL", conv, dw, pw), ZU3EG).cycles <= one.cycles + 3 * len(one.calls)
 
@@ -324,8 +327,8 @@ def test_energy_is_none_without_power_figures_and_counts_each_part_once() -> Non
     config = replace(_config("E88", (4, 4, 1), (4, 9), (4, 4)))
     part = ZU3EG.with_budget(dsp=10**6, lut=10**9, ff=10**9, bram36=10**9)
     answer = cost(net, config, part)
-    call: Call = lower(net)[0]
     co = coefficients.load()
+    call: Call = lower(net, co.word_bytes(part))[0]
     dynamic = (call.macs * dict(co.mac_fj)["88"] + call.bytes * co.dram_fj_per_byte) * 1e-15
     assert answer.energy_j == pytest.approx(dynamic + 5.1 * answer.latency_s, rel=1e-6)
     bare = device.load("zu7ev").with_budget(dsp=10**6, lut=10**9, ff=10**9, bram36=10**9)

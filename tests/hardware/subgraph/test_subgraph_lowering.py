@@ -139,9 +139,34 @@ def test_stored_widths() -> None:
     b.conv(16, 1)
     b.depthwise(3)
     (call,) = lower(b.build().uniform_bits(4, 4))
-    assert call.stages[0].in_bytes == 8 * 36  # boundaries are 8 bits
-    assert call.stages[0].out_bytes == 16 * 36 // 2
+    assert call.stages[0].in_bytes == 8 * 36
+    assert call.stages[0].out_bytes == 16 * 36  # elements of four bits, too, take a byte
     assert call.stages[0].weight_bytes == 8 * 16 // 2 + 6 * 16
+    (wide,) = lower(b.build().uniform_bits(4, 4), word_bytes=16)
+    assert wide.stages[0].in_bytes == 16 * 36  # a pixel's channels fill whole words
+
+
+def test_weights_of_the_image_layer_hide_behind_nothing() -> None:
+    b = Builder("net", (3, 8, 8))
+    b.block = "stem"
+    b.conv(16, 3, 2)
+    b.block = "b"
+    b.conv(16, 1)
+    stem, later = lower(b.build().uniform_bits(8, 8))
+    assert stem.exposed_bytes == stem.stages[0].weight_bytes == 27 * 16 + 6 * 16
+    assert later.exposed_bytes == 0
+
+
+def test_rows_that_are_waited_for() -> None:
+    def stalls(stride: int, kernel: int) -> int:
+        b = Builder("net", (8, 10, 10))
+        b.block = "b"
+        b.depthwise(kernel, stride)
+        return lower(b.build().uniform_bits(8, 8))[0].stages[0].stalls
+
+    assert stalls(1, 5) == 0
+    assert stalls(2, 3) == (5 - 1) * (3 - 1)
+    assert stalls(2, 5) == (5 - 1) * (5 - 2)
 
 
 @pytest.mark.parametrize("name", zoo.names())

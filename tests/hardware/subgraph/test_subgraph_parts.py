@@ -266,7 +266,9 @@ def test_fused_form_against_pixel_recurrence() -> None:
         exact = fused_cycles(
             [
                 PixelKernel(size, size, 1, 1, 0, up(i, pi), works[0], through(1, pi)),
-                PixelKernel(size, size, k, stride, k // 2, up(e, pc), works[1], through(3 if taps <= k else 4, taps)),
+                PixelKernel(
+                    size, size, k, stride, k // 2, up(e, pc), works[1], through(3 if taps <= k else 4, taps), True
+                ),
                 PixelKernel(out, out, 1, 1, 0, up(e, qi), works[2], through(1, qi)),
             ]
         )
@@ -274,9 +276,9 @@ def test_fused_form_against_pixel_recurrence() -> None:
         assert call.cycles - call.overhead_cycles <= exact
         closed.append(1 - (call.cycles - call.overhead_cycles) / exact)
         plain.append(1 - max(size * size * works[0], out * out * works[1], out * out * works[2]) / exact)
-    assert np.mean(closed) < 0.015
+    assert np.mean(closed) < 0.02
     assert np.max(closed) < 0.2
-    assert np.mean(plain) > 5 * np.mean(closed)
+    assert np.mean(plain) > 4 * np.mean(closed)
 
 
 @pytest.mark.parametrize("name", device.names())

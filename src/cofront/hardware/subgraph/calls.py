@@ -25,6 +25,7 @@ class Stage:
     still to compute when the last input pixel has been read. In a fused call the stage before delivers the pixels of
     `lead` at its own pace: `fed` is 1 when there is one, `next_lead` is the `lead` of the stage behind (1 if none).
     Bytes are of tensors and weights as stored in memory. `apart`: least cycles between beats of output channels.
+    `stalls`: input pixels that are waited for between rows of outputs by a kernel of no more rows than the window.
     """
 
     kernel: KernelName
@@ -48,6 +49,7 @@ class Stage:
     next_lead: int = 1
     stride: int = 1
     apart: int = 1
+    stalls: int = 0
 
     @property
     def macs(self) -> int:
@@ -62,13 +64,15 @@ class Call:
     `extra_bytes` are read or written besides the first stage's input, the weights and the last stage's output: the
     other operand of a residual addition, a pooled copy. A call without stages only moves `moved_bytes` (an
     element-wise operator that could not be folded into a producer). Names do not count in comparisons, so equal calls
-    of different layers are equal. `averaged`: channels whose average over the map is taken at the end.
+    of different layers are equal. `averaged`: channels whose average over the map is taken at the end. `opens`: reads
+    the image, so that no call before it hides the loading of its weights.
     """
 
     stages: tuple[Stage, ...]
     extra_bytes: int
     moved_bytes: int = 0
     averaged: int = 0
+    opens: bool = False
     name: str = field(default="", compare=False)
     layers: tuple[str, ...] = field(default=(), compare=False)
 
@@ -88,6 +92,11 @@ class Call:
             return self.moved_bytes
         weights = sum(s.weight_bytes for s in self.stages)
         return self.stages[0].in_bytes + weights + self.stages[-1].out_bytes + self.extra_bytes
+
+    @property
+    def exposed_bytes(self) -> int:
+        """Bytes of weights that are loaded while nothing else happens."""
+        return sum(s.weight_bytes for s in self.stages) if self.opens else 0
 
     def stage(self, kernel: KernelName) -> Stage | None:
         return next((s for s in self.stages if s.kernel == kernel), None)

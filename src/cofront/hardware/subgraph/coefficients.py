@@ -64,6 +64,16 @@ class Coefficients:
         rate = self.bytes_per_kilocycle(device, device.clock_hz)
         return next((bits for bits in BUS_BITS if bits * 125 >= rate), BUS_BITS[-1])
 
+    def word_bytes(self, device: Device) -> int:
+        """Bytes of a word of memory."""
+        return self.bus_bits(device) // 8 if self.shell else 1
+
+    def opening_cycles(self, exposed_bytes: int, bytes_per_kilocycle: int) -> int:
+        """Cycles before a call in which its weights are loaded and nothing else happens."""
+        if not exposed_bytes or not self.fill:
+            return 0
+        return self.overhead_cycles + -(-1000 * exposed_bytes // bytes_per_kilocycle)
+
     def base(self, bus_bits: int) -> tuple[int, int, int, int]:
         """DSP, LUT, FF and BRAM36 of all that is around the kernels."""
         if not self.shell:

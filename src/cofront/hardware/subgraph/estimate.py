@@ -73,7 +73,8 @@ def estimate(
 
     `config` as an object may leave out its clock; `clock_hz` overrides it, and is the device's default when None.
     """
-    calls = lower(with_precision(network, precision))
+    co = coefficients.load()
+    calls = lower(with_precision(network, precision), co.word_bytes(device))
     if not calls:
         raise UsageError(f"network '{network.name}' has nothing for an accelerator to compute")
     notes: tuple[str, ...] = ()
@@ -90,7 +91,7 @@ def estimate(
         notes += (f"the host unfolds the image for {', '.join(unfolded)} (im2col): that work is not costed",)
     if pools := overlapping_pools(network):
         notes += (f"the rows that the overlapping windows of {', '.join(pools)} hold on chip are not costed",)
-    bus = coefficients.load().bus_bits(device)
+    bus = co.bus_bits(device)
     if outside := coefficients.outside_range({name: vars(chosen.kernel(name)) for name in KERNELS}, bus):
         notes += (
             f"LUTs and flip-flops are extrapolated, being fitted on smaller or other designs: {'; '.join(outside)}",

@@ -55,16 +55,21 @@ class _Open:
 
 
 class _Lowering:
-    def __init__(self, network: Network) -> None:
-        self.net = network
+    def __init__(self, network: Network, word: int = 1) -> None:
+        self.net, self.word = network, word
         self.calls: list[_Open] = []
         self.maker: dict[str, _Open] = {}  # tensor -> the call whose output it is
         self.ready: dict[str, int] = {network.input.name: -1}  # tensor -> index of the last call it needs
         self.bad: list[str] = []
 
     def bytes_of(self, tensor: str) -> int:
-        bits = self.net.by_name[tensor].out_bits or 8
-        return bits_to_bytes(math.prod(self.net.shapes[tensor]) * bits)
+        """Bytes of a tensor in memory: elements take whole bytes, the channels of a pixel whole words."""
+        channels, *pixels = self.net.shapes[tensor]
+        return math.prod(pixels) * self.pixel_bytes(tensor, channels)
+
+    def pixel_bytes(self, tensor: str, channels: int) -> int:
+        size = channels * bits_to_bytes(self.net.by_name[tensor].out_bits or 8)
+        return -(-size // self.word) * self.word
 
     def alone(self, tensor: str) -> bool:
         """Whether at most one layer reads the tensor."""
@@ -210,7 +215,7 @@ class _Lowering:
         pixels = out_shape[1] * out_shape[2]
         if self.unfolds(node):
             channels *= math.prod(op.kernel)
-            in_bytes = bits_to_bytes(pixels * channels * (self.net.by_name[src].out_bits or 8))
+            in_bytes = pixels * self.pixel_bytes(src, channels)
             tail = (w_bits, a_bits, in_bytes, out_bytes, w_bytes)
             return Stage(kernel, channels, op.out_channels, 1, 1, 1, out_shape[2], pixels, pixels, 1, 1, 0, *tail)
         top, left, _, _ = op.padding
@@ -222,6 +227,9 @@ class _Lowering:
         col = min(max(-(-(width - span_w + left) // op.stride[1]), 0), out_shape[2] - 1)
         flush = pixels - (row * out_shape[2] + col)
         overlap = max(span_w - op.stride[1], 0)
+        # Where no more rows are held than a window has, the first columns that every further row of outputs needs are
+        # read only when the row before it is done.
+        stalls = (out_shape[1] - 1) * _clip(span_w - left, width) if op.stride[0] > 1 and span_h > 1 else 0
         # Window registers are square and as many rows deep: 1 x k, too, needs a window that moves along a row.
         window = max(span_h, span_w)
         return Stage(
@@ -239,12 +247,13 @@ class _Lowering:
             overlap,
             *tail,
             stride=max(op.stride),
+            stalls=stalls,
         )
 
     def finish(self, call: _Open) -> Call:
         name = call.layers[0] if call.layers else ""
         if not call.stages:
-            return Call((), 0, call.moved_bytes, call.averaged, name, tuple(call.layers))
+            return Call((), 0, call.moved_bytes, call.averaged, name=name, layers=tuple(call.layers))
         parts = list(call.stages)
         if len(parts) == 1 and self.pointwise(parts[0][1]):
             parts = [("pw", *parts[0][1:])]
@@ -254,7 +263,8 @@ class _Lowering:
         stages = tuple(replace(s, fed=int(i > 0), next_lead=leads[i]) for i, s in enumerate(stages))
         if call.adds:
             stages = (*stages[:-1], replace(stages[-1], apart=RESIDUAL_APART))
-        return Call(stages, call.extra_bytes, 0, call.averaged, name, tuple(call.layers))
+        opens = self.unfolds(parts[0][1])
+        return Call(stages, call.extra_bytes, 0, call.averaged, opens, name, tuple(call.layers))
 
     def pointwise(self, node: Node) -> bool:
         op = node.op
@@ -267,12 +277,13 @@ def _clip(index: int, size: int) -> int:
     return min(max(index, 0), size - 1)
 
 
-def lower(network: Network) -> tuple[Call, ...]:
+def lower(network: Network, word_bytes: int = 1) -> tuple[Call, ...]:
     """The calls of a network, in execution order. UnsupportedError names every layer that cannot be executed.
 
-    The layers need bit-widths (`network.uniform_bits(8, 8)` where the space has set none).
+    The layers need bit-widths (`network.uniform_bits(8, 8)` where the space has set none). `word_bytes` of the memory
+    port (`Coefficients.word_bytes`): what a pixel's channels are padded to.
     """
-    work = _Lowering(network)
+    work = _Lowering(network, word_bytes)
     for node in network.nodes[1:]:
         work.visit(node)
     if work.bad:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 @dataclass(frozen=True)
 class PixelKernel:
     """A kernel on a map of `height` x `width`, `read` cycles per input and `work` cycles per output pixel, through a
-    pipeline of so many cycles.
+    pipeline of so many cycles. `full`: it holds no more rows than its window has.
     """
 
     height: int
@@ -27,10 +27,15 @@ class PixelKernel:
     read: int
     work: int
     pipeline: int
+    full: bool = False
+
+    @property
+    def out_height(self) -> int:
+        return (self.height + 2 * self.padding - self.kernel) // self.stride + 1
 
     def last_input(self) -> NDArray[np.int64]:
         """(q,) index of the last input pixel that each output pixel needs."""
-        rows = (self.height + 2 * self.padding - self.kernel) // self.stride + 1
+        rows = self.out_height
         cols = (self.width + 2 * self.padding - self.kernel) // self.stride + 1
         row = np.minimum(np.arange(rows) * self.stride - self.padding + self.kernel - 1, self.height - 1)
         col = np.minimum(np.arange(cols) * self.stride - self.padding + self.kernel - 1, self.width - 1)
@@ -46,10 +51,26 @@ def serve(arrival: NDArray[np.int64], cycles: int | NDArray[np.int64]) -> NDArra
     return np.asarray(np.maximum.accumulate(arrival - spent + cycles) + spent, dtype=np.int64)
 
 
+def work_by_pixel(work: int, rows: int, pixels: int, wait: int) -> NDArray[np.int64]:
+    """(pixels,) cycles of every output pixel: `work`, and `wait` more where a row begins, but for the first row.
+
+    With a stride, a kernel that holds just the rows of its window has them all in use until a row of outputs ends: of
+    the rows that the next one adds, the first columns come only then.
+    """
+    out = np.full(pixels, work, dtype=np.int64)
+    out.reshape(rows, -1)[1:, 0] += wait
+    return out
+
+
 def fused_cycles(kernels: Sequence[PixelKernel]) -> int:
     """Cycles until the last output pixel has left the last kernel; the first input pixel is there at 0."""
     ready = np.zeros(kernels[0].height * kernels[0].width, dtype=np.int64)
+    pace = 0
     for k in kernels:
         read = serve(ready, k.read)
-        ready = serve(read[k.last_input()], k.work) + k.pipeline
+        pace = max(pace, k.read)
+        last = k.last_input()
+        wait = (k.kernel - k.padding) * pace if k.full and k.stride > 1 else 0
+        ready = serve(read[last], work_by_pixel(k.work, k.out_height, len(last), wait)) + k.pipeline
+        pace = max(pace, k.work)
     return int(ready[-1])

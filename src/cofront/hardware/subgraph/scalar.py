@@ -59,6 +59,7 @@ class _Work:
             self.step = max(self.step, stage.apart)
         self.pipeline = self.latency(kernel.taps * (1 if name == "dw" else kernel.pi), kind.w4a4_factor > 1)
         self.lead = stage.lead if co.fill else 0
+        self.stalls = stage.stalls if co.fill and kernel.rows == stage.rows else 0
         self.flush = stage.flush if co.fill else 0
 
     def turns(self) -> int:
@@ -101,7 +102,7 @@ class _Work:
     def stream(self, units: int, in_pixels: int, lead: int) -> int:
         work = units * self.step
         read = units if self.name == "dw" else self.read
-        computing = lead * read + self.stage.out_pixels * work
+        computing = (lead + self.stalls) * read + self.stage.out_pixels * work
         reading = in_pixels * read + self.flush * work
         return max(computing, reading) + self.pipeline
 
@@ -155,10 +156,11 @@ class _Work:
 def call_cost(call: Call, config: Config, device: Device, co: Coefficients) -> CallCost:
     """The call in its cheaper mode, fused or split."""
     speed = co.bytes_per_kilocycle(device, config.clock_hz)
-    over, average = co.overhead_cycles, co.average_cycles(call.averaged)
+    over = co.overhead_cycles
+    around = co.average_cycles(call.averaged) + co.opening_cycles(call.exposed_bytes, speed)
 
     def done(mode: Mode, kernels: dict[str, int], inner: int, memory: int, overhead: int, moved: int) -> CallCost:
-        overhead += average
+        overhead += around
         cycles = inner + overhead
         top = max(kernels, key=lambda k: kernels[k], default="memory")
         bound = "memory" if not kernels or memory >= kernels[top] else top
@@ -253,7 +255,8 @@ def resources(
 
 def cost(network: Network, config: Config, device: Device, co: Coefficients | None = None) -> Cost:
     """Cycles, resources and energy of a network on an accelerator, call by call."""
-    return cost_of_calls(lower(network), config, device, co, network.name)
+    co = co or coefficients.load()
+    return cost_of_calls(lower(network, co.word_bytes(device)), config, device, co, network.name)
 
 
 def cost_of_calls(

@@ -57,9 +57,8 @@ def kernel_tables(
     speed = co.bytes_per_kilocycle(device, clock_hz)
     lone = np.array([c.is_pointwise for c in calls])
     moves = np.array([not c.stages for c in calls])
-    average = np.array(
-        [co.average_cycles(c.averaged) if c.stages and c.stages[-1].kernel == kernel else 0 for c in calls]
-    )
+    # In split form the kernel of the last layer also has what is around the call.
+    around = np.array([_around(c, co, speed) if c.stages and c.stages[-1].kernel == kernel else 0 for c in calls])
 
     times: dict[int, KernelTimes] = {}
     tables = {}
@@ -71,7 +70,7 @@ def kernel_tables(
         time = times[factor]
         pick = np.ix_(which[fits[kind.name]], back)
         cycles, solo = time.cycles[pick], time.alone[pick]
-        solo += np.where(solo > 0, co.overhead_cycles + average, 0)
+        solo += np.where(solo > 0, co.overhead_cycles + around, 0)
         served = np.array([all(kind.supports(s.weight_bits, s.act_bits) for s in c.stages) for c in calls])
         cycles[:, ~served] = INFEASIBLE
         solo[:, ~served] = INFEASIBLE
@@ -88,6 +87,11 @@ def kernel_tables(
             kernel, PARAMS, params[chosen], used[kind.name][chosen], cycles, time.head[pick], time.tail[pick], solo
         )
     return tables
+
+
+def _around(call: Call, co: Coefficients, bytes_per_kilocycle: int) -> int:
+    """Cycles of a call besides its kernels, its memory and the overhead of its runs."""
+    return co.average_cycles(call.averaged) + co.opening_cycles(call.exposed_bytes, bytes_per_kilocycle)
 
 
 def _resources(kernel: KernelName, params: IntArray, kind: EngineKind, device: Device, co: Coefficients) -> IntArray:
@@ -121,7 +125,7 @@ def engines(
     room = budget(device) - base
     speed = co.bytes_per_kilocycle(device, clock)
     memory = ceil_div(1000 * np.array([c.bytes for c in calls], dtype=np.int64), speed)
-    overhead = np.array([co.overhead_cycles + co.average_cycles(c.averaged) for c in calls], dtype=np.int64)
+    overhead = np.array([co.overhead_cycles + _around(c, co, speed) for c in calls], dtype=np.int64)
     energy = row_energy_pj(calls, co)
     kinds = [engine(name) for name in (tuple(ENGINES) if names is None else names)]
     kinds = [
@@ -186,7 +190,8 @@ def network_problem(
     co: Coefficients | None = None,
 ) -> CodesignProblem:
     """Which configuration runs one network best: a trellis of a single edge."""
-    calls = lower(network)
+    co = co or coefficients.load()
+    calls = lower(network, co.word_bytes(device))
     if not calls:
         raise UsageError(f"network '{network.name}' has nothing for an accelerator to compute")
     distinct = tuple(dict.fromkeys(calls))
@@ -207,11 +212,12 @@ def network_problem(
     return _problem(trellis, score, distinct, device, grid, clock_hz, engines, co, {"network": network.name})
 
 
-def layered_rows(layered: Layered) -> tuple[Trellis, tuple[Call, ...]]:
-    """The space's trellis with calls for rows, and the distinct calls."""
+def layered_rows(layered: Layered, word_bytes: int = 1) -> tuple[Trellis, tuple[Call, ...]]:
+    """The space's trellis with calls for rows, and the distinct calls; `word_bytes` as in `lower`."""
     number: dict[Call, int] = {}
     per_fragment = [
-        np.array([number.setdefault(c, len(number)) for c in lower(f)], dtype=np.int64) for f in layered.fragments
+        np.array([number.setdefault(c, len(number)) for c in lower(f, word_bytes)], dtype=np.int64)
+        for f in layered.fragments
     ]
     nothing = np.zeros(0, dtype=np.int64)
     parts = [per_fragment[int(i)] if i >= 0 else nothing for i in layered.edge_fragment]
@@ -236,7 +242,8 @@ def codesign_problem(
     meta: dict[str, str] | None = None,
 ) -> CodesignProblem:
     """Which network of the space on which configuration: `edge_score` (e,) is the integer score of each edge."""
-    trellis, calls = layered_rows(layered)
+    co = co or coefficients.load()
+    trellis, calls = layered_rows(layered, co.word_bytes(device))
     if len(edge_score) != trellis.n_edges:
         raise UsageError(f"edge_score has {len(edge_score)} entries, the space's trellis {trellis.n_edges} edges")
     scores = np.asarray(edge_score, dtype=np.int64)

@@ -34,6 +34,7 @@ _FIELDS = (
     "next_lead",
     "stride",
     "apart",
+    "stalls",
 )
 
 
@@ -120,16 +121,18 @@ def kernel_times(
     line = p["line_elements"] * rows["factor"]
     windowed = rows["rows"] > 1
     half = p["weight_depth"] // 2
+    # Where the kernel holds just the rows of the window, and for how many pixels it then waits between rows.
+    stalls = rows["stalls"] * (p["rows"] == rows["rows"]) * fill
 
     fits = (units * words <= half) & (~windowed | (rows["in_width"] * channels <= line))
     # Behind another kernel, only the last of the `lead` pixels is left to read: that kernel's head has the rest.
     fed = rows["fed"] * np.maximum(lead - 1, 0)
-    fused = stream(lead - fed, flush, rows["in_pixels"] - fed, rows["out_pixels"], read, work, pipeline)
+    fused = stream(lead - fed + stalls, flush, rows["in_pixels"] - fed, rows["out_pixels"], read, work, pipeline)
     head = ((lead - fed) * read + rows["next_lead"] * work + pipeline) * fill
     tail = (flush * work + pipeline) * fill
 
     alone, possible = _by_itself(
-        kernel, rows, units, step, words, read, line, half, lead, flush, po, pipeline, co, bytes_per_kilocycle
+        kernel, rows, units, step, words, read, line, half, lead + stalls, flush, po, pipeline, co, bytes_per_kilocycle
     )
     alone = np.where(usable & possible, alone, INFEASIBLE)
     cycles = np.where(rows["alone"] > 0, alone, np.where(usable & fits, fused, INFEASIBLE))
