@@ -28,15 +28,20 @@ def build(
     design: Path,
     folder: Path,
     *,
+    smallest: bool = False,
     weights: Path | None = None,
     data: Path | None = None,
     bus_bits: int | None = None,
     seed: int = 0,
     note: Note = lambda _: None,
 ) -> BuildDocument:
-    """Builds the accelerator of a design file. `weights`: an integer network, as `train` and `evaluate --out` write."""
+    """Builds the accelerator of a design file, or of a study's `smallest` design.
+
+    `weights`: an integer network, as `train` and `evaluate --out` write.
+    """
     from cofront.api.networks import design_network, read_design
     from cofront.api.parts import device_of, load_device
+    from cofront.api.smallest import smallest_design
     from cofront.hardware.subgraph.config import Config
     from cofront.rtl.build import VECTORS, Source, check_target
     from cofront.rtl.build import build as make
@@ -44,7 +49,7 @@ def build(
     from cofront.study.documents import to_json
 
     begun = time.monotonic()
-    document = read_design(design)
+    document = smallest_design(design) if smallest else read_design(design)
     need_file(weights, "an integer network, as `cofront train` and `cofront evaluate --out` write it")
     if document.accelerator != "subgraph":
         raise UnsupportedError(f"hardware is generated for accelerator 'subgraph', not '{document.accelerator}'")

@@ -12,17 +12,21 @@ from cofront.cli.options import Data, Json, Seed
 
 HELP = """Build a design's accelerator: Verilog, program, weights, test bench.
 
-DESIGN is a design file, as `search` and `fit --save` write them."""
+DESIGN is a design file, as `search` and `fit --save` write them; with --smallest, a study of `search`."""
 EXAMPLE = """
 Example, after `cofront search`:
   $ cofront build runs/subgraph32-zu3eg/design.json -o built
   $ cofront verify built
+  $ cofront build runs/subgraph32-zu3eg/study.sqlite --smallest -o built
 """
 
 
 def run(
-    design: Annotated[Path, typer.Argument(metavar="DESIGN", help="Design file.")],
+    design: Annotated[Path, typer.Argument(metavar="DESIGN", help="Design file, or a study.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")] = Path("built"),
+    smallest: Annotated[
+        bool, typer.Option("--smallest", help="The design of a study's front with the fewest DSPs, then LUTs.")
+    ] = False,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -39,7 +43,9 @@ def run(
 ) -> None:
     from cofront.api import building
 
-    done = building.build(design, out, weights=weights, data=data, bus_bits=bus, seed=seed, note=output.note)
+    done = building.build(
+        design, out, smallest=smallest, weights=weights, data=data, bus_bits=bus, seed=seed, note=output.note
+    )
     if json:
         output.emit_json(done)
         return

@@ -1,0 +1,42 @@
+"""The smallest design of a study's front, for a build that is quick to prove."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cofront.errors import StudyError
+
+if TYPE_CHECKING:
+    from cofront.study.documents import DesignDocument, SearchDocument
+
+
+def smallest(document: SearchDocument) -> int:
+    """Which design of the front has the fewest DSPs, of those the fewest LUTs, of those the least latency."""
+    sizes = [(d.resources.get("dsp", 0), d.resources.get("lut", 0), d.latency_s) for d in document.front]
+    return sizes.index(min(sizes))
+
+
+def smallest_design(study: Path) -> DesignDocument:
+    """That design of the newest search in a study (a file, or the folder that `search` wrote)."""
+    from cofront.api.choosing import network_of
+    from cofront.api.exporting import design_document
+    from cofront.api.files import need_file
+    from cofront.api.parts import device_file
+    from cofront.study import Study
+    from cofront.study.documents import SearchDocument, read_document
+
+    path = study / "study.sqlite" if study.is_dir() else study
+    need_file(path, "a study, as `cofront search` writes it")
+    with Study(path, write=False) as opened:
+        runs = [r for r in opened.runs() if r.verb == "search" and r.result is not None and r.result.get("front")]
+    if not runs:
+        raise StudyError(f"study '{path}' has no search with a front yet; run `cofront search --study {path}` first")
+    run = runs[-1]
+    document = read_document(run.result, SearchDocument, f"run {run.id} of study '{path}'")
+    index = smallest(document)
+    provenance = {"study": str(path), "run": run.id, "index": index, "wish": {"smallest": "dsp, then lut"}}
+    design = design_document(document, index, network_of(document, index), provenance)
+    return msgspec.structs.replace(design, device_file=device_file(run.inputs.get("device")))
