@@ -4,9 +4,11 @@ from cofront.network.graph import Builder, Network, Node, stack
 from cofront.network.ops import (
     Activation,
     Add,
+    AdderConv2d,
     ChannelShuffle,
     Concat,
     Conv2d,
+    Convolution,
     Flatten,
     GlobalPool,
     Input,
@@ -15,15 +17,18 @@ from cofront.network.ops import (
     Op,
     Pool2d,
     Shape,
+    ShiftConv2d,
 )
 
 __all__ = [
     "Activation",
     "Add",
+    "AdderConv2d",
     "Builder",
     "ChannelShuffle",
     "Concat",
     "Conv2d",
+    "Convolution",
     "Flatten",
     "GlobalPool",
     "Input",
@@ -34,5 +39,6 @@ __all__ = [
     "Op",
     "Pool2d",
     "Shape",
+    "ShiftConv2d",
     "stack",
 ]

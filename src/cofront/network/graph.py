@@ -16,6 +16,7 @@ from cofront.network.ops import (
     ChannelShuffle,
     Concat,
     Conv2d,
+    Convolution,
     Flatten,
     GlobalPool,
     Input,
@@ -125,7 +126,7 @@ class Network:
         if shape is None:
             return 0
         extra = 0
-        if isinstance(node.op, Conv2d):
+        if isinstance(node.op, Convolution):
             extra = shape[0] * (int(node.op.bias) + 2 * int(node.op.norm))
         elif isinstance(node.op, Linear):
             extra = shape[0] * int(node.op.bias)
@@ -138,7 +139,7 @@ class Network:
     @cached_property
     def layers(self) -> tuple[Node, ...]:
         """The convolution and linear layers, in order."""
-        return tuple(n for n in self.nodes if isinstance(n.op, Conv2d | Linear))
+        return tuple(n for n in self.nodes if isinstance(n.op, Convolution | Linear))
 
     @cached_property
     def macs(self) -> int:
@@ -150,14 +151,19 @@ class Network:
 
     @cached_property
     def weight_bytes(self) -> int:
-        """Bytes of all weights at their bit-widths; biases, and folded batch norms, which leave one, at 32 bits."""
+        """Bytes of all weights at their bit-widths; biases, and folded batch norms, which leave one, at 32 bits.
+
+        So are the scales that a batch norm leaves where it cannot be folded.
+        """
         bits = 0
         for node in self.layers:
             shape = node.op.weight_shape(self.in_shapes(node))
             assert shape is not None
             bits += math.prod(shape) * (node.weight_bits or FLOAT_BITS)
             op = node.op
-            if isinstance(op, Conv2d | Linear) and (op.bias or (isinstance(op, Conv2d) and op.norm)):
+            if isinstance(op, Convolution | Linear) and (op.bias or (isinstance(op, Convolution) and op.norm)):
+                bits += shape[0] * 32
+            if isinstance(op, Convolution) and op.norm and not isinstance(op, Conv2d):
                 bits += shape[0] * 32
         return -(-bits // 8)
 
@@ -247,13 +253,14 @@ class Builder:
         bias: bool = False,
         norm: bool = True,
         name: str | None = None,
+        op: type[Convolution] = Conv2d,
     ) -> str:
         """Convolution with "same" padding for odd kernels unless `padding` is given, and an optional activation."""
         src = src or self.last
         pad = kernel // 2 if padding is None else padding
         sides = (pad, pad, pad, pad) if isinstance(pad, int) else pad
         out = self.add(
-            Conv2d(out_channels, (kernel, kernel), (stride, stride), sides, groups, bias=bias, norm=norm),
+            op(out_channels, (kernel, kernel), (stride, stride), sides, groups, bias=bias, norm=norm),
             src,
             name=name,
         )

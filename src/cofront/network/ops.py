@@ -30,7 +30,10 @@ class Op(ABC):
         """Shape of the output; an InputError where the inputs do not fit."""
 
     def macs(self, inputs: tuple[Shape, ...]) -> int:
-        """Multiply-accumulates for one sample; 0 for everything but convolution and linear layers."""
+        """Multiply-accumulates for one sample; 0 for everything but convolution and linear layers.
+
+        What accumulates something else in the place of products counts the same.
+        """
         return 0
 
     def weight_shape(self, inputs: tuple[Shape, ...]) -> Shape | None:
@@ -87,8 +90,8 @@ class Input(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class Conv2d(Op):
-    """2-d convolution; depthwise when `groups` equals the input channels.
+class Convolution(Op):
+    """What the 2-d convolutions have in common; depthwise when `groups` equals the input channels.
 
     `norm` says that a batch normalisation follows in training; it is folded at inference, and its scale and
     offset (2 per channel) count as parameters, as the published figures do.
@@ -128,6 +131,27 @@ class Conv2d(Op):
 
     def is_depthwise(self, in_channels: int) -> bool:
         return self.groups == in_channels == self.out_channels and self.groups > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Conv2d(Convolution):
+    """The convolution that multiplies."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftConv2d(Convolution):
+    """A convolution whose weights are signed powers of two, so that each product is a shift [DeepShift21].
+
+    Its batch norm cannot be folded into such weights and leaves a scale and an offset per channel.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class AdderConv2d(Convolution):
+    """Minus the sum of |input - weight| in the place of the sum of products [AdderNet20].
+
+    Its batch norm cannot be folded and leaves a scale and an offset per channel. Padding counts as zeros.
+    """
 
 
 @dataclass(frozen=True, slots=True)

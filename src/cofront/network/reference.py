@@ -18,9 +18,11 @@ from cofront.network.graph import Network, Node
 from cofront.network.ops import (
     Activation,
     Add,
+    AdderConv2d,
     ChannelShuffle,
     Concat,
     Conv2d,
+    Convolution,
     Flatten,
     GlobalPool,
     Linear,
@@ -28,7 +30,9 @@ from cofront.network.ops import (
     Padding,
     Pair,
     Pool2d,
+    ShiftConv2d,
 )
+from cofront.network.shift_adder import WEIGHT_BITS, adder, power_of_two
 
 Array = NDArray[np.float32]
 
@@ -60,7 +64,7 @@ def windows(x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pa
     return np.asarray(view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]])
 
 
-def _conv(op: Conv2d, x: Array, weight: Array) -> Array:
+def _conv(op: Convolution, x: Array, weight: Array) -> Array:
     n, c = x.shape[:2]
     if op.is_depthwise(c):
         patches = windows(x, op.kernel, op.stride, op.padding, op.dilation)
@@ -79,6 +83,23 @@ def _conv(op: Conv2d, x: Array, weight: Array) -> Array:
         matrix = weight[g * per_out : (g + 1) * per_out].reshape(per_out, -1)
         parts.append((matrix @ columns).reshape(n, per_out, h, w))
     return np.concatenate(parts, axis=1)
+
+
+def _adder(op: AdderConv2d, x: Array, weight: Array) -> Array:
+    per_in, per_out = x.shape[1] // op.groups, op.out_channels // op.groups
+    patches = windows(x, op.kernel, op.stride, op.padding, op.dilation)
+    parts = [
+        adder(patches[:, g * per_in : (g + 1) * per_in], weight[g * per_out : (g + 1) * per_out])
+        for g in range(op.groups)
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def _scaled(name: str, y: Array, weights: Mapping[str, Array]) -> Array:
+    """What a batch norm that could not be folded has left: a scale and an offset per channel."""
+    scale, bias = weights.get(f"{name}.scale"), weights.get(f"{name}.bias")
+    y = y if scale is None else y * scale[:, None, None]
+    return y if bias is None else y + bias[:, None, None]
 
 
 def _pool(op: Pool2d, x: Array, out_hw: Pair) -> Array:
@@ -107,6 +128,11 @@ def apply(node: Node, inputs: tuple[Array, ...], weights: Mapping[str, Array], o
             y = _conv(op, x, weights[f"{node.name}.weight"])
             bias = weights.get(f"{node.name}.bias")
             return y if bias is None else y + bias[:, None, None]
+        case ShiftConv2d():
+            powers = power_of_two(weights[f"{node.name}.weight"], node.weight_bits or WEIGHT_BITS)
+            return _scaled(node.name, _conv(op, x, powers), weights)
+        case AdderConv2d():
+            return _scaled(node.name, _adder(op, x, weights[f"{node.name}.weight"]), weights)
         case Linear():
             y = x @ weights[f"{node.name}.weight"].T
             bias = weights.get(f"{node.name}.bias")

@@ -1,6 +1,7 @@
 """Weights of a Network: a dictionary of float32 arrays, `<node>.weight` and `<node>.bias`, batch norm folded.
 
-A layer has a bias entry when it has a bias or a batch norm (which folds into one); see `weight_shapes`.
+A layer has a bias entry when it has a bias or a batch norm (which folds into one), and `<node>.scale` where a batch
+norm cannot be folded (shift and adder convolutions); see `weight_shapes`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from cofront.errors import InputError
 from cofront.network.graph import Network, Node
-from cofront.network.ops import Conv2d, Linear, Shape
+from cofront.network.ops import AdderConv2d, Conv2d, Convolution, Linear, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +27,13 @@ Weights = dict[str, NDArray[np.float32]]
 
 def has_bias(node: Node) -> bool:
     """Whether the layer has a bias once batch norm is folded."""
-    return isinstance(node.op, Linear | Conv2d) and (node.op.bias or (isinstance(node.op, Conv2d) and node.op.norm))
+    op = node.op
+    return isinstance(op, Linear | Convolution) and (op.bias or (isinstance(op, Convolution) and op.norm))
+
+
+def has_scale(node: Node) -> bool:
+    """Whether the layer has a batch norm that its weights cannot take in."""
+    return isinstance(node.op, Convolution) and node.op.norm and not isinstance(node.op, Conv2d)
 
 
 def weight_shapes(network: Network) -> dict[str, Shape]:
@@ -36,15 +43,25 @@ def weight_shapes(network: Network) -> dict[str, Shape]:
         shape = node.op.weight_shape(network.in_shapes(node))
         assert shape is not None
         shapes[f"{node.name}.weight"] = shape
+        if has_scale(node):
+            shapes[f"{node.name}.scale"] = (shape[0],)
         if has_bias(node):
             shapes[f"{node.name}.bias"] = (shape[0],)
     return shapes
 
 
 def random_weights(network: Network, rng: np.random.Generator, bias_std: float = 0.1) -> Weights:
-    """He-normal weights and small normal biases: activations keep their magnitude through deep networks."""
+    """He-normal weights and small normal biases: activations keep their magnitude through deep networks.
+
+    Scales are what a batch norm would leave on such inputs: 1, or less the more differences are summed.
+    """
     weights: Weights = {}
     for key, shape in weight_shapes(network).items():
+        if key.endswith(".scale"):
+            node = network.by_name[key.removesuffix(".scale")]
+            terms = math.prod(weights[f"{node.name}.weight"].shape[1:]) if isinstance(node.op, AdderConv2d) else 1
+            weights[key] = (terms**-0.5 * rng.uniform(0.5, 1.5, shape)).astype(np.float32)
+            continue
         std = bias_std if key.endswith(".bias") else math.sqrt(2.0 / math.prod(shape[1:]))
         weights[key] = (std * rng.standard_normal(shape)).astype(np.float32)
     return weights

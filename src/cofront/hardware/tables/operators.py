@@ -28,6 +28,7 @@ from cofront.network.ops import (
     ChannelShuffle,
     Concat,
     Conv2d,
+    Convolution,
     Flatten,
     GlobalPool,
     Linear,
@@ -188,7 +189,7 @@ def operator_key(network: Network) -> str:
     words = ["x".join(map(str, network.shapes[network.input.name]))]
     for i, node in enumerate(network.nodes[1:], 1):
         reads = ".".join(str(i - position[s]) for s in node.inputs)
-        bits = _bits(node) if isinstance(node.op, Conv2d | Linear) else ""
+        bits = _bits(node) if isinstance(node.op, Convolution | Linear) else ""
         words.append(f"{_word(node.op)}{bits}" + ("" if reads == "1" else f"@{reads}"))
     return "|".join(words)
 
@@ -201,13 +202,14 @@ def _bits(node: Node) -> str:
 
 
 def _word(op: Op) -> str:
-    if isinstance(op, Conv2d):
+    if isinstance(op, Convolution):
         stride = "" if op.stride == (1, 1) else f"s{_square(op.stride)}"
         dilation = "" if op.dilation == (1, 1) else f"d{_square(op.dilation)}"
         groups = "" if op.groups == 1 else f"g{op.groups}"
         half = (op.kernel[0] // 2, op.kernel[1] // 2)
         padding = "" if op.padding == half * 2 else f"p{_square(op.padding)}"
-        return f"conv{op.out_channels}k{_square(op.kernel)}{stride}{dilation}{groups}{padding}"
+        kind = "conv" if isinstance(op, Conv2d) else type(op).__name__.removesuffix("Conv2d").lower()
+        return f"{kind}{op.out_channels}k{_square(op.kernel)}{stride}{dilation}{groups}{padding}"
     if isinstance(op, Pool2d):
         window = f"{op.kind}pool{_square(op.kernel)}s{_square(op.stride)}p{_square(op.padding)}"
         inside = op.kind == "avg" and any(op.padding) and not op.count_include_pad

@@ -17,7 +17,7 @@ from cofront.errors import InputError, UnsupportedError
 from cofront.network.graph import Network, Node
 from cofront.network.onnx_io.grids import Grid, IntegerLayer, Quantisation, origin
 from cofront.network.onnx_io.write import BATCH, IR_VERSION, OPSET
-from cofront.network.ops import Activation, Add, Conv2d, Flatten, GlobalPool, Input, Linear
+from cofront.network.ops import Activation, Add, Conv2d, Convolution, Flatten, GlobalPool, Input, Linear
 
 
 class Rescale(Protocol):
@@ -155,6 +155,8 @@ class _IntegerWriter:
             a = self.rescaled(a, layer.read)
         zero = self.constant(np.array(layer.zero_in, np.uint8))
         per_channel = (-1, 1, 1) if isinstance(node.op, Conv2d) else (-1,)
+        if isinstance(node.op, Convolution) and not isinstance(node.op, Conv2d):
+            raise UnsupportedError(f"node '{node.name}': {type(node.op).__name__} has no ONNX form")
         if isinstance(node.op, Conv2d):
             op = node.op
             window: dict[str, Any] = {"kernel_shape": list(op.kernel), "strides": list(op.stride)}

@@ -17,17 +17,22 @@ from cofront.network.graph import Network, Node
 from cofront.network.ops import (
     Activation,
     Add,
+    AdderConv2d,
     ChannelShuffle,
     Concat,
     Conv2d,
+    Convolution,
     Flatten,
     GlobalPool,
     Linear,
     Mul,
     Padding,
     Pool2d,
+    ShiftConv2d,
 )
-from cofront.network.weights import Weights, has_bias, validate
+from cofront.network.shift_adder import WEIGHT_BITS
+from cofront.network.torch_io.shift_adder import ShiftAdder
+from cofront.network.weights import Weights, has_bias, has_scale, validate
 
 #: What batch norm adds to the variance (PyTorch's own default).
 EPS = 1e-5
@@ -70,7 +75,7 @@ class Dense(nn.Linear):
         _zero(self)
 
 
-Layer = ConvNorm | Dense
+Layer = ConvNorm | Dense | ShiftAdder
 
 
 def _make_layer(network: Network, node: Node) -> Layer:
@@ -78,17 +83,21 @@ def _make_layer(network: Network, node: Node) -> Layer:
     op = node.op
     if isinstance(op, Linear):
         return Dense(shape[0], op.out_features, bias=op.bias)
-    assert isinstance(op, Conv2d)
-    conv = ConvNorm(
-        shape[0],
-        op.out_channels,
-        op.kernel,
-        stride=op.stride,
-        padding=op.padding[:2] if op.padding[:2] == op.padding[2:] else 0,
-        dilation=op.dilation,
-        groups=op.groups,
-        bias=op.bias,
-    )
+    assert isinstance(op, Convolution)
+    conv: ConvNorm | ShiftAdder
+    if isinstance(op, ShiftConv2d | AdderConv2d):
+        conv = ShiftAdder(op, shape[0], node.weight_bits or WEIGHT_BITS)
+    else:
+        conv = ConvNorm(
+            shape[0],
+            op.out_channels,
+            op.kernel,
+            stride=op.stride,
+            padding=op.padding[:2] if op.padding[:2] == op.padding[2:] else 0,
+            dilation=op.dilation,
+            groups=op.groups,
+            bias=op.bias,
+        )
     conv.norm = nn.BatchNorm2d(op.out_channels, eps=EPS) if op.norm else None
     return conv
 
@@ -147,7 +156,7 @@ class NetworkModule(nn.Module):
     def _compute(self, node: Node, inputs: list[Tensor]) -> Tensor:
         op, x = node.op, inputs[0]
         match op:
-            case Conv2d():
+            case Conv2d() | ShiftConv2d() | AdderConv2d():
                 if op.padding[:2] != op.padding[2:]:
                     x = F.pad(x, _torch_sides(op.padding))
                 return self._run(node, x)
@@ -226,7 +235,7 @@ def to_torch(
 
     With `weights` it computes exactly what they say in eval mode: batch norms hold the identity and the bias. Without,
     it is initialised for training (He-normal weights, biases 0) from `rng`, by default seed 0. Bit-widths are not
-    simulated.
+    simulated, but those of shift weights; adder weights are initialised with standard deviation 1 [AdderNet20].
     """
     module = NetworkModule(network)
     known = None if weights is None else validate(network, weights)
@@ -235,7 +244,8 @@ def to_torch(
         for node in network.layers:
             layer = module.layer(node.name)
             if known is None:
-                std = math.sqrt(2.0 / math.prod(layer.weight.shape[1:]))
+                of_adder = isinstance(node.op, AdderConv2d)
+                std = 1.0 if of_adder else math.sqrt(2.0 / math.prod(layer.weight.shape[1:]))
                 draw = std * rng.standard_normal(tuple(layer.weight.shape), dtype=np.float32)
                 layer.weight.copy_(torch.from_numpy(draw))
                 continue
@@ -249,6 +259,8 @@ def to_torch(
                     assert layer.norm.running_var is not None
                     layer.norm.bias.copy_(value)
                     layer.norm.running_var.fill_(1.0 - EPS)
+                    if has_scale(node):
+                        layer.norm.weight.copy_(torch.from_numpy(known[f"{node.name}.scale"]))
     return module
 
 
@@ -262,7 +274,14 @@ def fold_batchnorm(module: NetworkModule) -> Weights:
         norm = layer.norm
         w, b = to_numpy(layer.weight), to_numpy(layer.bias)
         if norm is not None:
-            w, b = fold(w, b, to_numpy(norm.weight), to_numpy(norm.bias), norm.running_mean, norm.running_var, norm.eps)
+            ones = np.ones((len(layer.weight), 1)) if has_scale(node) else w  # folded into ones, the scale is left
+            new, b = fold(
+                ones, b, to_numpy(norm.weight), to_numpy(norm.bias), norm.running_mean, norm.running_var, norm.eps
+            )
+            if has_scale(node):
+                weights[f"{node.name}.scale"] = new[:, 0].astype(np.float32)
+            else:
+                w = new
         assert w is not None
         weights[f"{node.name}.weight"] = w.astype(np.float32)
         if b is not None:

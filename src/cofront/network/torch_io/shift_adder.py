@@ -1,0 +1,162 @@
+"""Shift and adder convolutions as PyTorch modules, with the gradients that their papers give them.
+
+Shift [DeepShift21]: forward with the weights rounded to signed powers of two, backward as if they had not been.
+Adder [AdderNet20]: y = -sum |x - w|; the gradient of w is sum g (x - w), scaled to a length of `ETA` * sqrt(number of
+weights), whatever it was; that of x is sum g hardtanh(w - x).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cofront.network.ops import AdderConv2d, ShiftConv2d
+from cofront.network.shift_adder import HALF_WAY, WEIGHT_BITS, most_places
+
+#: Length of an adder layer's weight gradient per square root of its number of weights.
+ETA = 0.2
+#: Differences that are held at once while an adder layer runs backward.
+CHUNK = 1 << 18
+
+
+def power_of_two(weight: Tensor, bits: int = WEIGHT_BITS) -> Tensor:
+    """Weights rounded to signed powers of two, as `cofront.network.shift_adder.power_of_two`; identity backward."""
+    with torch.no_grad():
+        mantissa, exponent = torch.frexp(weight.float())
+        places = (mantissa.abs() < float(HALF_WAY)).to(exponent.dtype) - exponent
+        places = places.masked_fill(mantissa == 0, most_places(bits)).clamp_(0, most_places(bits))
+        rounded = torch.ldexp(torch.where(mantissa < 0, -1.0, 1.0), -places).to(weight.dtype)
+    return weight + (rounded - weight).detach() if weight.requires_grad else rounded
+
+
+def fixed_point(x: Tensor, fraction: int = 16, whole: int = 16) -> Tensor:
+    """Activations as DeepShift has them: signed fixed point, rounded down; the gradient is the identity's."""
+    with torch.no_grad():
+        top = 2.0 ** (whole - 1)
+        rounded = (torch.floor(x * 2.0**fraction) * 2.0**-fraction).clamp_(-top, top - 2.0**-fraction)
+    return x + (rounded - x).detach() if x.requires_grad else rounded
+
+
+class Differences(torch.autograd.Function):
+    """-sum_k |x - w| of columns (r, k) and rows of weights (o, k): (r, o)."""
+
+    @staticmethod
+    def forward(ctx: Any, columns: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(columns, weight)
+        return -torch.cdist(columns, weight, p=1.0)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        columns, weight = ctx.saved_tensors
+        g = grads[0]
+        of_weight = g.t() @ columns - g.sum(0)[:, None] * weight if ctx.needs_input_grad[1] else None
+        if not ctx.needs_input_grad[0]:
+            return None, of_weight
+        of_columns = torch.empty_like(columns)
+        rows = max(1, CHUNK // weight.numel())
+        for i in range(0, len(columns), rows):
+            steps = (weight - columns[i : i + rows, None]).clamp_(-1.0, 1.0)  # (rows, o, k)
+            torch.bmm(g[i : i + rows, None], steps, out=of_columns[i : i + rows, None])
+        return of_columns, of_weight
+
+
+class ChannelDifferences(torch.autograd.Function):
+    """The same channel by channel: patches (n, c, k, l) and weights (c, k) to (n, c, l)."""
+
+    @staticmethod
+    def forward(ctx: Any, patches: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(patches, weight)
+        return -(patches - weight[:, :, None]).abs_().sum(2)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        patches, weight = ctx.saved_tensors
+        g = grads[0][:, :, None]
+        difference = weight[:, :, None] - patches
+        of_weight = -(g * difference).sum((0, 3)) if ctx.needs_input_grad[1] else None
+        return (g * difference.clamp_(-1.0, 1.0) if ctx.needs_input_grad[0] else None), of_weight
+
+
+class Rescaled(torch.autograd.Function):
+    """The identity, whose gradient gets the length `ETA` * sqrt(number of elements)."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        return weight.view_as(weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        g = grads[0]
+        scaled: Tensor = g * (ETA * math.sqrt(g.numel()) / g.norm().clamp_min(1e-12))
+        return scaled
+
+
+def adder_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+    rescale: bool = True,
+) -> Tensor:
+    """-sum |x - w| over windows: x (n, c, h, w), weight (o, c / groups, kh, kw); zeros outside the image count."""
+    if rescale and weight.requires_grad:
+        weight = Rescaled.apply(weight)  # type: ignore[no-untyped-call]
+    n, c = x.shape[:2]
+    o, per, kh, kw = weight.shape
+    h, w = (
+        (x.shape[2 + i] + 2 * padding[i] - dilation[i] * (weight.shape[2 + i] - 1) - 1) // stride[i] + 1
+        for i in range(2)
+    )
+    if (kh, kw, stride, padding) == (1, 1, (1, 1), (0, 0)):
+        patches = x.reshape(n, c, h * w)
+    else:
+        patches = F.unfold(x, (kh, kw), dilation, padding, stride)  # (n, c kh kw, l)
+    out: Tensor
+    if per == 1 and groups == c == o:
+        out = ChannelDifferences.apply(patches.view(n, c, kh * kw, h * w), weight.reshape(c, -1))  # type: ignore[no-untyped-call]
+        return out.view(n, o, h, w)
+    parts = []
+    for g in range(groups):
+        rows = patches.view(n, groups, -1, h * w)[:, g].transpose(1, 2).reshape(n * h * w, -1)
+        mine = weight[g * (o // groups) : (g + 1) * (o // groups)].reshape(o // groups, -1)
+        parts.append(Differences.apply(rows, mine).view(n, h * w, -1))  # type: ignore[no-untyped-call]
+    out = torch.cat(parts, 2) if groups > 1 else parts[0]
+    return out.transpose(1, 2).reshape(n, o, h, w)
+
+
+class ShiftAdder(nn.Conv2d):
+    """A shift or adder convolution with an optional batch norm behind it; zero until initialised or loaded.
+
+    Padding that differs from side to side is the caller's.
+    """
+
+    norm: nn.BatchNorm2d | None
+
+    def __init__(self, op: ShiftConv2d | AdderConv2d, in_channels: int, bits: int = WEIGHT_BITS) -> None:
+        sides = op.padding[:2] if op.padding[:2] == op.padding[2:] else (0, 0)
+        super().__init__(
+            in_channels, op.out_channels, op.kernel, op.stride, sides, op.dilation, op.groups, bias=op.bias
+        )
+        self.op, self.bits, self.sides = op, bits, sides
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        op = self.op
+        if isinstance(op, ShiftConv2d):
+            powers = power_of_two(self.weight, self.bits)
+            y = F.conv2d(x, powers, self.bias, op.stride, self.sides, op.dilation, op.groups)
+        else:
+            y = adder_conv2d(x, self.weight, op.stride, self.sides, op.dilation, op.groups)
+            if self.bias is not None:
+                y = y + self.bias[:, None, None]
+        return y if self.norm is None else self.norm(y)
