@@ -19,8 +19,9 @@ from cofront.measure.known import known_devices
 from cofront.measure.models import as_float, plain_points
 from cofront.measure.split import split
 from cofront.measure.table import read_description
+from cofront.measure.work import work_rates
 from cofront.network import Network
-from cofront.predict.base import FloatArray, Predictor
+from cofront.predict.base import Predictor
 from cofront.predict.devices import KnownDevices, load_devices
 from cofront.space.base import Points, Space
 from cofront.space.columnfile import read_columns
@@ -28,6 +29,8 @@ from cofront.space.work import WORK, network_work
 
 #: Relative standard deviation of a sum of operators where no whole network was measured: a guess, and said to be one.
 UNKNOWN = 0.1
+#: Standard deviations on either side of the mean within which 95 % of a normal distribution lie.
+NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,22 @@ class Subject:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds, with the standard deviation of a new measurement (None: not known), and how they were found."""
+    """Seconds, with the standard deviation of a new measurement (None: not known), and how they were found.
+
+    `interval_s`: where 95 % lie, when that is not symmetric about the latency.
+    """
 
     latency_s: float
     std_s: float | None
     how: str
+    interval_s: tuple[float, float] | None = None
+
+    @property
+    def range_s(self) -> tuple[float, float] | None:
+        """Where 95 % of new measurements lie; None when that is not known."""
+        if self.interval_s is not None or self.std_s is None:
+            return self.interval_s
+        return max(self.latency_s - NORMAL_95 * self.std_s, 0.0), self.latency_s + NORMAL_95 * self.std_s
 
 
 class LatencyModel(ABC):
@@ -62,12 +76,12 @@ class LatencyModel(ABC):
 class OperatorModel(LatencyModel):
     """The sum of a table's operators, corrected as the table's description says; others by their work."""
 
-    def __init__(self, device: AdditiveDevice, description: Mapping[str, Any], work: Mapping[str, FloatArray]) -> None:
+    def __init__(self, device: AdditiveDevice, description: Mapping[str, Any], work: Mapping[str, Any]) -> None:
         self.device, self.name = device, str(description.get("device", device.name))
         overhead = description.get("overhead") or {}
         self.spread: float | None = overhead.get("spread")
         self.checked = overhead.get("networks", 0)
-        self._rates, self._doubt = _work_rates(device, work)
+        self._rates, self._factor = work_rates(work)
 
     def estimate(self, subject: Subject) -> Estimate:
         if self.device.by == "feature":
@@ -88,28 +102,20 @@ class OperatorModel(LatencyModel):
         guessed = np.array([self._rates @ network_work(p) for p in missing] if self._rates is not None else [])
         total = self.device.base_s + sum(f for f in found if f is not None) + float(guessed.sum())
         spread = self.spread if self.spread is not None else UNKNOWN
-        # errors of unknown operators have a cause in common: they add up
-        std = math.hypot(spread * total, self._doubt * float(guessed.sum()))
+        std, rest = spread * total, float(guessed.sum())
         how = f"sum of {len(parts)} operators"
-        if missing:
-            how += f", {len(missing)} of them not in the table ({100 * guessed.sum() / total:.0f} %): by their work"
         if self.spread is None:
             how += "; no whole networks were measured, 10 % is a guess"
-        return Estimate(total, std, how)
-
-
-def _work_rates(device: AdditiveDevice, work: Mapping[str, FloatArray]) -> tuple[FloatArray | None, float]:
-    """(w,) seconds per unit of each total of work, not negative, of least relative error, and that error's spread."""
-    from scipy.optimize import nnls
-
-    if not work:
-        return None, 0.0
-    rows = np.column_stack([work[name] for name in WORK])
-    seconds = work["seconds"]
-    kept = seconds > 0
-    scaled = rows[kept] / seconds[kept, None]
-    rates, _ = nnls(scaled, np.ones(int(kept.sum())))
-    return np.asarray(rates, float), float(np.sqrt(np.mean((scaled @ rates - 1) ** 2)))
+        if not missing:
+            return Estimate(total, std, how)
+        # what is not in the table is off by a factor, the same for all of it: its cause is common
+        below = math.hypot(NORMAL_95 * std, rest * (1 - 1 / self._factor))
+        above = math.hypot(NORMAL_95 * std, rest * (self._factor - 1))
+        how += (
+            f"; {len(missing)} of them not in the table ({100 * rest / total:.0f} %): by their work, off by up to a "
+            f"factor of {self._factor:.2g} where the table's own kinds of operators are left out in turn"
+        )
+        return Estimate(total, (below + above) / (2 * NORMAL_95), how, (max(total - below, 0.0), total + above))
 
 
 class AdaptedModel(LatencyModel):
@@ -183,14 +189,15 @@ def load_model(path: Path, *, column: str | None = None, space: Space | None = N
     return AdaptedModel(table, chosen[0], kind.with_devices(table.space, devices), words)
 
 
-def _work(path: Path, names: tuple[str, ...]) -> dict[str, FloatArray]:
-    """The columns of work and the seconds of a table's operators; {} when it has none."""
+def _work(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """The columns of work, the keys and the seconds of a table's operators; {} when it has none."""
     if not set(WORK) <= set(names):
         return {}
     latency = next(n for n in names if n.lower().startswith(("lat_", "latency")))
     found, _ = read_columns(path, {*WORK, latency, "operator"})
     kept = [i for i, key in enumerate(found["operator"]) if key]
-    out = {name: column_numbers(name, found[name])[kept] for name in WORK}
+    out: dict[str, Any] = {name: column_numbers(name, found[name])[kept] for name in WORK}
+    out["operator"] = np.array([str(found["operator"][i]) for i in kept])
     from cofront.hardware.tables import parse_column
 
     return out | {"seconds": column_numbers(latency, found[latency])[kept] * parse_column(latency).scale}
