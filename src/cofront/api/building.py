@@ -49,6 +49,7 @@ def build(
     from cofront.study.documents import to_json
 
     begun = time.monotonic()
+    _check_images(data)
     document = smallest_design(design) if smallest else read_design(design)
     need_file(weights, "an integer network, as `cofront train` and `cofront evaluate --out` write it")
     if document.accelerator != "subgraph":
@@ -62,7 +63,8 @@ def build(
     quantized, origin = integers_of(document, network, weights, seed, note, data)
     images, _, source_note = _images(quantized, data, VECTORS)
     notes = (f"the test bench runs {source_note}",)
-    source = Source(quantized, config, device, to_json(document) + "\n", origin, images, notes)
+    named = "" if data is None else str(data.resolve())
+    source = Source(quantized, config, device, to_json(document) + "\n", origin, images, notes, named)
     built = make(source, folder, bus_bits=bus_bits, note=note)
     m = built.manifest
     return BuildDocument(
@@ -133,6 +135,24 @@ def _images(
     return images, None, f"{count} random images ({reason})"
 
 
+def _check_images(data: Path | None) -> None:
+    """An error now for images that are named and are not there, rather than behind other work."""
+    from cofront.api.training import check_data
+
+    if data is not None:
+        check_data(data)
+
+
+def _images_of(manifest: dict[str, Any]) -> Path | None:
+    """The images that were named when the folder was built; None when none were."""
+    named = str(manifest.get("data") or "")
+    if not named:
+        return None
+    if not Path(named).exists():
+        raise UsageError(f"the images this was built with ('{named}') are gone: name them, or others, with --data")
+    return Path(named)
+
+
 def verify(
     folder: Path,
     *,
@@ -158,6 +178,7 @@ def verify(
     from cofront.rtl.simulate import MemoryModel, choose_tool
     from cofront.rtl.synthesise import family_of
     from cofront.rtl.verify import check_simulation, check_synthesis
+    from cofront.rtl.yosys import yosys_version
 
     if images < 1:
         raise UsageError(f"--images must be at least 1, got {images}")
@@ -166,12 +187,15 @@ def verify(
     begun = time.monotonic()
     if not folder.exists():
         raise UsageError(f"there is no folder '{folder}'; `cofront build` writes one")
+    _check_images(data)
     if study is not None:
         _check_study(study)
     built = read(folder)
+    data = data or _images_of(built.manifest)
     tool = choose_tool(simulator)
-    if synth:
+    if synth:  # before minutes of simulation
         family_of(built.device)
+        yosys_version()
     for path in (vcd, gantt):
         if path is not None and not path.parent.is_dir():
             raise UsageError(f"there is no folder '{path.parent}' to write '{path.name}' into")

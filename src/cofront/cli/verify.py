@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 HELP = """Simulate a built accelerator on test images and compare every output.
 
-DIR is a folder that `build` wrote. Exit code 1 when anything differs from the integer model."""
+DIR is a folder that `build` wrote; the images are those that `build --data` named, unless --data names others. Two
+predictions of the cycles stand beside the simulated ones: the cost model's, which searches use, and the schedule's,
+which knows the program. Exit code 1 when anything differs from the integer model."""
 EXAMPLE = """
 Example, after `cofront build`:
   $ cofront verify built --images 100 --synth
@@ -82,18 +84,20 @@ def _progress() -> Callable[[Work], None]:
 
 def _show(done: VerifyDocument) -> None:
     rows = [
-        [c.call, str(c.descriptors), _count(c.model), _count(c.predicted), f"{c.simulated:,}", output.percent(c.error)]
+        [c.call, str(c.descriptors), f"{c.simulated:,}", *_against(c.model, c.simulated),
+         *_against(c.predicted, c.simulated)]
         for c in done.calls
-    ]
+    ]  # fmt: skip
+    runs = str(sum(c.descriptors for c in done.calls))
     rows.append(
-        ["all", str(sum(c.descriptors for c in done.calls)), f"{done.model_cycles:,}", f"{done.predicted_cycles:,}",
-         f"{done.cycles:,}", output.percent(done.cycles_error)]
+        ["all", runs, f"{done.cycles:,}", *_against(done.model_cycles, done.cycles),
+         *_against(done.predicted_cycles, done.cycles)]
     )  # fmt: skip
-    output.table("cycles", ["call", "runs", "cost model", "schedule", "simulated", "error"], rows)
-    output.line(f"cost model, whole network: {output.percent(done.model_error)} off the simulation")
+    columns = ["call", "runs", "simulated", "cost model", "model is off", "schedule", "schedule is off"]
+    output.table("cycles", columns, rows)
     if done.resources:
         found = [[r.resource, f"{r.predicted:,}", f"{r.counted:,}", output.percent(r.error)] for r in done.resources]
-        output.table("resources (counted: Yosys estimate)", ["", "predicted", "counted", "error"], found)
+        output.table("resources (counted: Yosys estimate)", ["", "cost model", "counted", "model is off"], found)
     if done.busy:
         busy = ", ".join(f"{name} {output.percent(share, 0)}" for name, share in done.busy.items())
         output.line(f"kernels multiply: {busy} of the time{f'; chart: {done.gantt}' if done.gantt else ''}")
@@ -115,5 +119,8 @@ def _show(done: VerifyDocument) -> None:
     )
 
 
-def _count(value: int | None) -> str:
-    return "-" if value is None else f"{value:,}"
+def _against(predicted: int | None, simulated: int) -> list[str]:
+    """A prediction, and how far it is off the simulation."""
+    if predicted is None or not simulated:
+        return ["-" if predicted is None else f"{predicted:,}", "-"]
+    return [f"{predicted:,}", f"{100 * (predicted - simulated) / simulated:+.2f} %"]

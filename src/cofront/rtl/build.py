@@ -38,7 +38,10 @@ VECTORS = 2
 
 @dataclass(frozen=True)
 class Source:
-    """What a build is made of. `design` is the text of the design file, `weights` says where the integers are from."""
+    """What a build is made of. `design` is the text of the design file, `weights` says where the integers are from.
+
+    `data` is the folder of images that was named, for whoever tests the build: "" when none was.
+    """
 
     quantized: QuantizedNetwork
     config: Config
@@ -47,6 +50,7 @@ class Source:
     weights: str = "trained"
     images: npt.NDArray[np.uint8] | None = None
     notes: tuple[str, ...] = field(default_factory=tuple)
+    data: str = ""
 
 
 def bus_bits_for(device: Device, clock_hz: float) -> int:
@@ -160,6 +164,7 @@ def content_of(source: Source, program: Program, expected: Cost, bus: int, rate:
         "config": source.config.to_dict(),
         "bus_bits": bus,
         "weights": source.weights,
+        "data": source.data,
         "descriptors": program.descriptors,
         "memory_bytes": program.memory_bytes,
         "memory": {"latency": LATENCY, "bytes_per_kilocycle": rate},
