@@ -53,7 +53,8 @@ def weight_shapes(network: Network) -> dict[str, Shape]:
 def random_weights(network: Network, rng: np.random.Generator, bias_std: float = 0.1) -> Weights:
     """He-normal weights and small normal biases: activations keep their magnitude through deep networks.
 
-    Scales are what a batch norm would leave on such inputs: 1, or less the more differences are summed.
+    Scales are what a batch norm would leave on such inputs: 1, or less the more differences are summed, whose mean the
+    bias then makes up for.
     """
     weights: Weights = {}
     for key, shape in weight_shapes(network).items():
@@ -64,6 +65,10 @@ def random_weights(network: Network, rng: np.random.Generator, bias_std: float =
             continue
         std = bias_std if key.endswith(".bias") else math.sqrt(2.0 / math.prod(shape[1:]))
         weights[key] = (std * rng.standard_normal(shape)).astype(np.float32)
+        layer = key.removesuffix(".bias")
+        if layer != key and isinstance(network.by_name[layer].op, AdderConv2d):
+            terms = math.prod(weights[f"{layer}.weight"].shape[1:])
+            weights[key] += np.float32(0.8 * terms) * weights.get(f"{layer}.scale", np.ones(shape, np.float32))
     return weights
 
 

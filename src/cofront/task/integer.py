@@ -11,6 +11,7 @@ with half = 2^(shift - 1), an arithmetic shift, and the residual r (8 bits) only
 symmetric, w in [-(2^(b-1) - 1), 2^(b-1) - 1]; multipliers fit in 16 bits, the residual's in 32, the sum in 48.
 Reading fewer bits: a = clamp((((q - zero) * multiplier + half) >> shift) + zero_a). The average pool is the same with
 the sum over the map in the place of acc; the linear layer leaves out clamp and zero, so that its logits share a scale.
+Shift and adder convolutions have sums of their own (`cofront.task.shift_adder`) and the same rounding.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy.typing as npt
 
 from cofront.errors import InputError
 from cofront.network import Conv2d, Flatten, Input, Linear, Network, Node
+from cofront.task import shift_adder
 from cofront.task.integer_check import check
 from cofront.task.resize import resize_images
 
@@ -65,7 +67,7 @@ class QuantizedLayer:
 
     weight int8 (cout, cin / groups, k, k) or (cout, cin); bias int32 (cout,) in units of input times weight scale;
     multiplier int32 (cout,) in 0..32767. `zero_in` is that of what is multiplied, after `read`. `out_bits` 0 means
-    that the result is neither clamped nor shifted by a zero point (logits).
+    that the result is neither clamped nor shifted by a zero point (logits). `align` is of shift and adder layers.
     """
 
     weight: npt.NDArray[np.int8]
@@ -79,6 +81,7 @@ class QuantizedLayer:
     output: str
     read: Rescale | None = None
     residual: Residual | None = None
+    align: int = 0
 
     def requantise(self, acc: Ints, residual: Ints | None) -> Ints:
         """Accumulators (..., cout) to the stored output (..., cout), int32 (int64 for logits)."""
@@ -172,6 +175,8 @@ def accumulate(node: Node, layer: QuantizedLayer, a: Ints) -> Ints:
 
     The bound sum |w| * max |a - zero| says whether float32 (2^24) suffices; float64 (2^53) always does.
     """
+    if shift_adder.is_shift_or_adder(node):
+        return shift_adder.accumulate(node, layer, a)
     x = a - layer.zero_in
     w = layer.weight.astype(np.int32)
     reach = int(np.abs(w).reshape(len(w), -1).sum(1).max(initial=0)) * int(np.abs(x).max(initial=0))

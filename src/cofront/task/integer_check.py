@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cofront.errors import InputError, UnsupportedError
-from cofront.network import Activation, Add, Conv2d, Flatten, GlobalPool, Input, Linear, Network, Node
+from cofront.network import (
+    Activation,
+    Add,
+    AdderConv2d,
+    Convolution,
+    Flatten,
+    GlobalPool,
+    Input,
+    Linear,
+    Network,
+    Node,
+    ShiftConv2d,
+)
+from cofront.task import shift_adder
 
 if TYPE_CHECKING:
     from cofront.task.integer import QuantizedLayer, QuantizedNetwork, Rescale
@@ -27,7 +40,7 @@ WIDE_SUMS = 2**47
 def check(net: QuantizedNetwork) -> None:
     """Everything that `run` relies on; the first fault is an error that names its node."""
     network = net.network
-    for kind, names, ops in (("layer", net.layers, (Conv2d, Linear)), ("pool", net.pools, (GlobalPool,))):
+    for kind, names, ops in (("layer", net.layers, (Convolution, Linear)), ("pool", net.pools, (GlobalPool,))):
         for name in names:
             if name not in network.by_name or not isinstance(network.by_name[name].op, ops):
                 raise InputError(f"'{name}' is no {kind} of network '{network.name}'")
@@ -54,7 +67,7 @@ def _node(net: QuantizedNetwork, node: Node, stored: dict[str, int], fused: set[
         if node.name not in fused:
             raise UnsupportedError(f"{where}: not fused into a convolution")
         return node.name, 0
-    if not isinstance(op, Conv2d | Linear | GlobalPool | Flatten):
+    if not isinstance(op, Convolution | Linear | GlobalPool | Flatten):
         raise UnsupportedError(f"{where}: {type(op).__name__} has no integer definition")
     source = node.inputs[0]
     if source not in stored:
@@ -100,10 +113,10 @@ def _path(network: Network, node: Node, layer: QuantizedLayer) -> list[str]:
 def _arrays(network: Network, node: Node, layer: QuantizedLayer) -> None:
     """Shapes, types and ranges of a layer's arrays."""
     op, where = node.op, f"node '{node.name}'"
-    assert isinstance(op, Conv2d | Linear)
+    assert isinstance(op, Convolution | Linear)
     shape = op.weight_shape(network.in_shapes(node))
     assert shape is not None
-    if isinstance(op, Conv2d) and (op.dilation != (1, 1) or (op.groups > 1 and shape[:2] != (op.groups, 1))):
+    if isinstance(op, Convolution) and (op.dilation != (1, 1) or (op.groups > 1 and shape[:2] != (op.groups, 1))):
         raise UnsupportedError(f"{where}: only full and depthwise convolutions without dilation have integers")
     cout = shape[0]
     types = [str(a.dtype) for a in (layer.weight, layer.bias, layer.multiplier)]
@@ -111,10 +124,14 @@ def _arrays(network: Network, node: Node, layer: QuantizedLayer) -> None:
     if wrong or types != ["int8", "int32", "int32"]:
         raise InputError(f"{where}: integers of shape {layer.weight.shape} do not fit weights of {shape}")
     _whole(where, "weight bits", layer.weight_bits, 2, 8)
-    if np.abs(layer.weight.astype(int)).max(initial=0) > 2 ** (layer.weight_bits - 1) - 1:
+    _whole(where, "align", layer.align, 0, shift_adder.MAX_ALIGN if shift_adder.is_shift_or_adder(node) else 0)
+    if np.abs(layer.weight.astype(int)).max(initial=0) > shift_adder.greatest_code(node, layer.weight_bits):
         raise InputError(f"{where}: weights exceed {layer.weight_bits} bits")
-    if layer.multiplier.min(initial=0) < 0 or layer.multiplier.max(initial=0) >= MULTIPLIERS:
-        raise InputError(f"{where}: multipliers must be 0..{MULTIPLIERS - 1}")
+    if isinstance(op, ShiftConv2d) and not layer.weight.all():
+        raise InputError(f"{where}: 0 is no code of a shift weight: sign * (places + 1) is expected")
+    least = 1 - MULTIPLIERS if isinstance(op, AdderConv2d) else 0
+    if layer.multiplier.min(initial=0) < least or layer.multiplier.max(initial=0) >= MULTIPLIERS:
+        raise InputError(f"{where}: multipliers must be {least}..{MULTIPLIERS - 1}")
 
 
 def _layer(network: Network, node: Node, layer: QuantizedLayer, stored: dict[str, int]) -> None:
@@ -131,7 +148,10 @@ def _layer(network: Network, node: Node, layer: QuantizedLayer, stored: dict[str
     _whole(where, "zero_in", layer.zero_in, 0, top)
     _whole(where, "zero_out", layer.zero_out, 0, 2**layer.out_bits - 1)
     most = max(layer.zero_in, top - layer.zero_in)
-    reach = np.abs(layer.weight.astype(np.int64)).reshape(len(layer.weight), -1).sum(1) * most
+    if shift_adder.is_shift_or_adder(node):
+        reach = shift_adder.reach(node, layer.weight, layer.align, most)
+    else:
+        reach = np.abs(layer.weight.astype(np.int64)).reshape(len(layer.weight), -1).sum(1) * most
     reach += np.abs(layer.bias.astype(np.int64))
     if reach.max(initial=0) >= SUMS:
         raise InputError(f"{where}: sums may reach {reach.max()}, beyond 32 bits")

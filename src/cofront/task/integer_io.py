@@ -12,13 +12,28 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from cofront.errors import CofrontError, InputError
-from cofront.network import Activation, Add, Conv2d, Flatten, GlobalPool, Input, Linear, Network, Node, Op
+from cofront.network import (
+    Activation,
+    Add,
+    AdderConv2d,
+    Conv2d,
+    Flatten,
+    GlobalPool,
+    Input,
+    Linear,
+    Network,
+    Node,
+    Op,
+    ShiftConv2d,
+)
 from cofront.rights import move_into_place
 from cofront.task.integer import QuantizedLayer, QuantizedNetwork, Rescale, Residual
 
 FORMAT = "cofront-integer-network"
 VERSION = 1
-OPS: dict[str, type[Op]] = {c.__name__: c for c in (Activation, Add, Conv2d, Flatten, GlobalPool, Input, Linear)}
+OPS: dict[str, type[Op]] = {
+    c.__name__: c for c in (Activation, Add, AdderConv2d, Conv2d, Flatten, GlobalPool, Input, Linear, ShiftConv2d)
+}
 ARRAYS = ("weight", "bias", "multiplier")
 
 
@@ -28,7 +43,7 @@ def save(net: QuantizedNetwork, path: str | Path) -> None:
     for name, layer in net.layers.items():
         for a in ARRAYS:
             tensors[f"{name}.{a}"] = np.ascontiguousarray(getattr(layer, a))
-        layers[name] = {k: v for k, v in asdict(layer).items() if k not in ARRAYS}
+        layers[name] = {k: v for k, v in asdict(layer).items() if k not in ARRAYS and (k, v) != ("align", 0)}
     header = {
         "format": FORMAT,
         "version": VERSION,
