@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from cofront.figures import limit_words
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -48,7 +50,7 @@ class Infeasible:
         return self.needed - self.available
 
     def __str__(self) -> str:
-        return f"{self.limit}: at least {self.needed:g} {self.unit} needed, {self.available:g} available; {self.remedy}"
+        return limit_words(self.limit, self.needed, self.available, self.unit, self.remedy)
 
 
 @dataclass(frozen=True)

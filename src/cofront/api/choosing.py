@@ -12,10 +12,12 @@ from cofront.api.costing import limits_of
 from cofront.api.networks import space_network
 from cofront.api.request import SearchRequest
 from cofront.study.documents import SearchDocument
+from cofront.study.provenance import command_line
 
 if TYPE_CHECKING:
     from cofront import front
     from cofront.network import Network
+    from cofront.study import Run, Study
 
 
 def front_of(document: SearchDocument) -> front.Front:
@@ -75,7 +77,27 @@ def choose(document: SearchDocument, request: SearchRequest) -> SearchDocument:
         meets = [d for d in found.designs if d.latency_s <= latency and d.accuracy >= request.accuracy]  # type: ignore[operator]
         best = min(meets, key=lambda d: third_value(d, request.third or ""))
     why = () if best is not None else explain_request(flat, min_accuracy=request.accuracy, max_latency_s=latency)
+    if request.fps is not None:  # what was asked for, not the last whole cycle that meets it
+        why = tuple(replace(e, available=1 / request.fps) if e.limit == "latency" else e for e in why)
     return msgspec.structs.replace(
         document, chosen=None if best is None else found.designs.index(best), required_fps=request.fps,
-        required_accuracy=request.accuracy, infeasible=limits_of(why) if best is None else document.infeasible,
+        required_accuracy=request.accuracy, infeasible=limits_of(why),
     )  # fmt: skip
+
+
+def keep_answer(run: Run, document: SearchDocument) -> None:
+    """Adds what was asked, and the design that answers it, to the history of a run."""
+    wish = {"fps": document.required_fps, "accuracy": document.required_accuracy, "chosen": document.chosen}
+    run.event("wish", {**wish, "command": command_line()})
+
+
+def answer_again(study: Study, run_id: int, document: SearchDocument, request: SearchRequest) -> SearchDocument:
+    """A finished front with the design that is asked for now; the study keeps the newest wish in the result."""
+    from cofront.study import Run
+
+    chosen = choose(document, request)
+    if study.writable and chosen != document:
+        run = Run(study, run_id)
+        keep_answer(run, chosen)
+        run.save(chosen)
+    return chosen

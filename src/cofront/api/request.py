@@ -78,7 +78,7 @@ class SearchRequest:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a search is. `gap` is a fraction (None: nothing is certified)."""
+    """How far a search is. `elapsed_s` is since its stage began; `gap` is a fraction (None: nothing is certified)."""
 
     stage: str
     elapsed_s: float

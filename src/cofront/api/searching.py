@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import msgspec
 
 from cofront.api.accuracy import build_problem, shipped_table
 from cofront.api.checking import record, stored_costs
-from cofront.api.choosing import choose
+from cofront.api.choosing import answer_again, choose, keep_answer
 from cofront.api.limits import why_nothing
 from cofront.api.parts import load_device
 from cofront.api.request import OnProgress, Progress, SearchRequest, SearchResult
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from cofront.space import Space
     from cofront.study import Run, Study
 
+#: The stage whose seconds are printed, kept and drawn as those of the search.
+SEARCHING = "searching"
+#: What is left for searching at least, however long preparing took.
+LEAST_S = 1e-3
 #: Seconds between two steps of the history that are stored.
 EVENT_S = 0.2
 
@@ -54,14 +58,17 @@ def search(
     study: Study | None = None,
     on_progress: OnProgress | None = None,
     should_stop: Callable[[], bool] | None = None,
+    started: float | None = None,
 ) -> SearchResult:
     """Runs the search, or takes it from `study` when the same inputs were finished there before.
 
+    `started` (`time.perf_counter`; now, when not given) is when the time limit began: what preparing takes counts.
     With a study, every design of the front with its cost, the history of the bound, and the result are stored as they
     come. `should_stop` ends the search early: the result then holds what was found and the certified gap.
     """
     from cofront import space as spaces
 
+    started = time.perf_counter() if started is None else started
     found = spaces.load(request.space)
     device = load_device(request.device, request.budget)
     inputs = inputs_of(request, found, device)
@@ -69,12 +76,12 @@ def search(
         where = f"run {known.id} of study '{study.path}'"
         document = read_document(known.result, SearchDocument, where)
         if request.cover is None or same_cover(document, request.cover):
-            return SearchResult(
-                choose(document, request), stored_costs(study, known.id, document, where), known.id, reused=True
-            )
+            costs = stored_costs(study, known.id, document, where)
+            return SearchResult(answer_again(study, known.id, document, request), costs, known.id, reused=True)
     run = study.start("search", inputs, request.seed) if study is not None else None
     try:
-        return _search(request, found, device, run, on_progress or (lambda _: None), should_stop or (lambda: False))
+        heard, stop = on_progress or (lambda _: None), should_stop or (lambda: False)
+        return _search(request, found, device, run, heard, stop, started)
     except BaseException as error:
         if run is not None and not isinstance(error, CofrontError):
             run.finish("interrupted")
@@ -98,16 +105,22 @@ def _search(
     run: Run | None,
     on_progress: OnProgress,
     should_stop: Callable[[], bool],
+    started: float,
 ) -> SearchResult:
-    started = last = time.perf_counter()
+    stages: dict[str, float] = {}  # when each began: every figure of a stage is from its own beginning
+    last = 0.0
+
+    def keep(elapsed_s: float, designs: int, gap: float | None, stage: str) -> None:
+        if run is not None:
+            run.event("progress", {"elapsed_s": elapsed_s, "gap": gap, "designs": designs, "stage": stage})
 
     def report(stage: str, designs: int = 0, gap: float | None = None, detail: str = "") -> None:
         nonlocal last
         now = time.perf_counter()
-        step = Progress(stage, now - started, designs, gap, detail)
-        if run is not None and designs and now - last > EVENT_S:
+        step = Progress(stage, now - stages.setdefault(stage, now), designs, gap, detail)
+        if stage == SEARCHING and designs and now - last > EVENT_S:
             last = now
-            run.event("progress", {"elapsed_s": step.elapsed_s, "gap": gap, "designs": designs, "stage": stage})
+            keep(step.elapsed_s, designs, gap, stage)
         on_progress(step)
 
     report("fitting the accuracy model")
@@ -116,9 +129,15 @@ def _search(
         precisions=request.precisions, grid=request.grid, clock_hz=request.clock_hz,
         predictor=request.predictor, accelerator=request.accelerator,
     )  # fmt: skip
-    report("searching")
+    report(SEARCHING)
     checkpoint = None if run is None else run.study.path.with_suffix(f".{request.method}.npz")
-    result, levels = solve(request, measured, checkpoint, report, should_stop)
+    prepared_s = stages[SEARCHING] - started
+    result, levels = solve(_left(request, prepared_s), measured, checkpoint, report, should_stop)
+    # the one figure of how long was searched; of a search that went on it includes the earlier part
+    searched_s = max(result.solve_s, time.perf_counter() - stages[SEARCHING])
+    result = replace(result, solve_s=searched_s, stats={**result.stats, "prepare_s": prepared_s})
+    if request.chosen_method().certifies and result.designs:
+        keep(searched_s, len(result.designs), result.gap, SEARCHING)
     document = make_document(
         request, device, measured, result, levels,
         lambda: why_nothing(measured, device, load_device(request.device), report, should_stop),
@@ -135,6 +154,15 @@ def _search(
         document = msgspec.structs.replace(document, cover=covers(measured, result, request.cover))
     if checkpoint is not None and not stopped:
         checkpoint.unlink(missing_ok=True)
+    document = choose(document, request)
     if run is not None:
+        keep_answer(run, document)
         run.finish("interrupted" if stopped else "done", document)
-    return SearchResult(choose(document, request), costs, None if run is None else run.id, interrupted=stopped)
+    return SearchResult(document, costs, None if run is None else run.id, interrupted=stopped)
+
+
+def _left(request: SearchRequest, used_s: float) -> SearchRequest:
+    """The request with what its time limit leaves for searching."""
+    if request.time_limit_s is None:
+        return request
+    return replace(request, time_limit_s=max(request.time_limit_s - used_s, LEAST_S))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cofront.api.accuracy import shipped_table
-from cofront.api.choosing import choose, rising
+from cofront.api.choosing import answer_again, choose, keep_answer, rising
 from cofront.api.files import need_file
 from cofront.api.networks import block_precisions
 from cofront.api.request import SearchRequest, SearchResult
@@ -39,15 +39,19 @@ def search_table(request: SearchRequest, study: Study | None = None) -> SearchRe
     }  # fmt: skip
     if (known := study.finished(inputs)) is not None and known.result is not None:
         document = read_document(known.result, SearchDocument, f"run {known.id} of study '{study.path}'")
-        return SearchResult(choose(document, request), [], known.id, reused=True)
+        return SearchResult(answer_again(study, known.id, document, request), [], known.id, reused=True)
     run = study.start("search", inputs, request.seed)
     try:
-        document = _solve(request, path)
+        document = choose(_solve(request, path), request)
+    except (KeyboardInterrupt, SystemExit):
+        run.finish("interrupted")
+        raise
     except BaseException:
         run.finish("failed")
         raise
+    keep_answer(run, document)
     run.finish("done", document)
-    return SearchResult(choose(document, request), [], run.id)
+    return SearchResult(document, [], run.id)
 
 
 def check_request(request: SearchRequest) -> None:

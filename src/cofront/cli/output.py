@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from cofront.figures import accuracy as accuracy
+from cofront.figures import count as count
+from cofront.figures import percent as percent
+from cofront.figures import quantity as quantity
+from cofront.figures import rate as rate
+from cofront.figures import seconds as seconds
 
 if TYPE_CHECKING:
     from cofront.study.documents import Document
@@ -69,42 +76,8 @@ def _rich_table(
 
 
 def _numeric(cell: str) -> bool:
-    return not cell or cell == "-" or cell.lstrip("-+<~ ")[:1].isdigit()
-
-
-def seconds(value: float | None, digits: int = 3) -> str:
-    """A duration with so many significant digits: 1.23 ms."""
-    if value is None:
-        return "-"
-    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
-        if value >= scale:
-            return f"{value / scale:.{digits}g} {unit}" if value < 1000 * scale else f"{value / scale:.0f} {unit}"
-    return f"{value * 1e9:.{digits}g} ns"
-
-
-def rate(fps: float, digits: int | None = None) -> str:
-    """A frame rate rounded down, so that what is printed can be had: whole, or with so many digits."""
-    exponent = 0 if digits is None or fps <= 0 else math.floor(math.log10(fps)) + 1 - digits
-    unit = 10.0**exponent
-    value = math.floor(fps / unit * (1 + 1e-12)) * unit
-    return f"{value:,.{max(0, -exponent)}f}"
-
-
-def percent(fraction: float | None, digits: int = 2) -> str:
-    return "-" if fraction is None else f"{100 * fraction:.{digits}f} %"
-
-
-def quantity(value: float) -> str:
-    """A count with a metric suffix: 300.8 M."""
-    for scale, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= scale:
-            return f"{value / scale:.4g} {unit}"
-    return f"{value:.4g}"
-
-
-def count(value: int) -> str:
-    """An exact count while it is short, a power of ten beyond: 5.94e36."""
-    if value < 10**7:
-        return f"{value:,}"
-    digits, _, exponent = f"{float(value):.2e}".partition("e")
-    return f"{digits}e{int(exponent)}"
+    """Whether a cell is a number, maybe with a unit; "3 W4A8, 1 W4A4" is none."""
+    return (
+        cell in ("", "-")
+        or re.fullmatch(r"[-+<~]*\d[\d,]*(\.\d+)?(e-?\d+)?( ?[^\W\d_]*(/[^\W\d_]+)?| %)", cell) is not None
+    )

@@ -75,11 +75,11 @@ def _live() -> Iterator[Callable[[Progress], None]]:
 
 
 def _text(p: Progress) -> str:
-    parts = [p.stage]
+    parts = [f"{p.stage} for {p.elapsed_s:.0f} s"]
     if p.detail:
         parts.append(p.detail)
     if p.designs and p.stage == "searching":
         parts.append(f"{p.designs:,} designs on the front")
     if p.gap is not None:
         parts.append(f"certified gap {100 * p.gap:.3f} points")
-    return f"{', '.join(parts)} ({p.elapsed_s:.0f} s)"
+    return ", ".join(parts)

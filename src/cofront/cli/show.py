@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cofront.cli import output
-from cofront.cli.output import count, line, percent, quantity, rate, seconds, table
+from cofront.cli.output import accuracy, count, line, quantity, rate, seconds, table
+from cofront.figures import limit_words
 
 if TYPE_CHECKING:
     from cofront.study.documents import Call, EstimateDocument, FitDocument, Kernel, Limit, Roof, SearchDocument
@@ -88,7 +89,7 @@ def estimate(found: EstimateDocument, with_calls: bool) -> None:
         line(f"  {text}")
     if found.fits:
         energy = "" if found.energy_j is None else f", {found.energy_j * 1e3:.3g} mJ an image"
-        line(f"  latency {seconds(found.latency_s)} ({found.cycles:,} cycles), {rate(found.fps, 4)} fps{energy}")
+        line(f"  latency {seconds(found.latency_s)} ({found.cycles:,} cycles), {rate(found.fps)} fps{energy}")
         line(f"  limited by: {where(found.calls)}")
     resources(found.resources, found.budget)
     if found.fits:
@@ -109,7 +110,7 @@ def fit(found: FitDocument) -> None:
     if found.config is not None:
         line(f"  {config(found.config)}")
     energy = "" if found.energy_j is None else f", {found.energy_j * 1e3:.3g} mJ an image"
-    line(f"  latency {seconds(found.latency_s)} ({found.cycles:,} cycles), {rate(found.fps, 4)} fps{energy}")
+    line(f"  latency {seconds(found.latency_s)} ({found.cycles:,} cycles), {rate(found.fps)} fps{energy}")
     if found.status != "optimal" and found.bound is not None:
         line(f"  certified: nothing below {found.bound:.6g} ({found.objective})")
     line(f"  limited by: {where(found.calls)}")
@@ -118,19 +119,12 @@ def fit(found: FitDocument) -> None:
     resources(found.resources or {}, found.budget)
 
 
-def amount(value: float, unit: str) -> str:
-    """How much of a limit, with enough digits that needed and available differ."""
-    if unit == "s":
-        return seconds(value, 6)
-    return f"{100 * value:.6g} %" if unit == "of 1" else f"{value:,.10g} {unit}"
-
-
 def limits(found: Sequence[Limit], headline: str) -> None:
     """The limits that nothing meets, on standard error: one line each."""
     output.note(f"cofront: infeasible: {headline}")
     for entry in found:
-        needed, available = (amount(v, entry.unit) for v in (entry.needed, entry.available))
-        output.note(f"  {entry.limit}: {needed} needed, {available} available; {entry.remedy}")
+        words = limit_words(entry.limit, entry.needed, entry.available, entry.unit, entry.remedy)
+        output.note(f"  {words}")
 
 
 def front(found: SearchDocument, rows_shown: int = 16) -> None:
@@ -142,7 +136,7 @@ def front(found: SearchDocument, rows_shown: int = 16) -> None:
     for i in picked:
         d = found.front[i]
         used = [f"{d.resources.get(r, 0):,}" for r in ("dsp", "lut", "bram36")]
-        cells = [str(i + 1), percent(d.accuracy), seconds(d.latency_s), rate(d.fps), *used, str(d.config["engine"])]
+        cells = [str(i + 1), accuracy(d.accuracy), seconds(d.latency_s), rate(d.fps), *used, str(d.config["engine"])]
         rows.append([*cells, bits(d.precisions)])
     marked = picked.index(found.chosen) if found.chosen is not None else None
     some = "" if len(picked) == n else f" ({len(picked)} of {n} designs shown)"

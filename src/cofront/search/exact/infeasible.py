@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cofront.figures import accuracy, rate
 from cofront.front import Front, Infeasible
 from cofront.problem import INFEASIBLE, CodesignProblem, IntArray
 from cofront.search.exact.rows import LATENCY, UNLIMITED, FitTask, Outcome
@@ -40,10 +41,10 @@ def explain_fit(
     if fastest.engine < 0:
         return (_unsupported(task),)
     within = solve(task.with_(limit=endless, minimise=LATENCY))
-    reach = f"at most {_down(clock_hz / within.value)} fps" if within.engine >= 0 else ""
+    reach = f"at most {rate(clock_hz / within.value)} fps" if within.engine >= 0 else ""
     last: list[Infeasible] = []
     if fastest.value > task.limit:
-        top = f"{_down(clock_hz / fastest.value)} fps"
+        top = f"{rate(clock_hz / fastest.value)} fps"
         if reach:
             remedy = f"ask for {reach}, the most within the budget (with any resources: {top})"
             return (_latency(within.value, task.limit, clock_hz, remedy),)
@@ -144,35 +145,21 @@ def explain_request(
     entries = []
     fastest, top = front.designs[0], front.designs[-1]
     if max_latency_s is not None and fastest.latency_s > max_latency_s:
-        remedy = f"the fastest design reaches {_down(fastest.fps)} fps"
+        remedy = f"the fastest design reaches {rate(fastest.fps)} fps"
         entries.append(Infeasible("latency", fastest.latency_s, max_latency_s, "s", remedy))
     if min_accuracy is not None and top.accuracy < min_accuracy:
-        remedy = f"the most accurate design reaches {_percent(top.accuracy)}"
+        remedy = f"the most accurate design reaches {accuracy(top.accuracy)}"
         entries.append(Infeasible("accuracy", min_accuracy, top.accuracy, "of 1", remedy))
     if not entries and min_accuracy is not None and max_latency_s is not None:
         slow = front.best(min_accuracy=min_accuracy)
         weak = front.best(max_latency_s=max_latency_s)
         assert slow is not None and weak is not None
         remedy = (
-            f"{100 * min_accuracy:g} % is reached at {_down(slow.fps)} fps; "
-            f"the most accurate design that is fast enough reaches {_percent(weak.accuracy)}"
+            f"{100 * min_accuracy:g} % is reached at {rate(slow.fps)} fps; "
+            f"the most accurate design that is fast enough reaches {accuracy(weak.accuracy)}"
         )
         entries.append(Infeasible("latency", slow.latency_s, max_latency_s, "s", remedy))
     return tuple(entries)
-
-
-def _down(fps: float) -> str:
-    """A frame rate rounded down to four digits, so that what is printed can be had."""
-    if fps <= 0:
-        return "0"
-    exponent = int(np.floor(np.log10(fps))) - 3
-    digits = np.floor(fps / 10.0**exponent * (1 + 1e-12))
-    return f"{digits * 10**exponent:,.0f}" if exponent >= 0 else f"{digits / 10**-exponent:.6g}"
-
-
-def _percent(accuracy: float) -> str:
-    """Rounded down, so that it can be asked for."""
-    return f"{np.floor(1e4 * accuracy * (1 + 1e-12)) / 100:.2f} %"
 
 
 def _latency(cycles: int, limit: int, clock_hz: float, remedy: str) -> Infeasible:

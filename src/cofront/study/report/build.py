@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 from cofront import __version__
 from cofront.errors import MissingDependencyError, StudyError, UsageError
+from cofront.figures import seconds
+from cofront.study.asked import asked_of
 from cofront.study.documents import ReportDocument, SearchDocument, VerifyDocument, clean, read_document
 from cofront.study.provenance import write_atomic
 from cofront.study.store import RunRecord, Study
@@ -70,7 +73,7 @@ def report_data(study: Study, run_id: int | None = None, document: SearchDocumen
     search = document or read_document(run.result, SearchDocument, f"run {run.id} of study '{study.path}'")
     costs = {_key(i): result for i, result in study.evaluations(run.id) if "config" in i}
     calls, configs, rest = _Pool(), _Pool(), _Pool()
-    front = json_front(search)
+    asked, front = asked_of(search), json_front(search)
     choices = list(front[0]["choices"]) if front else []
     designs = [_design(d, costs, calls, configs, rest, choices) for d in front]
     kernels = {k for c in calls.items for k in c["kernels"]}
@@ -92,13 +95,14 @@ def report_data(study: Study, run_id: int | None = None, document: SearchDocumen
         "choices": choices,
         "chosen": search.chosen,
         "knee": search.knee,
+        "asked": asdict(asked),
         "budget": search.budget,
         "kernels": sorted(kernels, key=lambda k: (KERNEL_ORDER.index(k) if k in KERNEL_ORDER else 9, k)),
         "others": _others(study, runs, run, search),
         "history": _history(study, run),
         "cover": [_cover(c) for c in search.cover],
         "verified": verified(study, runs),
-        "provenance": _provenance(run, search),
+        "provenance": _provenance(study, run, search),
         "runs": [{"id": r.id, "started": _minute(r.started), "status": r.status, "command": r.command} for r in runs],
     }  # fmt: skip
 
@@ -300,15 +304,17 @@ def describe_config(config: dict[str, Any]) -> str:
     return " · ".join(parts)
 
 
-def _provenance(run: RunRecord, search: SearchDocument) -> list[list[Any]]:
+def _provenance(study: Study, run: RunRecord, search: SearchDocument) -> list[list[Any]]:
     took = ""
     if run.finished is not None:
         elapsed = datetime.fromisoformat(run.finished) - datetime.fromisoformat(run.started)
-        took = f", took {elapsed.total_seconds():.1f} s"
+        took = f", took {elapsed.total_seconds():.1f} s with preparing and checking"
     rows: list[list[Any]] = [
         ["command", run.command, True],
         ["run", f"{run.id}, {run.status}, started {_minute(run.started)}{took}"],
+        *_asked_since(study, run),
         ["seed", str(run.seed)],
+        ["searched for", seconds(search.solve_s)],
         ["certified gap", "none (heuristic)" if search.gap is None else f"{search.gap:.6f} (fraction of 1)"],
         ["designs covered", f"{search.designs:,}"],
         ["limits", ", ".join(f"{k} ≤ {v:,}" for k, v in search.budget.items())],
@@ -320,6 +326,13 @@ def _provenance(run: RunRecord, search: SearchDocument) -> list[list[Any]]:
     rows += [[f"hash of {k.removesuffix('_hash')}", str(v), True] for k, v in run.inputs.items() if k.endswith("_hash")]
     rows += [["left out", text] for text in search.left_out]
     return rows
+
+
+def _asked_since(study: Study, run: RunRecord) -> list[list[Any]]:
+    """The command that last chose from a front which an earlier one had found."""
+    wishes = study.events(run.id, "wish")
+    last = str(wishes[-1][1].get("command", "")) if wishes else ""
+    return [["asked last", last, True]] if last and last != run.command else []
 
 
 def _minute(stamp: str) -> str:

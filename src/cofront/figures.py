@@ -1,0 +1,75 @@
+"""How figures read, wherever they are printed: one rule for the terminal and the report.
+
+What a design promises is never rounded in its favour: frame rates and accuracies are rounded down, so that what is
+printed can be asked for. Other figures are rounded to the nearest.
+"""
+
+from __future__ import annotations
+
+import math
+
+#: Least digits of a frame rate: whole from 1,000 fps on.
+RATE_DIGITS = 4
+#: Units of limits that count nothing to be had: what would help says it all.
+_PLAIN = ("conflict", "accelerators that fit")
+
+
+def seconds(value: float | None, digits: int = 3) -> str:
+    """A duration with so many significant digits: 1.23 ms."""
+    if value is None:
+        return "-"
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if value >= scale:
+            return f"{value / scale:.{digits}g} {unit}" if value < 1000 * scale else f"{value / scale:.0f} {unit}"
+    return f"{value * 1e9:.{digits}g} ns"
+
+
+def rate(fps: float) -> str:
+    """A frame rate rounded down to four digits, or to a whole number where it has more."""
+    if not fps > 0:
+        return "0"
+    if fps == math.inf:
+        return "unlimited"
+    decimals = max(0, RATE_DIGITS - 1 - math.floor(math.log10(fps)))
+    return f"{math.floor(fps * 10**decimals * (1 + 1e-12)) / 10**decimals:,.{decimals}f}"
+
+
+def accuracy(fraction: float | None) -> str:
+    """An accuracy rounded down to a hundredth of a point."""
+    return "-" if fraction is None else f"{math.floor(1e4 * fraction * (1 + 1e-12)) / 100:.2f} %"
+
+
+def percent(fraction: float | None, digits: int = 2) -> str:
+    """A share, to the nearest."""
+    return "-" if fraction is None else f"{100 * fraction:.{digits}f} %"
+
+
+def quantity(value: float) -> str:
+    """A count with a metric suffix: 300.8 M."""
+    for scale, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= scale:
+            return f"{value / scale:.4g} {unit}"
+    return f"{value:.4g}"
+
+
+def count(value: int) -> str:
+    """An exact count while it is short, a power of ten beyond: 5.94e36."""
+    if value < 10**7:
+        return f"{value:,}"
+    digits, _, exponent = f"{float(value):.2e}".partition("e")
+    return f"{digits}e{int(exponent)}"
+
+
+def limit_words(limit: str, needed: float, available: float, unit: str, remedy: str) -> str:
+    """One limit that nothing meets, with enough digits that what is asked for and what can be had differ."""
+    if unit == "s":
+        text = f"at best {seconds(needed, 6)}, asked for {seconds(available, 6)}"
+    elif unit == "of 1":
+        text = f"at best {100 * available:.6g} %, asked for {100 * needed:.6g} %"
+    elif unit in _PLAIN:
+        return f"{limit}: {remedy}"
+    elif limit == "support":
+        text = f"{needed:,.10g} {unit}" if "cannot" in unit else f"there are no {unit}"
+    else:
+        text = f"{needed:,.10g} {unit} needed, {available:,.10g} {unit} available"
+    return f"{limit}: {text}; {remedy}"

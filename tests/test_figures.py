@@ -1,0 +1,56 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cofront.cli.output import _numeric
+from cofront.figures import accuracy, limit_words, rate
+
+
+def value(text):
+    return float(text.removesuffix(" %").replace(",", ""))
+
+
+@given(st.floats(1e-4, 1e9))
+def test_a_frame_rate_is_never_rounded_up_and_keeps_four_digits(fps):
+    shown = value(rate(fps))
+    assert fps * (1 - 1e-3) <= shown <= fps * (1 + 1e-11)
+
+
+@given(st.floats(0, 1))
+def test_an_accuracy_is_never_rounded_up(fraction):
+    assert 100 * fraction - 0.01 - 1e-9 <= value(accuracy(fraction)) <= 100 * fraction + 1e-9
+
+
+def test_figures_that_are_exact_stay():
+    assert [rate(x) for x in (2000, 32820.9, 999.96, 30, 0.5, 0, math.inf)] == [
+        "2,000", "32,820", "999.9", "30.00", "0.5000", "0", "unlimited"
+    ]  # fmt: skip
+    assert [accuracy(x) for x in (0.7, 0.84999, None)] == ["70.00 %", "84.99 %", "-"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (("latency", 3.1e-3, 2e-3, "s", "do that"), "latency: at best 3.1 ms, asked for 2 ms; do that"),
+        (("accuracy", 0.9, 0.851, "of 1", "do that"), "accuracy: at best 85.1 %, asked for 90 %; do that"),
+        (("dsp", 400, 360, "dsp", "do that"), "dsp: 400 dsp needed, 360 dsp available; do that"),
+        (("budget", 1, 0, "conflict", "do that"), "budget: do that"),
+        (("support", 3, 0, "calls that engine E44 cannot run", "x"), "support: 3 calls that engine E44 cannot run; x"),
+        (("support", 1, 0, "networks that some accelerator can run", "x"),
+         "support: there are no networks that some accelerator can run; x"),
+    ],
+)  # fmt: skip
+def test_a_limit_says_what_can_be_had_and_what_was_asked(entry, words):
+    assert limit_words(*entry) == words
+
+
+@pytest.mark.parametrize("cell", ["1", "31.9 us", "2,020", "64 GMAC/s", "98 %", "-", "", "5.94e36", "-0.02 %", "<1 ms"])
+def test_numbers_are_right_aligned(cell):
+    assert _numeric(cell)
+
+
+@pytest.mark.parametrize("cell", ["2 W8A8, 3 W4A4", "10 W8A8", "E88", "3x3", "float32"])
+def test_words_are_not(cell):
+    assert not _numeric(cell)
