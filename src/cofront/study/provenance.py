@@ -67,7 +67,10 @@ def command_line() -> str:
     """The command as the user typed it (the program by its name, not its path)."""
     import shlex
 
-    return shlex.join([Path(sys.argv[0]).name or "cofront", *sys.argv[1:]])
+    program = Path(sys.argv[0]).name
+    if program in ("", "__main__.py"):  # `python -m cofront`
+        program = "cofront"
+    return shlex.join([program, *sys.argv[1:]])
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:

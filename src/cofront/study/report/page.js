@@ -10,13 +10,15 @@
   }
   const byId = (id) => document.getElementById(id);
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const state = { selected: data.chosen ?? data.knee ?? 0, axis: "latency", theme: null };
+  const state = { selected: data.asked.index ?? data.knee ?? 0, axis: "latency", theme: null };
 
   // ---- words and numbers -------------------------------------------------------------------------------------------
   const fixed = (v, n) => v.toLocaleString("en", { maximumFractionDigits: n, minimumFractionDigits: n });
   const sig = (v, n = 3) => (v === 0 ? "0" : Number(v.toPrecision(n)).toLocaleString("en", { maximumFractionDigits: 9 }));
   const integer = (v) => Number(v).toLocaleString("en", { maximumFractionDigits: 0 });
-  const rate = (v) => integer(Math.floor(v * (1 + 1e-12)));  // rounded down: what is shown can be had
+  // what a design promises is never rounded in its favour: the same rule as on the terminal (cofront.figures)
+  const rate = (v) => { const n = Math.max(0, 3 - Math.floor(Math.log10(v))), e = 10 ** n; return fixed(Math.floor(v * e * (1 + 1e-12)) / e, n); };
+  const accuracy = (v) => (v == null ? "–" : fixed(Math.floor(1e4 * v * (1 + 1e-12)) / 100, 2) + " %");
   const percent = (v, n = 2) => (v == null ? "–" : fixed(100 * v, n) + " %");
   const seconds = (v) => v == null ? "–" : v >= 1 ? sig(v) + " s" : v >= 1e-3 ? sig(v * 1e3) + " ms" : sig(v * 1e6) + " µs";
   const metric = (v) => v == null ? "–" : v >= 1e9 ? sig(v / 1e9) + " G" : v >= 1e6 ? sig(v / 1e6) + " M" : v >= 1e3 ? sig(v / 1e3) + " k" : sig(v);
@@ -77,7 +79,7 @@
   const x = (latency) => (state.axis === "fps" ? 1 / latency : latency * 1e3);
   const describe = (d) => {
     const used = ordered(Object.keys(d.resources)).map((k) => `${resourceNames[k] ?? k} ${integer(d.resources[k])}`).join(" · ");
-    return `<b>${percent(d.accuracy)}</b> at <b>${seconds(d.latency_s)}</b> (${rate(d.fps)} fps)<br>${used}<br>` +
+    return `<b>${accuracy(d.accuracy)}</b> at <b>${seconds(d.latency_s)}</b> (${rate(d.fps)} fps)<br>${used}<br>` +
       `${escape(d.config.engine ?? "")} ${d.bits ? "· " + escape(d.bits) : ""}`;
   };
   const escape = (text) => String(text).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
@@ -123,11 +125,11 @@
     const shapes = [], annotations = [];
     if (search.required_fps) {
       shapes.push({ type: "line", xref: "x", yref: "paper", x0: x(1 / search.required_fps), x1: x(1 / search.required_fps), y0: 0, y1: 1, line: { color: css("--soft"), width: 1, dash: "dot" } });
-      annotations.push({ xref: "x", yref: "paper", x: Math.log10(x(1 / search.required_fps)), y: 0, yanchor: "bottom", xanchor: state.axis === "fps" ? "left" : "right", text: ` ${integer(search.required_fps)} fps asked `, showarrow: false, font: { color: css("--soft"), size: 12 } });
+      annotations.push({ xref: "x", yref: "paper", x: Math.log10(x(1 / search.required_fps)), y: 0, yanchor: "bottom", xanchor: state.axis === "fps" ? "left" : "right", text: ` ${sig(search.required_fps, 10)} fps asked `, showarrow: false, font: { color: css("--soft"), size: 12 } });
     }
     if (search.required_accuracy) {
       shapes.push({ type: "line", xref: "paper", yref: "y", x0: 0, x1: 1, y0: 100 * search.required_accuracy, y1: 100 * search.required_accuracy, line: { color: css("--soft"), width: 1, dash: "dot" } });
-      annotations.push({ xref: "paper", yref: "y", x: 1, y: 100 * search.required_accuracy, yanchor: "top", xanchor: "right", text: `${percent(search.required_accuracy, 1)} asked `, showarrow: false, font: { color: css("--soft"), size: 12 } });
+      annotations.push({ xref: "paper", yref: "y", x: 1, y: 100 * search.required_accuracy, yanchor: "top", xanchor: "right", text: `${sig(100 * search.required_accuracy, 10)} % asked `, showarrow: false, font: { color: css("--soft"), size: 12 } });
     }
     Plotly.react("front", traces, layout({
       xaxis: { type: "log", range: ends.map(Math.log10).sort((a, b) => a - b), tickvals: ticks, ticktext: ticks.map((t) => sig(t)),
@@ -145,7 +147,7 @@
     const traces = Object.keys(patterns).flatMap((kind) => {
       const rows = d.calls.filter((c) => c.bound_by === kind);
       return rows.length ? [{ type: "bar", orientation: "h", name: kind, x: rows.map((c) => us(c.cycles)), y: rows.map((c) => c.name),
-        marker: { color: colour(kind), pattern: { shape: patterns[kind], size: 6, solidity: 0.3 } },
+        marker: { color: colour(kind), pattern: { shape: patterns[kind], size: 6, solidity: 0.3, fillmode: "overlay" } },
         customdata: rows.map((c) => [percent(c.cycles / total, 1), c.mode, integer(c.cycles)]),
         hovertemplate: "<b>%{y}</b><br>%{x:.3~g} µs, %{customdata[0]}<br>%{customdata[2]} cycles, %{customdata[1]}<extra>limited by " + kind + "</extra>" }] : [];
     });
@@ -157,11 +159,12 @@
         hovertemplate: `%{y}: ${escape(k)} busy %{x:.3~g} µs<extra></extra>` });
     });
     const bar = names.length > 24 ? 15 : 24;
-    byId("time").style.height = `${Math.max(300, 110 + bar * names.length)}px`;
+    const height = Math.max(380, 110 + bar * names.length);
+    byId("time").style.height = `${height}px`;
+    byId("roof").style.height = `${Math.min(height, 620)}px`; // as high as the box beside it
     Plotly.react("time", traces, layout({ barmode: "overlay", bargap: 0.28, xaxis: { ticksuffix: " µs", rangemode: "tozero" },
       yaxis: { range: [names.length - 0.4, -0.6], tickfont: { size: bar < 20 ? 11 : 13 }, categoryorder: "array", categoryarray: names, tickvals: names, ticktext: names, ticks: "" },
       legend: { orientation: "h", y: 1.01, yanchor: "bottom", x: 0 }, margin: { l: 8, b: 30, t: 20 } }), small);
-    Plotly.Plots.resize("time");
   }
 
   function drawRoof(d) {
@@ -175,11 +178,15 @@
     const total = calls.reduce((a, c) => a + c.cycles, 0);
     byId("roof-note").textContent = `Peak ${sig(peak)} GMAC/s, memory ${sig(band)} GB/s; the ridge is at ${sig(ridge)} MAC/byte. A larger circle takes more of the time.`;
     const traces = [{ x: [lo, ridge, hi], y: [lo * band, peak, peak], mode: "lines", line: { color: css("--soft"), width: 2 }, name: "roof", hoverinfo: "skip" }];
-    // the roof of each kernel by itself, from where memory could feed it
-    for (const k of d.kernels) if (k.peak_macs_per_s) {
+    // the roof of each kernel by itself, from where memory could feed it; its name stands outside, where no call is
+    const floor = Math.min(...speeds, lo * band) / 1.8, top = peak * 1.9, annotations = [];
+    const line = (Math.log10(top) - Math.log10(floor)) * 17 / Math.max(parseFloat(byId("roof").style.height) - 110, 100);
+    let below = Infinity;
+    for (const k of d.kernels.filter((one) => one.peak_macs_per_s).sort((a, b) => b.peak_macs_per_s - a.peak_macs_per_s)) {
       const own = k.peak_macs_per_s / 1e9;
-      traces.push({ x: [Math.max(own / band, lo), hi], y: [own, own], mode: "lines+text", line: { color: colour(k.name), width: 1.2, dash: "dot" }, text: ["", `${escape(k.name)} alone `],
-        textposition: "top left", textfont: { size: 11, color: css("--soft") }, hoverinfo: "skip", showlegend: false });
+      below = Math.min(Math.log10(own), below - line);
+      traces.push({ x: [Math.max(own / band, lo), hi], y: [own, own], mode: "lines", line: { color: colour(k.name), width: 1.2, dash: "dot" }, hoverinfo: "skip", showlegend: false });
+      annotations.push({ xref: "paper", x: 1, xanchor: "left", yref: "y", y: below, yanchor: "middle", text: ` ${escape(k.name)} alone`, showarrow: false, font: { size: 11, color: css("--soft") } });
     }
     for (const kind of Object.keys(patterns)) {
       const rows = calls.filter((c) => c.bound_by === kind);
@@ -192,13 +199,12 @@
     traces.push({ x: [macs / bytes], y: [(macs * search.clock_hz) / total / 1e9], mode: "markers", name: "whole network",
       marker: { symbol: "star", size: 15, color: css("--chosen"), line: { color: css("--card"), width: 1 } },
       hovertemplate: "<b>whole network</b><br>%{y:.3~g} GMAC/s<extra></extra>" });
-    const floor = Math.min(...speeds, lo * band) / 1.8, top = peak * 1.9;
     const xt = logTicks(lo, hi).filter((t) => hi / lo < 60 || /^[1]/.test(String(t).replace(/[0.]/g, "")) || /^5/.test(String(t).replace(/[0.]/g, "")));
     const yt = logTicks(floor, top).filter((t) => top / floor < 60 || /^1/.test(String(t).replace(/[0.]/g, "")));
     Plotly.react("roof", traces, layout({
       xaxis: { type: "log", range: [Math.log10(lo), Math.log10(hi)], tickvals: xt, ticktext: xt.map((t) => sig(t)), title: { text: "MAC per byte of external memory" } },
       yaxis: { type: "log", range: [Math.log10(floor), Math.log10(top)], tickvals: yt, ticktext: yt.map((t) => sig(t)), title: { text: "GMAC/s" } },
-      legend: { orientation: "h", y: 1.01, yanchor: "bottom", x: 0, itemsizing: "constant" }, margin: { b: 44, t: 20 } }), small);
+      legend: { orientation: "h", y: 1.01, yanchor: "bottom", x: 0, itemsizing: "constant" }, annotations, margin: { b: 44, t: 20, r: 74 } }), small);
   }
 
   function drawHistory() {
@@ -206,19 +212,19 @@
     byId("history-card").hidden = h.length < 2;
     if (h.length < 2) return;
     Plotly.react("history", [{ x: h.map((p) => p[0]), y: h.map((p) => 100 * p[1]), mode: "lines+markers", line: { color: css("--accent"), shape: "hv" }, name: "gap" }],
-      layout({ xaxis: { title: { text: "seconds" }, rangemode: "tozero" }, yaxis: { title: { text: "certified gap (points)" }, rangemode: "tozero" } }), small);
+      layout({ xaxis: { title: { text: "seconds of searching" }, rangemode: "tozero" }, yaxis: { title: { text: "certified gap (points)" }, rangemode: "tozero" } }), small);
   }
 
   // ---- the selected design -----------------------------------------------------------------------------------------
   function showDesign() {
     const d = designs[state.selected];
-    const mark = state.selected === data.chosen ? " — the one asked for" : state.selected === data.knee ? " — the knee" : "";
+    const mark = state.selected === data.chosen && data.asked.wish ? " — the one asked for" : state.selected === data.knee ? " — the knee" : "";
     byId("design-title").textContent = `Design ${state.selected + 1} of ${designs.length}${mark}`;
-    byId("announce").textContent = `Design ${state.selected + 1}: ${percent(d.accuracy)} at ${seconds(d.latency_s)}`;
+    byId("announce").textContent = `Design ${state.selected + 1}: ${accuracy(d.accuracy)} at ${seconds(d.latency_s)}`;
     byId("previous").disabled = state.selected === 0;
     byId("next").disabled = state.selected === designs.length - 1;
     tiles(byId("figures"), [
-      ["accuracy", percent(d.accuracy), search.accuracy_kind ?? "predicted"], ["latency", seconds(d.latency_s), `${integer(d.cycles)} cycles`],
+      ["accuracy", accuracy(d.accuracy), search.accuracy_kind ?? "predicted"], ["latency", seconds(d.latency_s), `${integer(d.cycles)} cycles`],
       ["frames per second", rate(d.fps)], d.macs != null && ["multiply-accumulates", metric(d.macs)],
       d.params != null && ["parameters", metric(d.params), d.weight_bytes == null ? "" : `${metric(d.weight_bytes)}B of weights`],
       d.activation_bytes != null && ["activations", `${metric(d.activation_bytes)}B`, "if every layer's went through memory"], d.energy_j != null && ["energy of one image", sig(d.energy_j * 1e3) + " mJ", "modelled"]]);
@@ -240,7 +246,7 @@
 
   function kernelTable(d) {
     const band = d.roof ? `${metric(d.roof.bandwidth_bytes_per_s)}B/s` : "–";
-    byId("kernels").replaceChildren(make("p", { class: "note" }, "Reached: while busy; of its roof: over the whole time; limits: the share of the time that it sets."), table([{ title: "kernel" }, { title: "roof", n: true }, { title: "work", n: true }, { title: "busy", n: true }, { title: "reached", n: true },
+    byId("kernels").replaceChildren(table([{ title: "kernel" }, { title: "roof", n: true }, { title: "work", n: true }, { title: "busy", n: true }, { title: "reached", n: true },
       { title: "of its roof", n: true }, { title: "limits", n: true }],
     d.kernels.map((k) => k.name === "memory"
       ? ["memory", band, `${metric(k.bytes)}B`, percent(k.busy, 0), `${metric(k.bytes_per_s)}B/s`, d.roof ? percent(k.bytes_per_s / d.roof.bandwidth_bytes_per_s, 0) : "–", percent(k.limits, 0)]
@@ -301,6 +307,7 @@
     document.querySelectorAll('#list tr[aria-selected="true"]').forEach((r) => r.setAttribute("aria-selected", "false"));
     const row = byId(`row-${i}`);
     row?.setAttribute("aria-selected", "true");
+    if (row) byId("list-box").scrollTop = row.offsetTop - 120; // the list moves, the page does not
     drawFront(); showDesign();
     if (scroll) byId("design").scrollIntoView();
   }
@@ -310,13 +317,16 @@
     byId("version").textContent = data.cofront;
     byId("statement").textContent = data.statement;
     byId("front-note").textContent = data.front_note;
+    byId("asked").hidden = !data.asked.text;
+    byId("asked").classList.toggle("unmet", !data.asked.met);
+    byId("asked").replaceChildren(make("p", {}, data.asked.text[0]?.toUpperCase() + data.asked.text.slice(1)), ...data.asked.limits.map((t) => make("p", { class: "note" }, t)));
     tiles(byId("tiles"), [
       ["designs covered", huge(search.designs), "network × precision × accelerator"],
       ["certified gap", search.gap == null ? "none" : search.gap === 0 ? "0" : fixed(100 * search.gap, 3) + " points", search.gap === 0 ? "the front is exact" : search.gap == null ? "heuristic: nothing is proven" : "at any latency"],
       ["designs on the front", integer(designs.length)],
-      ["solved in", seconds(search.solve_s), search.method],
-      designs.length && ["fastest", `${rate(designs[0].fps)} fps`, percent(designs[0].accuracy)],
-      designs.length && ["most accurate", percent(designs.at(-1).accuracy), `${rate(designs.at(-1).fps)} fps`]]);
+      ["searched for", seconds(search.solve_s), search.method],
+      designs.length && ["fastest", `${rate(designs[0].fps)} fps`, accuracy(designs[0].accuracy)],
+      designs.length && ["most accurate", accuracy(designs.at(-1).accuracy), `${rate(designs.at(-1).fps)} fps`]]);
     const names = ordered(new Set(designs.flatMap((d) => Object.keys(d.resources))));
     const list = byId("list");
     list.append(make("thead", {}, make("tr", {}, ...["#", "accuracy", "latency", "fps", ...names.map((n) => resourceNames[n] ?? n), "engine", "bits"].map((t, i) => make("th", { scope: "col", class: i > 0 && i < 4 + names.length ? "n" : "" }, t)))));
@@ -324,7 +334,7 @@
     designs.forEach((d, i) => {
       const button = make("button", { type: "button", "aria-label": `Select design ${i + 1}` }, String(i + 1));
       const tr = make("tr", { id: `row-${i}`, "aria-selected": "false" }, make("td", {}, button),
-        ...[percent(d.accuracy), seconds(d.latency_s), rate(d.fps), ...names.map((n) => integer(d.resources[n] ?? 0))].map((t) => make("td", { class: "n" }, t)),
+        ...[accuracy(d.accuracy), seconds(d.latency_s), rate(d.fps), ...names.map((n) => integer(d.resources[n] ?? 0))].map((t) => make("td", { class: "n" }, t)),
         make("td", {}, String(d.config.engine ?? "–")), make("td", {}, d.bits ?? "–"));
       tr.addEventListener("click", () => select(i, true));
       body.append(tr);
@@ -363,6 +373,8 @@
   if (!asked) history.replaceState(null, "", location.pathname + location.search);
   drawHistory();
   drawVerified();
+  const fit = new ResizeObserver((entries) => { for (const { target } of entries) if (target.data && target.clientWidth) Plotly.Plots.resize(target); });
+  for (const name of ["front", "time", "roof", "history"]) fit.observe(byId(name));
   byId("front").on("plotly_click", (event) => { const p = event.points.find((q) => q.customdata !== undefined && typeof q.customdata === "number"); if (p) select(p.customdata); });
   byId("front").addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10 }[event.key];
