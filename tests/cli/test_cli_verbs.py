@@ -47,6 +47,23 @@ def test_help_is_quick_and_imports_nothing_heavy(arguments):
     assert min(used for *_, used in runs) < 0.6  # .3 s with the start of Python, on a core of one's own
 
 
+@pytest.mark.parametrize("arguments", [("search", "--device", "zu3e"), ("search", "--space", "subgraph33"),
+                                       ("fit", "mobilenetv2", "--device", "zu3e")])  # fmt: skip
+def test_a_wrong_name_is_told_before_anything_heavy_is_imported(arguments):
+    code, heavy, _ = probe(*arguments, banned=HEAVY)
+    assert (code, heavy) == (2, "[]")
+
+
+def test_missing_images_are_told_before_anything_heavy_is_imported(tmp_path):
+    design = {"kind": "design", "schema": 1, "accelerator": "subgraph", "device": "zu3eg", "clock_hz": 2.5e8,
+              "space": "subgraph32", "design": {"accuracy": 0.8, "latency_s": 1e-3, "fps": 1e3, "cycles": 250000,
+              "resources": {}, "config": {}, "point": [0] * 25}}  # fmt: skip
+    (tmp_path / "design.json").write_text(json.dumps(design))
+    for verb in ("evaluate", "train", "build"):
+        code, heavy, _ = probe(verb, str(tmp_path / "design.json"), "--data", "nowhere", banned=HEAVY)
+        assert (code, heavy) == (2, "[]"), verb
+
+
 def test_estimate_is_quick_and_imports_nothing_heavy():
     code, heavy, _ = probe("estimate", "mobilenetv2", "--json", banned=(*HEAVY, "numpy", "rich"))
     assert (code, heavy) == (0, "[]")
@@ -103,7 +120,7 @@ def test_fit_without_a_solution_is_a_result(cofront):
 def test_what_is_said_when_nothing_fits_can_be_done(as_json, cofront):
     """The frame rate named is had, just above it nothing is; what the part does not have is not called a budget."""
     code, _, err = cofront("fit", "fbnet-a", "--fps", "100000")
-    assert code == 1 and "needed, 10 us available; ask for at most" in err and "with any resources: " in err
+    assert code == 1 and "asked for 10 us; ask for at most" in err and "with any resources: " in err
     fps = float(re.search(r"ask for at most ([0-9,.]+) fps, the most within the budget", err)[1].replace(",", ""))
     assert as_json("fit", "fbnet-a", "--fps", str(fps))["status"] == "optimal"
     code, _, err = cofront("fit", "fbnet-a", "--fps", str(1.01 * fps))

@@ -13,6 +13,15 @@ from cofront.study.documents import DesignDocument
 RESOURCES = ("dsp", "lut", "ff", "bram36")
 
 
+def check_space(name: str) -> None:
+    """UsageError with the nearest names when no space is registered under a name; nothing of it is imported."""
+    from cofront import registry
+
+    known = registry.names("space")
+    if name.partition("@")[0] not in known:
+        raise unknown_name("space", name, known)
+
+
 def load_device(name: str | Device, budget: Mapping[str, int] | None = None) -> Device:
     """The device with `budget` in place of its own limits, none of which it may exceed."""
     from cofront import device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -38,7 +39,9 @@ def trainable(path: Path, what: str) -> DesignDocument:
     design = read_design(path)
     if design.space != TRAINABLE:
         raise UnsupportedError(
-            f"{what} works for designs of space '{TRAINABLE}', '{path}' is one of '{design.space or design.network}'"
+            f"{what} works for designs of space '{TRAINABLE}', '{path}' is one of '{design.space or design.network}'; "
+            f"no trained weights of that come with cofront: write its network with `cofront export {path}`, and train "
+            "and test that where its images are"
         )
     need_torch(what)
     return design
@@ -54,12 +57,12 @@ def load_data(path: Path | None) -> Dataset:
 
 def check_data(path: Path | None) -> None:
     """UsageError that says what to do when there are no images."""
-    from cofront.task.data import default_path
-
     if path is not None:
         if not path.exists():
             raise UsageError(f"--data {path}: no such file or folder")
         return
+    from cofront.task.data import default_path
+
     if not default_path().exists():
         where = "COFRONT_DATA is not set" if not os.environ.get("COFRONT_DATA") else f"no folder '{default_path()}'"
         raise UsageError(
@@ -84,6 +87,13 @@ def default_folder(design: Path, seed: int) -> Path:
     return design.with_name(f"{design.stem}-trained-{digest}-seed{seed}")
 
 
+def finetuned(design: Path) -> Path | None:
+    """Weights that `train` left beside a design file, those of the least seed; None when there are none."""
+    folder = default_folder(design, 0)
+    found = sorted(folder.parent.glob(f"{glob.escape(folder.name.removesuffix('0'))}*/finetuned.safetensors"))
+    return found[0] if found else None
+
+
 def train(
     design: Path,
     *,
@@ -100,6 +110,7 @@ def train(
     """
     document = trainable(design, "training")
     need_file(weights, _WEIGHTS)
+    check_data(data)  # before torch is imported and weights are read
     from cofront.task.finetune import finetune
     from cofront.task.release import save_supernet
 
@@ -145,6 +156,7 @@ def evaluate(
     """Accuracy of a design with the supernet's weights (or those in `weights`): quantised PyTorch and integers."""
     document = trainable(design, "evaluation")
     need_file(weights, _WEIGHTS)
+    check_data(data)
     from cofront.task.release import load_supernet
 
     started = time.perf_counter()
@@ -186,6 +198,7 @@ def train_supernet(
 ) -> dict[str, str]:
     """Trains the supernet and measures the accuracy table; what is done is not done again. Files by name."""
     need_torch("training")
+    check_data(data)
     from cofront.task.release import NAME, save_supernet
     from cofront.task.table import measure, write_table
     from cofront.task.train import Recipe, Trainer
