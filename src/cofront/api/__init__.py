@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cofront.api.catalogue import devices, spaces, zoo
+    from cofront.api.catalogue import devices, known_devices, spaces, zoo
     from cofront.api.costing import estimate, fit
     from cofront.api.exporting import export, save_fit
     from cofront.api.measuring import measure, predict
@@ -28,6 +28,7 @@ _WHERE = {
     "estimate": "costing",
     "export": "exporting",
     "fit": "costing",
+    "known_devices": "catalogue",
     "measure": "measuring",
     "predict": "measuring",
     "resolve": "networks",
@@ -44,6 +45,7 @@ __all__ = [
     "estimate",
     "export",
     "fit",
+    "known_devices",
     "measure",
     "predict",
     "resolve",

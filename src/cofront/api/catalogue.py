@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cofront.study.documents import DeviceDocument, NetworkDocument, SpaceDocument
+from cofront.study.documents import DeviceDocument, KnownDevicesDocument, NetworkDocument, SpaceDocument
 
 
 def zoo() -> list[NetworkDocument]:
@@ -34,6 +34,14 @@ def devices() -> list[DeviceDocument]:
             )
         )  # fmt: skip
     return out
+
+
+def known_devices() -> list[KnownDevicesDocument]:
+    """Devices whose latencies are known from public tables, by the space whose networks were measured."""
+    from cofront.predict.devices import shipped, spaces_of_shipped
+
+    found = {name: shipped(name) for name in spaces_of_shipped()}
+    return [KnownDevicesDocument(space=k, names=list(v.names), source=v.note) for k, v in found.items()]
 
 
 def spaces() -> list[SpaceDocument]:

@@ -99,8 +99,7 @@ def predict(
     parts = []
     for subject in subjects:
         e = model.estimate(subject)
-        half = None if e.std_s is None else 1.96 * e.std_s
-        low, high = (None, None) if half is None else (max(e.latency_s - half, 0.0), e.latency_s + half)
+        low, high = e.range_s or (None, None)
         parts.append(
             LatencyPart(network=subject.name, latency_s=e.latency_s, std_s=e.std_s, low_s=low, high_s=high, how=e.how)
         )
@@ -128,11 +127,28 @@ def _model(device: str | None, table: str | Path | None, space: object) -> tuple
     path = Path(device)
     if is_table(path):
         return load_model(path, space=space), path
+    _check_known(device)
     if space is None:
         raise UsageError(
             f"'{device}' is no table; known devices are known by networks of a space: give SPACE:0,1,... or --space"
         )
     return KnownModel(space, shipped(space.name), device), None
+
+
+def _check_known(name: str) -> None:
+    """UsageError for a device that is known of no space, with the nearest names and how to list all."""
+    from cofront.api.catalogue import known_devices
+    from cofront.predict.devices import nearest
+
+    every = sorted({n for known in known_devices() for n in known.names})
+    if name in every:
+        return
+    near = nearest(name, every)
+    hint = f"did you mean {', '.join(near)}? " if near else ""
+    raise UsageError(
+        f"no known device '{name}', nor a table (FILE.parquet, .csv or .json, as `cofront measure` writes them); {hint}"
+        "`cofront devices --known` lists them"
+    )
 
 
 def _subject(source: str) -> Subject:

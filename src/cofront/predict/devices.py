@@ -109,6 +109,22 @@ def shipped(space: str) -> KnownDevices:
         return load_devices(path)
 
 
+def spaces_of_shipped() -> tuple[str, ...]:
+    """The spaces with known devices in the package."""
+    head, tail = _FILE.split("{}")
+    found = [f.name for f in resources.files("cofront.data_tables").iterdir()]
+    return tuple(sorted(n.removeprefix(head).removesuffix(tail) for n in found if n.startswith(head)))
+
+
+def nearest(name: str, known: Sequence[str], n: int = 3) -> list[str]:
+    """Those of the names that are most like one."""
+    import difflib
+
+    lower = {k.lower(): k for k in known}
+    found = difflib.get_close_matches(name.lower(), lower, n=n, cutoff=0.5)
+    return [lower[k] for k in found] or [k for k in known if name.lower() in k.lower()][:n]
+
+
 def load_devices(path: Path) -> KnownDevices:
     """What `KnownDevices.save` wrote."""
     from safetensors import SafetensorError, safe_open

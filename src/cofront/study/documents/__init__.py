@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from cofront.study.documents.base import Document, Part, clean, from_json, read_document, to_json
 from cofront.study.documents.built import BuildDocument, CyclesPart, DifferencePart, ResourcePart, VerifyDocument
-from cofront.study.documents.catalogue import DeviceDocument, NetworkDocument, SpaceDocument
+from cofront.study.documents.catalogue import DeviceDocument, KnownDevicesDocument, NetworkDocument, SpaceDocument
 from cofront.study.documents.designed import (
     AcceleratorDocument,
     AccuracyDocument,
@@ -40,6 +40,7 @@ __all__ = [
     "ExportDocument",
     "FitDocument",
     "Kernel",
+    "KnownDevicesDocument",
     "LatencyDocument",
     "LatencyPart",
     "Limit",

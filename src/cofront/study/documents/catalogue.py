@@ -35,6 +35,14 @@ class DeviceDocument(Document, frozen=True, kw_only=True, tag="device"):
     sources: dict[str, str] = field(default_factory=dict)
 
 
+class KnownDevicesDocument(Document, frozen=True, kw_only=True, tag="known-devices"):
+    """`cofront devices --known` prints a list of these: devices that `predict` knows by networks of a space."""
+
+    space: str
+    names: list[str]
+    source: str = ""
+
+
 class SpaceDocument(Document, frozen=True, kw_only=True, tag="space"):
     """`cofront spaces` prints a list of these. `points` counts (network, precision) pairs."""
 

@@ -11,7 +11,7 @@ import msgspec
 from cofront import SCHEMA
 from cofront.study.documents.base import Document
 from cofront.study.documents.built import BuildDocument, VerifyDocument
-from cofront.study.documents.catalogue import DeviceDocument, NetworkDocument, SpaceDocument
+from cofront.study.documents.catalogue import DeviceDocument, KnownDevicesDocument, NetworkDocument, SpaceDocument
 from cofront.study.documents.designed import (
     AcceleratorDocument,
     AccuracyDocument,
@@ -31,6 +31,7 @@ KINDS: tuple[type[Document], ...] = (
     AcceleratorDocument,
     NetworkDocument,
     DeviceDocument,
+    KnownDevicesDocument,
     SpaceDocument,
     AccuracyDocument,
     ExportDocument,
