@@ -208,7 +208,7 @@ def fit(
     if objective not in OBJECTIVES:
         raise unknown_name("objective", objective, OBJECTIVES)
     if method not in ("enumerate", "cpsat", "milp", "scipy"):
-        raise unknown_name("method", method, ("enumerate", "cpsat", "milp"))
+        raise unknown_name("method", method, ("enumerate", "cpsat", "milp", "scipy"))
     found = resolve(network, precision, input_shape)
     whole = load_device(device or _own_device(found))
     part = load_device(whole, budget)

@@ -49,7 +49,12 @@ def run(
     ] = "latency",
     fps: Annotated[float | None, typer.Option("--fps", help="Frame rate to reach at least.")] = None,
     method: Annotated[
-        str, typer.Option("--method", help="Engine: enumerate, cpsat or milp; all prove the same optimum.")
+        str,
+        typer.Option(
+            "--method",
+            help="Engine: enumerate, cpsat, milp, or scipy (HiGHS as SciPy has it: far slower, a cross-check); all "
+            "prove the same optimum.",
+        ),
     ] = "enumerate",
     time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds; the bound stays valid.")] = None,
     grid: Annotated[str, typer.Option("--grid", help="Configurations to consider: coarse or fine.")] = "coarse",
