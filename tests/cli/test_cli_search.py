@@ -60,7 +60,7 @@ def test_a_finished_search_is_taken_from_the_study_and_another_design_chosen(cof
     assert code == 0 and "finished before with the same inputs: taken from run 1 of out/study.sqlite" in err
     assert out == first[1]
     code, out, err = cofront(*command, "--accuracy", "0.72")
-    assert "finished before" in err and "the fastest of 72.00 % or more" in out
+    assert "finished before" in err and "the fastest of 72 % or more" in out
     with Study("out/study.sqlite", write=False) as study:
         assert [r.status for r in study.runs()] == ["done"]
     # other accuracies under the same name are other inputs
@@ -68,6 +68,54 @@ def test_a_finished_search_is_taken_from_the_study_and_another_design_chosen(cof
     rows[1][-1] = "0.71"
     Path("table.csv").write_text("\n".join(",".join(r) for r in rows))
     assert "finished before" not in cofront(*command)[2]
+
+
+def shown(path="out/report.html"):
+    html = Path(path).read_text(encoding="utf-8")
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S).group(1))
+
+
+def kept():
+    with Study("out/study.sqlite", write=False) as study:
+        return study.runs()[-1].result
+
+
+def test_the_study_and_its_report_remember_what_was_asked(cofront, as_json, table):
+    path = table()
+    first = as_json(*search(path, "--fps", "3000"))
+    asked = shown()["asked"]
+    assert (kept()["chosen"], kept()["required_fps"]) == (first["chosen"], 3000)
+    assert (asked["wish"], asked["met"], asked["index"]) == ("3,000 fps or more", True, first["chosen"])
+    cofront("report", "out", "--out", "again.html")
+    assert {**shown("again.html"), "provenance": None} == {**shown(), "provenance": None}
+
+    # the finished front is asked for something else: the newest wish counts, and the command that wished it is kept
+    second = as_json(*search(path, "--accuracy", "0.72"))
+    cofront("report", "out", "--out", "again.html")
+    assert kept()["required_fps"] is None and kept()["chosen"] == second["chosen"] == shown("again.html")["chosen"]
+    assert shown("again.html")["asked"]["text"].startswith(
+        f"design {second['chosen'] + 1}, the fastest of 72 % or more: "
+    )
+    with Study("out/study.sqlite", write=False) as study:
+        wishes = [data for _, data in study.events(1, "wish")]
+    assert [(w["fps"], w["accuracy"], w["chosen"]) for w in wishes] == [
+        (3000, None, first["chosen"]), (None, 0.72, second["chosen"])
+    ]  # fmt: skip
+
+    # a wish that nothing meets: which limit, by how much, and the nearest design first
+    assert cofront(*search(path, "--fps", "1e9"))[0] == 1
+    for file in ("out/report.html", "again.html"):
+        cofront("report", "out", "--out", "again.html")
+        asked, designs = shown(file)["asked"], shown(file)["designs"]
+        assert not asked["met"] and shown(file)["chosen"] is None and asked["index"] == 0
+        assert asked["text"].startswith("Asked for 1,000,000,000 fps or more: no design of the front meets that.")
+        best = min(d["latency_s"] for d in designs)
+        assert asked["limits"][0].startswith(f"latency: at best {1e6 * best:.6g} us, asked for 1 ns")
+    assert kept()["chosen"] is None and kept()["infeasible"]
+    assert cofront(*search(path, "--accuracy", "0.99"))[0] == 1
+    assert shown()["asked"]["index"] == len(shown()["designs"]) - 1
+    assert cofront(*search(path, "--accuracy", "0.72"))[0] == 0
+    assert shown()["chosen"] == second["chosen"] and kept()["infeasible"] == [] and shown()["asked"]["limits"] == []
 
 
 def test_precisions_that_were_not_measured_stay_out_unless_a_penalty_is_stated(as_json, refused, table):

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from cofront import __version__
 from cofront.api.costing import cost_part, family
 from cofront.api.networks import block_precisions, design_network, read_design
+from cofront.api.ours import check_ours, is_ours
 from cofront.api.parts import device_file, device_of, load_device
 from cofront.api.weights import Trained, check_request, trained_weights
 from cofront.errors import CofrontError, StudyError, UsageError, unknown_name
@@ -132,6 +134,7 @@ def export(
     for path in (folder / FORMATS[f] for f in wanted if f in FORMATS):
         if _is_source(path, document):
             raise UsageError(f"--out {folder}: the network is read from '{path}'; choose another folder")
+    check_ours(folder, [FORMATS[f] for f in wanted if f in FORMATS])
     network = design_network(document)
     config = family(document.accelerator).config(document.design.config, document.clock_hz)
     cost, _ = cost_part(network, load_device(device_of(document)), config, document.accelerator)
@@ -181,8 +184,8 @@ def export_design(
                 left_out.append(f"trained weights: {trained.reason}")
             _write_network(network, trained, formats, put)
     for name in formats:
-        if name not in files:  # a file of an earlier design must not stand beside this one's
-            (folder / FORMATS[name]).unlink(missing_ok=True)
+        if name not in files and is_ours(folder / FORMATS[name]):
+            (folder / FORMATS[name]).unlink()  # a file of an earlier design must not stand beside this one's
     return Exported(files, left_out)
 
 
@@ -227,7 +230,10 @@ def _write_network(network: Network, trained: Trained, formats: Sequence[str], p
     if "weights" in formats and trained.integers is not None:
         put("weights", trained.integers.save)
     elif "weights" in formats and not trained.reason:
-        put("weights", lambda path: weights.save(path, trained.weights, {"network": network.name}))
+        put(
+            "weights",
+            lambda path: weights.save(path, trained.weights, {"network": network.name, "cofront": __version__}),
+        )
 
 
 def _input(integers: Any, model: Any) -> str:

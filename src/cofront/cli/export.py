@@ -13,7 +13,7 @@ from cofront.cli.options import Data, Json, Seed, a_folder, names
 HELP = """Write a design as ONNX, QONNX, weights and accelerator JSON.
 
 DESIGN is a design file, as `search` and `fit --save` write them. Trained weights need images to set batch norm and
-scales on: CIFAR-10 (see --data)."""
+scales on: CIFAR-10 (see --data). Files in --out that cofront did not write are never replaced."""
 EXAMPLE = """
 Example, after `cofront search`:
   $ cofront export runs/subgraph32-zu3eg/design.json --out exported --format onnx,accelerator

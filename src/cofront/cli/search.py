@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -27,8 +28,8 @@ HELP = """Find the exact front of networks, precisions and accelerators, and exp
 
 Without further options: networks for 32 x 32 images (space subgraph32) with the accuracies measured on CIFAR-10 that
 come with cofront. Writes a study, a report and the design asked for by --fps or --accuracy (the knee of the front when
-neither is given) to --out. The same command again takes the finished result from the study; Ctrl-C keeps what was
-found, with its certified gap (exit code 130)."""
+neither is given) to --out: over files that cofront wrote, never over others. The same command again takes the finished
+result from the study; Ctrl-C keeps what was found, with its certified gap (exit code 130)."""
 EXAMPLE = """
 Examples:
   $ cofront search --device zu3eg --fps 2000
@@ -81,7 +82,14 @@ def run(
         float | None,
         typer.Option("--cover", help="Also: how few accelerators lose at most so many accuracy points anywhere."),
     ] = None,
-    time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds; the gap stays certified.")] = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            "--time-limit",
+            help="Seconds from the start of the command to the end of the search; the gap stays certified. Checking "
+            "the designs and writing the files come on top.",
+        ),
+    ] = None,
     evaluations: Annotated[
         int | None,
         typer.Option("--evaluations", min=1, help="What a heuristic may try: designs, networks or proposals."),
@@ -93,8 +101,15 @@ def run(
     seed: Seed = 0,
 ) -> int:
     from cofront.api.files import is_table
-    from cofront.api.request import SearchRequest
+    from cofront.api.parts import check_space, load_device
     from cofront.errors import UsageError
+
+    started = time.perf_counter()
+    measured = device == "host" or device.startswith("ssh://") or is_table(device)
+    check_space(space)  # names first: what searches takes seconds to import
+    if not measured:
+        load_device(device, parse_budget(budget))
+    from cofront.api.request import SearchRequest
 
     request = SearchRequest(
         device=device, space=space, accuracy_table=accuracy_table, accuracy_column=accuracy_column, penalty=penalty,
@@ -106,7 +121,7 @@ def run(
     )  # fmt: skip
     if out is not None:
         a_folder("--out", out)
-    if device == "host" or device.startswith("ssh://") or is_table(device):
+    if measured:
         from cofront.cli.searching_tables import run_table_search
 
         if data is not None:
@@ -116,7 +131,7 @@ def run(
 
     if penalty is not None and not penalty.strip():
         raise UsageError("--penalty expects accuracy points by precision such as W4A8=1.0,W4A4=4.0, got ''")
-    return run_search(request, out or _folder(space, device), study, json, data)
+    return run_search(request, out or _folder(space, device), study, json, data, started)
 
 
 def _folder(space: str, device: str) -> Path:

@@ -10,6 +10,7 @@ import msgspec
 from cofront.api.checking import cost_of
 from cofront.api.choosing import network_of
 from cofront.api.exporting import FORMATS, design_document, export_design
+from cofront.api.ours import as_written, check_ours, hashes
 from cofront.api.parts import device_file, load_device
 from cofront.api.request import SearchRequest, SearchResult
 from cofront.api.searching import search
@@ -19,18 +20,31 @@ from cofront.cli.leftovers import leave_nothing
 from cofront.cli.main import INTERRUPTED
 from cofront.cli.progress import Interrupt, reporter
 from cofront.cli.wishes import Before, wish_of
-from cofront.study import Study
+from cofront.study import Run, Study
+from cofront.study.asked import chosen_words
 from cofront.study.documents import Cost, SearchDocument
+from cofront.study.provenance import digest
 from cofront.study.report import write_report
 
 
-def run_search(request: SearchRequest, out: Path, study_path: Path | None, json: bool, data: Path | None = None) -> int:
-    """Runs the request and prints the result; returns the exit code. `data` is what exported weights are set on."""
+def run_search(
+    request: SearchRequest,
+    out: Path,
+    study_path: Path | None,
+    json: bool,
+    data: Path | None = None,
+    started: float | None = None,
+) -> int:
+    """Runs the request and prints the result; returns the exit code.
+
+    `data` is what exported weights are set on, `started` when the command began.
+    """
     check_request(request.space, data)
+    check_ours(out, [*FORMATS.values(), "report.html"])  # before minutes of searching
     path = study_path or out / "study.sqlite"
     with leave_nothing(path, out), Study(path) as study, Interrupt() as stop:
         with reporter() as progress:
-            result = search(request, study=study, on_progress=progress, should_stop=stop)
+            result = search(request, study=study, on_progress=progress, should_stop=stop, started=started)
         document = msgspec.structs.replace(result.document, study=str(study.path))
         if result.reused:
             output.note(
@@ -60,7 +74,8 @@ def _verdict(document: SearchDocument, interrupted: bool, asked: bool) -> int:
         if asked:
             return INTERRUPTED
     if document.status != "infeasible" and not document.front:
-        output.note("cofront: nothing was found yet; allow more time")
+        prepared = output.seconds(document.stats.get("prepare_s"))
+        output.note(f"cofront: nothing was found yet; allow more time (preparing took {prepared})")
         return 1
     if document.status == "infeasible":
         show.limits(document.infeasible, f"no design of {document.space} fits {document.device}")
@@ -89,12 +104,29 @@ def _write(
         }  # fmt: skip
         design = design_document(document, document.chosen, network, provenance)
         design = msgspec.structs.replace(design, device_file=device_file(request.device))
-        cost = _cost(request, result, document)
-        done = export_design(design, network, cost, out, list(FORMATS), request.seed, data)
-        files, left_out = done.files, done.left_out
+        same = {"design": digest(msgspec.to_builtins(design)), "folder": str(out.resolve()), "images": _images(data)}
+        assert result.run_id is not None
+        earlier = [e for _, e in study.events(result.run_id, "exported") if all(e.get(k) == v for k, v in same.items())]
+        if earlier and as_written(earlier[-1]["hashes"]):  # the same again: minutes of quantising are saved
+            files, left_out = earlier[-1]["files"], earlier[-1]["left_out"]
+        else:
+            done = export_design(
+                design, network, _cost(request, result, document), out, list(FORMATS), request.seed, data
+            )  # fmt: skip
+            files, left_out = done.files, done.left_out
+            record = {**same, "files": files, "left_out": left_out, "hashes": hashes(files)}
+            Run(study, result.run_id).event("exported", record)
     document = msgspec.structs.replace(document, files=files, left_out=left_out, report=str(out / "report.html"))
     write_report(study, out / "report.html", result.run_id, document)
     return document
+
+
+def _images(data: Path | None) -> str:
+    """What exported weights are set on: the folder of images, "" where there is none."""
+    from cofront.task.data import default_path
+
+    path = data or default_path()
+    return str(path.resolve()) if path.exists() else ""
 
 
 def _cost(request: SearchRequest, result: SearchResult, document: SearchDocument) -> Cost:
@@ -114,7 +146,7 @@ def _print(document: SearchDocument, request: SearchRequest) -> None:
         for text in document.notes:
             output.line(f"note: {text}")
     if document.chosen is not None:
-        output.line(_chosen(document))
+        output.line(chosen_words(document))
     for entry in document.cover:
         output.line(
             f"cover: {entry['accelerators']} accelerator(s) lose at most {100 * entry['max_loss']:.3f} points anywhere"
@@ -140,29 +172,12 @@ def _proof(document: SearchDocument) -> str:
     seconds = output.seconds(document.solve_s)
     designs = f"{output.count(document.designs)} designs"
     if document.gap is None:
-        return f"{document.method}: {designs} tried in {seconds}; nothing is proven about the others"
+        return f"{document.method}: {designs} tried, searched for {seconds}; nothing is proven about the others"
     if document.gap == 0 and document.third is not None:
         what = "least latency and of least energy"
         if document.third != "energy":
             what = f"each of {len(document.third_levels)} budgets of {document.third}"
-        return f"gap 0: the fronts of {what} are exact over {designs}, proven in {seconds}"
+        return f"gap 0: the fronts of {what} are exact over {designs}, searched for {seconds}"
     if document.gap == 0:
-        return f"gap 0: exact over {designs} (network x precision x accelerator), proven in {seconds}"
-    return f"gap {100 * document.gap:.4f} points, certified over {designs} after {seconds}"
-
-
-def _chosen(document: SearchDocument) -> str:
-    assert document.chosen is not None
-    d = document.front[document.chosen]
-    why = "the knee of the front"
-    if document.required_fps is not None and document.required_accuracy is not None:
-        least = f"{output.percent(document.required_accuracy)} or more"
-        why = f"the most accurate at {document.required_fps:,.10g} fps, {least}"
-    elif document.required_fps is not None:
-        why = f"the most accurate at {document.required_fps:,.10g} fps or more"
-    elif document.required_accuracy is not None:
-        why = f"the fastest of {output.percent(document.required_accuracy)} or more"
-    return (
-        f"design {document.chosen + 1}, {why}: {output.percent(d.accuracy)} predicted, {output.seconds(d.latency_s)}, "
-        f"{output.rate(d.fps)} fps"
-    )
+        return f"gap 0: exact over {designs} (network x precision x accelerator), searched for {seconds}"
+    return f"gap {100 * document.gap:.4f} points, certified over {designs}, searched for {seconds}"

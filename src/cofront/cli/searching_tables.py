@@ -10,6 +10,7 @@ import msgspec
 
 from cofront.api.files import is_table
 from cofront.api.measuring import measure
+from cofront.api.ours import check_ours
 from cofront.api.request import SearchRequest
 from cofront.api.tabled import check_request, search_table
 from cofront.cli import output, show
@@ -29,6 +30,7 @@ def run_table_search(request: SearchRequest, out: Path | None, study_path: Path 
     short = Path(request.device).stem if is_table(request.device) else request.device.removeprefix("ssh://")
     safe = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in short)
     folder = out or Path("runs") / f"{request.space.replace(',', '_')}-{safe}"
+    check_ours(folder, ["report.html"])
     path = study_path or folder / "study.sqlite"
     if not is_table(request.device):
         with leave_nothing(path, folder):
@@ -62,7 +64,7 @@ def _show(document: SearchDocument) -> None:
     some = sorted(spread if document.chosen is None else {*spread, document.chosen})
     rows = [
         [
-            str(i + 1), output.percent(d.accuracy), output.seconds(d.latency_s), output.rate(d.fps),
+            str(i + 1), output.accuracy(d.accuracy), output.seconds(d.latency_s), output.rate(d.fps),
             output.quantity(d.macs or 0), output.quantity(d.params or 0), show.bits(d.precisions) or "float32",
         ]
         for i, d in ((i, document.front[i]) for i in some)
@@ -72,7 +74,7 @@ def _show(document: SearchDocument) -> None:
     marked = some.index(document.chosen) if document.chosen is not None else None
     output.table(f"Front: {document.space} on {document.device}{shown}", columns, rows, marked)
     covered = output.count(document.designs)
-    output.line(f"gap 0: exact over {covered} networks, proven in {output.seconds(document.solve_s)}")
+    output.line(f"gap 0: exact over {covered} networks, searched for {output.seconds(document.solve_s)}")
     output.line(f"accuracy: {document.accuracy_note}")
     for text in document.notes:
         output.line(f"note: {text}")

@@ -1,0 +1,88 @@
+"""Files in the folder of a search or export: ours are replaced, others never; the unchanged are not made again."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from cofront.api.ours import as_written, hashes, is_ours
+
+TINY = ("search", "--space", "tiny", "--grid", "tiny", "--out", "out", "--accuracy-table")
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "design.json", "network.onnx", "report.html"])
+def test_what_is_not_ours_is_never_replaced(cofront, refused, table, name):
+    path = Path("out") / name
+    path.parent.mkdir()
+    if name.endswith("safetensors"):
+        save_file({"mine": np.ones(3, np.float32)}, path, {"framework": "pt"})
+    else:
+        path.write_text('{"mine": 1}')
+    before = path.read_bytes()
+    code, line = refused(*TINY, table())
+    assert code == 2 and f"{path} would be replaced and was not written by cofront; move it, or choose" in line
+    assert path.read_bytes() == before and [p.name for p in Path("out").iterdir()] == [name]
+    path.unlink()
+    assert cofront(*TINY, table())[0] == 0
+    assert cofront(*TINY, table(), "--accuracy", "0.72")[0] == 0  # ours are replaced
+    if name not in ("design.json", "report.html"):
+        path.write_bytes(before)
+        code, line = refused("export", "out/design.json", "--out", "out")
+        assert code == 2 and str(path) in line and path.read_bytes() == before
+
+
+def test_everything_that_a_search_writes_is_known_as_ours(cofront, table):
+    cofront(*TINY, table())
+    written = {p.name for p in Path("out").iterdir()} - {"study.sqlite"}
+    assert written >= {"design.json", "accelerator.json", "network.onnx", "network.qonnx.onnx", "report.html"}
+    assert all(is_ours(Path("out") / name) for name in written)
+
+
+def test_the_same_search_again_makes_no_file_again(cofront, table, monkeypatch):
+    import cofront.cli.searching as searching
+
+    calls = []
+    real = searching.export_design
+    monkeypatch.setattr(searching, "export_design", lambda *a, **k: calls.append(1) or real(*a, **k))
+    command = (*TINY, table())
+    first = cofront(*command)
+    assert cofront(*command)[1] == first[1] and len(calls) == 1
+    Path("out/network.onnx").unlink()
+    assert cofront(*command)[0] == 0 and len(calls) == 2 and Path("out/network.onnx").exists()
+    Path("out/design.json").write_text(Path("out/design.json").read_text() + "\n")
+    assert cofront(*command)[0] == 0 and len(calls) == 3
+    assert cofront(*command, "--accuracy", "0.72")[0] == 0 and len(calls) == 4
+    assert cofront(*command)[0] == 0 and len(calls) == 5  # another design was there meanwhile
+    assert cofront(*command)[0] == 0 and len(calls) == 5
+
+
+def test_written_files_are_compared_by_what_is_in_them(tmp_path):
+    (tmp_path / "a").write_text("1")
+    kept = hashes({"a": str(tmp_path / "a")})
+    assert as_written(kept) and not as_written({})
+    (tmp_path / "a").write_text("2")
+    assert not as_written(kept)
+    (tmp_path / "a").unlink()
+    assert not as_written(kept)
+
+
+def test_known_devices_are_listed_and_the_nearest_named(cofront, as_json, refused):
+    listed = {d["space"]: d["names"] for d in as_json("devices", "--known")}
+    assert "pixel3" in listed["nasbench201"] and "fbnet" in listed
+    assert "nasbench201: " in cofront("devices", "--known")[1]
+    code, line = refused("predict", "nasbench201:3,2,1,0,3,2", "--device", "pixl3")
+    assert code == 2 and "no known device 'pixl3', nor a table" in line and "did you mean pixel" in line
+    assert line.endswith("`cofront devices --known` lists them")
+    assert "did you mean" not in refused("predict", "mobilenetv2", "--device", "qqqqqqqq")[1]
+    assert "give SPACE:0,1,... or --space" in refused("predict", "mobilenetv2", "--device", "pixel3")[1]
+
+
+def test_evaluating_a_design_that_is_not_of_the_trained_space_says_what_to_do(refused):
+    design = {"kind": "design", "schema": 1, "accelerator": "subgraph", "device": "zu3eg", "clock_hz": 2.5e8,
+              "network": "mobilenetv2", "design": {"accuracy": None, "latency_s": 1e-3, "fps": 1e3, "cycles": 250000,
+              "resources": {}, "config": {}}}  # fmt: skip
+    Path("d.json").write_text(json.dumps(design))
+    code, line = refused("evaluate", "d.json")
+    assert code == 1 and "write its network with `cofront export d.json`" in line
