@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -41,3 +42,10 @@ def run(
         output.emit_json(found)
     else:
         show_accuracies(found)
+        if weights is None:
+            tuned = training.finetuned(design)
+            if tuned is None:
+                output.line(f"next: cofront train {shlex.quote(str(design))}  (fine-tunes the shared weights for it)")
+            else:
+                name = shlex.quote(str(tuned))
+                output.line(f"next: cofront evaluate {shlex.quote(str(design))} --weights {name}  (fine-tuned for it)")
