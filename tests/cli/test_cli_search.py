@@ -14,6 +14,7 @@ import pytest
 from cofront.cli.leftovers import leave_nothing
 from cofront.device.base import PARTS
 from cofront.errors import StudyError
+from cofront.figures import seconds
 from cofront.study import Study
 
 TINY = ("search", "--space", "tiny", "--grid", "tiny")
@@ -352,6 +353,35 @@ def test_an_exact_search_stopped_early_certifies_a_gap_that_holds(table, as_json
         for d in exact.front:  # no design exceeds what was found at its latency by more than the gap
             best = max((f.accuracy for f in found.front if f.latency_s <= d.latency_s), default=None)
             assert best is None or d.accuracy <= best + found.gap + 1e-12
+
+
+def test_preparing_counts_towards_the_time_limit(table, monkeypatch):
+    from cofront.api import SearchRequest, searching
+
+    given = []
+
+    def solve(request, *_):
+        given.append(request.time_limit_s)
+        raise StudyError("far enough")
+
+    monkeypatch.setattr(searching, "solve", solve)
+    request = SearchRequest(space="tiny", grid="tiny", accuracy_table=table(), time_limit_s=1000.0)
+    for ago in (0.0, 400.0, 5000.0):
+        with contextlib.suppress(StudyError):
+            searching.search(request, started=time.perf_counter() - ago)
+    assert 400 < given[0] < 1000 and given[0] - 800 < given[1] < given[0] - 200 and given[2] == searching.LEAST_S
+
+
+def test_there_is_one_figure_of_how_long_was_searched(cofront, as_json, table):
+    path = table()
+    found = as_json(*search(path))
+    with Study("out/study.sqlite", write=False) as study:
+        last = [data for _, data in study.events(1, "progress")][-1]
+    assert (last["elapsed_s"], last["gap"]) == (found["solve_s"], 0.0) == (shown()["history"][-1][0], 0.0)
+    assert found["stats"]["prepare_s"] > 0
+    words = f"searched for {seconds(found['solve_s'])}"
+    assert words in cofront(*search(path))[1]
+    assert ["searched for", seconds(found["solve_s"])] in [row[:2] for row in shown()["provenance"]]
 
 
 def test_a_time_limit_ends_an_exact_search_with_a_certificate(cofront, table):

@@ -95,3 +95,20 @@ def test_a_measurement_that_fails_leaves_no_folder(here: Path, monkeypatch: pyte
 
     monkeypatch.setattr("cofront.cli.searching_tables.measure", fail)
     assert run([*SEARCH, "--device", "host"]) == 1 and not (here / "out").exists()
+
+
+def test_a_search_that_is_interrupted_is_so_in_the_study_and_runs_again(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cofront.api import tabled
+    from cofront.study import Study
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tabled, "_solve", stopped)
+        assert run(SEARCH) == 130
+    assert run(SEARCH) == 0
+    with Study("out/study.sqlite", write=False) as study:
+        assert [r.status for r in study.runs()] == ["interrupted", "done"]

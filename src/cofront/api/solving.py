@@ -82,7 +82,7 @@ def make_document(
         accelerator=request.accelerator, predictor=request.predictor,
         notes=[*found.notes, *extrapolated(found, device)],
         status=found.status, space=measured.space.name, device=device.name, precisions=list(measured.precisions),
-        clock_hz=measured.problem.clock_hz, method=request.method, grid=request.grid, budget=device.budget,
+        clock_hz=float(measured.problem.clock_hz), method=request.method, grid=request.grid, budget=device.budget,
         front=designs, gap=found.gap if certified else None, designs=found.n_designs,
         solve_s=found.solve_s,
         bound=[Step(latency_s=t if math.isfinite(t) else None, accuracy=a) for t, a in found.bound],

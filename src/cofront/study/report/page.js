@@ -373,7 +373,11 @@
   if (!asked) history.replaceState(null, "", location.pathname + location.search);
   drawHistory();
   drawVerified();
-  const fit = new ResizeObserver((entries) => { for (const { target } of entries) if (target.data && target.clientWidth) Plotly.Plots.resize(target); });
+  // at once rather than when Plotly's own timer comes: what is printed or photographed after a change of width is right
+  const fit = new ResizeObserver((entries) => { for (const { target: t } of entries) {
+    const size = { width: t.clientWidth, height: t.clientHeight }, now = t._fullLayout;
+    if (now && size.width && (now.width !== size.width || now.height !== size.height)) Plotly.relayout(t, size);
+  } });
   for (const name of ["front", "time", "roof", "history"]) fit.observe(byId(name));
   byId("front").on("plotly_click", (event) => { const p = event.points.find((q) => q.customdata !== undefined && typeof q.customdata === "number"); if (p) select(p.customdata); });
   byId("front").addEventListener("keydown", (event) => {
