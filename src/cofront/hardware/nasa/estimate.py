@@ -1,0 +1,180 @@
+"""What a network costs on the three arrays: each layer mapped by itself, images following one another.
+
+An image's layers run one after the other, each on the array of its kind. The arrays work on successive images, so that
+in the steady state one image leaves per `interval`: as long as the busiest array needs for one, and no shorter than
+memory needs for everything. Layers are timed as if memory were theirs alone: ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from cofront.front import Infeasible
+from cofront.hardware.base import CallCost, Cost
+from cofront.hardware.nasa.chunks import Config, Silicon, allocate, operations
+from cofront.hardware.nasa.mapper import Goal, best_mapping
+from cofront.hardware.nasa.mapping import DATAFLOWS, Dataflow, Mapped
+from cofront.hardware.nasa.units import CHUNKS, KINDS, Kind, Units, load_units
+from cofront.hardware.nasa.work import Layer, layers_of
+from cofront.network import Network
+
+
+@dataclass(frozen=True)
+class Run:
+    """One layer on its array. `extra_*` are of operands that sums read besides."""
+
+    layer: Layer
+    mapped: Mapped
+    extra_cycles: int
+    extra_pj: float
+
+    @property
+    def cycles(self) -> int:
+        return max(self.mapped.cycles, self.mapped.dram_cycles + self.extra_cycles)
+
+    @property
+    def dram_cycles(self) -> int:
+        return self.mapped.dram_cycles + self.extra_cycles
+
+    @property
+    def energy_pj(self) -> float:
+        return self.mapped.energy_pj + self.extra_pj
+
+    @property
+    def bound(self) -> str:
+        parts = {
+            CHUNKS[self.layer.kind]: self.mapped.operation_cycles,
+            "memory": self.dram_cycles,
+            "buffer": self.mapped.buffer_cycles,
+        }
+        return max(parts, key=lambda k: parts[k])
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A network on a configuration. `runs` are empty where it cannot run; then `infeasible` says why."""
+
+    network: str
+    config: Config
+    silicon: Silicon
+    runs: tuple[Run, ...]
+    area_um2: float
+    infeasible: tuple[Infeasible, ...] = ()
+
+    @property
+    def cycles(self) -> int:
+        """Of one image alone."""
+        return sum(r.cycles for r in self.runs)
+
+    @cached_property
+    def busy(self) -> dict[Kind, int]:
+        """Cycles that each array works on an image."""
+        return {k: sum(r.cycles for r in self.runs if r.layer.kind == k) for k in KINDS}
+
+    @property
+    def interval_cycles(self) -> int:
+        """Between two images that follow one another."""
+        return max(*self.busy.values(), sum(r.dram_cycles for r in self.runs))
+
+    @property
+    def latency_s(self) -> float:
+        return self.cycles / self.silicon.clock_hz
+
+    @property
+    def interval_s(self) -> float:
+        return self.interval_cycles / self.silicon.clock_hz
+
+    @property
+    def energy_j(self) -> float:
+        return 1e-12 * sum(r.energy_pj for r in self.runs)
+
+    @property
+    def energy_parts_j(self) -> dict[str, float]:
+        """Where it goes: operations with their registers, buffer, memory."""
+        return {
+            "operations": 1e-12 * sum(r.mapped.operation_pj for r in self.runs),
+            "buffer": 1e-12 * sum(r.mapped.buffer_pj for r in self.runs),
+            "memory": 1e-12 * sum(r.mapped.dram_pj + r.extra_pj for r in self.runs),
+        }
+
+    @property
+    def edp_pipelined(self) -> float:
+        """Joule seconds: an image's energy times the interval."""
+        return self.energy_j * self.interval_s
+
+    @property
+    def edp_single(self) -> float:
+        """Joule seconds: an image's energy times its latency alone."""
+        return self.energy_j * self.latency_s
+
+    def cost(self) -> Cost:
+        """In the words of every accelerator: one call a layer, an image alone."""
+        calls = tuple(
+            CallCost(
+                r.layer.name, r.layer.nodes, "split", r.cycles, {CHUNKS[r.layer.kind]: r.mapped.operation_cycles},
+                r.dram_cycles, 0, int(r.mapped.dram_bytes) + r.layer.extra_bytes, r.layer.work.operations, r.bound,
+                {CHUNKS[r.layer.kind]: r.layer.work.operations},
+            )
+            for r in self.runs
+        )  # fmt: skip
+        return Cost(
+            latency_s=self.latency_s,
+            cycles=self.cycles,
+            clock_hz=self.silicon.clock_hz,
+            energy_j=self.energy_j,
+            resources={"elements_um2": round(self.area_um2)},
+            budget={"elements_um2": round(self.silicon.elements_um2)},
+            calls=calls,
+            config=self.config.to_dict(),
+            network=self.network,
+            device="45 nm",
+            infeasible=self.infeasible,
+            notes=(f"one image every {1e3 * self.interval_s:.4g} ms where they follow one another",),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures, JSON-ready."""
+        return {
+            "network": self.network, "config": self.config.to_dict(), "area_um2": self.area_um2,
+            "latency_s": self.latency_s, "interval_s": self.interval_s, "energy_j": self.energy_j,
+            "energy_parts_j": self.energy_parts_j, "edp_pipelined": self.edp_pipelined, "edp_single": self.edp_single,
+            "busy_cycles": dict(self.busy), "silicon": asdict(self.silicon),
+        }  # fmt: skip
+
+
+def evaluate_network(
+    network: Network,
+    config: Config | None = None,
+    silicon: Silicon | None = None,
+    units: Units | None = None,
+    *,
+    goal: Goal = "edp",
+    dataflows: tuple[Dataflow, ...] = DATAFLOWS,
+) -> Evaluation:
+    """The network with every layer at its best mapping; without a configuration the area is shared by operations."""
+    silicon, units = silicon or Silicon(), units or load_units()
+    layers = layers_of(network)
+    config = config or allocate(operations(layers), silicon.elements_um2, units)
+    area = config.area_um2(units)
+    bad: list[Infeasible] = []
+    if area > silicon.elements_um2:
+        remedy = "fewer elements, or more area"
+        bad.append(Infeasible("elements_um2", area, silicon.elements_um2, "um2", remedy))
+    runs = []
+    for layer in layers:
+        chunk = config.chunk(layer.kind, silicon, units)
+        if not chunk.elements:
+            bad.append(Infeasible(f"{CHUNKS[layer.kind]} of '{layer.name}'", 1, 0, "elements", "give it elements"))
+            continue
+        mapped = best_mapping(layer.work, chunk, units, goal, dataflows)
+        if mapped is None:
+            least = 2 * (layer.work.taps * (layer.work.weight_bytes + layer.work.in_columns))
+            bad.append(
+                Infeasible(f"buffer of '{layer.name}'", least, chunk.capacity_bytes, "bytes", "give it more buffer")
+            )
+            continue
+        extra = int(-(-layer.extra_bytes // chunk.dram_bytes_per_cycle))
+        runs.append(Run(layer, mapped, extra, layer.extra_bytes * units.dram_pj_per_byte))
+    return Evaluation(network.name, config, silicon, tuple(runs), area, tuple(bad))
