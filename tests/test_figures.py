@@ -25,7 +25,7 @@ def test_an_accuracy_is_never_rounded_up(fraction):
 
 def test_figures_that_are_exact_stay():
     assert [rate(x) for x in (2000, 32820.9, 999.96, 30, 0.5, 0, math.inf)] == [
-        "2,000", "32,820", "999.9", "30.00", "0.5000", "0", "unlimited"
+        "2,000", "32,820", "999.9", "30", "0.5", "0", "unlimited"
     ]  # fmt: skip
     assert [accuracy(x) for x in (0.7, 0.84999, None)] == ["70.00 %", "84.99 %", "-"]
 

@@ -31,7 +31,8 @@ def rate(fps: float) -> str:
     if fps == math.inf:
         return "unlimited"
     decimals = max(0, RATE_DIGITS - 1 - math.floor(math.log10(fps)))
-    return f"{math.floor(fps * 10**decimals * (1 + 1e-12)) / 10**decimals:,.{decimals}f}"
+    text = f"{math.floor(fps * 10**decimals * (1 + 1e-12)) / 10**decimals:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals else text
 
 
 def accuracy(fraction: float | None) -> str:

@@ -17,7 +17,7 @@
   const sig = (v, n = 3) => (v === 0 ? "0" : Number(v.toPrecision(n)).toLocaleString("en", { maximumFractionDigits: 9 }));
   const integer = (v) => Number(v).toLocaleString("en", { maximumFractionDigits: 0 });
   // what a design promises is never rounded in its favour: the same rule as on the terminal (cofront.figures)
-  const rate = (v) => { const n = Math.max(0, 3 - Math.floor(Math.log10(v))), e = 10 ** n; return fixed(Math.floor(v * e * (1 + 1e-12)) / e, n); };
+  const rate = (v) => { const n = Math.max(0, 3 - Math.floor(Math.log10(v))), e = 10 ** n; return (Math.floor(v * e * (1 + 1e-12)) / e).toLocaleString("en", { maximumFractionDigits: n }); };
   const accuracy = (v) => (v == null ? "–" : fixed(Math.floor(1e4 * v * (1 + 1e-12)) / 100, 2) + " %");
   const percent = (v, n = 2) => (v == null ? "–" : fixed(100 * v, n) + " %");
   const seconds = (v) => v == null ? "–" : v >= 1 ? sig(v) + " s" : v >= 1e-3 ? sig(v * 1e3) + " ms" : sig(v * 1e6) + " µs";
