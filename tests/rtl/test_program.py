@@ -13,6 +13,7 @@ from nets import accelerator, chain
 
 from cofront import device
 from cofront.errors import InputError, UnsupportedError
+from cofront.network import Builder, Flatten, Linear
 from cofront.rtl.compiler import compile_program
 from cofront.rtl.descriptor import FIELDS, SIZE_BYTES, decode, encode
 from cofront.rtl.executor import execute
@@ -125,6 +126,36 @@ def test_odd_sizes_tiles_and_stripes(data: st.DataObject) -> None:
     rng = np.random.default_rng(1)
     image = rng.integers(0, 256, (side, side, net.shapes[net.input.name][0])).astype(np.uint8)
     check(quantized, program, config, image)
+
+
+def classifier(cin: int, classes: int) -> QuantizedNetwork:
+    """A linear layer alone, 8 x 8 bits."""
+    b = Builder("linear", (cin, 1, 1))
+    b.add(Flatten())
+    b.add(Linear(classes))
+    return random_integers(b.build().uniform_bits(8, 8), 1)
+
+
+@pytest.mark.parametrize("depth", [512, 2048])
+def test_logits_in_tiles_of_dual(depth: int) -> None:
+    """Single runs compute half the lanes of a group of logits: tiles of an odd number of units would split groups."""
+    quantized = classifier(300, 1000)
+    config = accelerator("DUAL", pi=4, po=4, depth=depth, pw=False)
+    program = compile_program(quantized, config, PART, acc_bits=32)
+    tiles = [j.channels for j in program.jobs]
+    assert depth // 2 // 75 % 2 == 1 and len(tiles) > 2
+    assert all(first % 8 == 0 for first, _ in tiles) and tiles[-1][1] == 1000
+    check(quantized, program, config, np.random.default_rng(0).integers(0, 256, (1, 1, 300)).astype(np.uint8))
+
+
+def test_logits_of_dual_that_no_tile_holds_are_refused() -> None:
+    config = accelerator("DUAL", pi=4, po=4, depth=512, pw=False)
+    assert config.conv.weight_depth // 2 // 200 == 1
+    with pytest.raises(InputError, match="does not fit the buffers of kernel 'conv' in any tiling"):
+        compile_program(classifier(800, 20), config, PART, acc_bits=32)
+    whole = classifier(800, 4)  # one tile: nothing is split
+    program = compile_program(whole, config, PART, acc_bits=32)
+    check(whole, program, config, np.random.default_rng(0).integers(0, 256, (1, 1, 800)).astype(np.uint8))
 
 
 def test_stripes_happen() -> None:

@@ -207,6 +207,10 @@ class Planner:
         step, geometry = whole.steps[0], whole.steps[0].geometry
         inputs = 1 if form.depthwise else form.in_beats(step.in_channels)
         cap = form.design.weight_half // (inputs * form.turns(geometry.size))
+        if not step.layer.out_bits and cap < form.out_beats(step.out_channels):
+            # Logits stand in groups of all output lanes (see `layout`): every tile but the last has whole groups.
+            group = form.design.out_lanes // form.lanes
+            cap = cap // group * group
         stripes = [(0, whole.columns, 0, whole.out_columns)]
         if form.depthwise:
             cap = min(cap, form.design.line_words // geometry.in_width)
