@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cofront.network.ops import AdderConv2d, ShiftConv2d
+from cofront.network.ops import AdderConv2d, Pair, ShiftConv2d
 from cofront.network.shift_adder import HALF_WAY, WEIGHT_BITS, most_places
 
 #: Length of an adder layer's weight gradient per square root of its number of weights.
 ETA = 0.2
 #: Differences that are held at once while an adder layer runs backward.
-CHUNK = 1 << 18
+CHUNK = 1 << 16
 
 
 def power_of_two(weight: Tensor, bits: int = WEIGHT_BITS) -> Tensor:
@@ -64,21 +64,36 @@ class Differences(torch.autograd.Function):
         return of_columns, of_weight
 
 
+def _tap(x: Tensor, u: int, v: int, out: Tensor, stride: Pair, dilation: Pair) -> Tensor:
+    """What tap (u, v) of a kernel sees of x (n, c, h, w): a view of the size of `out`."""
+    top, left = u * dilation[0], v * dilation[1]
+    h, w = (out.shape[-2] - 1) * stride[0] + 1, (out.shape[-1] - 1) * stride[1] + 1
+    return x[..., top : top + h : stride[0], left : left + w : stride[1]]
+
+
 class ChannelDifferences(torch.autograd.Function):
-    """The same channel by channel: patches (n, c, k, l) and weights (c, k) to (n, c, l)."""
+    """The same channel by channel, tap by tap so that all stays in cache: x (n, c, h, w) padded, weight (c, kh, kw)."""
 
     @staticmethod
-    def forward(ctx: Any, patches: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(patches, weight)
-        return -(patches - weight[:, :, None]).abs_().sum(2)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, size: Pair, stride: Pair, dilation: Pair) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.steps = stride, dilation
+        out = x.new_zeros((*x.shape[:2], *size))
+        for u in range(weight.shape[1]):
+            for v in range(weight.shape[2]):
+                out.sub_((_tap(x, u, v, out, stride, dilation) - weight[:, u, v, None, None]).abs_())
+        return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        patches, weight = ctx.saved_tensors
-        g = grads[0][:, :, None]
-        difference = weight[:, :, None] - patches
-        of_weight = -(g * difference).sum((0, 3)) if ctx.needs_input_grad[1] else None
-        return (g * difference.clamp_(-1.0, 1.0) if ctx.needs_input_grad[0] else None), of_weight
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        x, weight = ctx.saved_tensors
+        g, of_x, of_weight = grads[0].contiguous(), torch.zeros_like(x), torch.empty_like(weight)
+        for u in range(weight.shape[1]):
+            for v in range(weight.shape[2]):
+                difference = weight[:, u, v, None, None] - _tap(x, u, v, g, *ctx.steps)
+                of_weight[:, u, v] = -(g * difference).sum((0, 2, 3))
+                _tap(of_x, u, v, g, *ctx.steps).addcmul_(g, difference.clamp_(-1.0, 1.0))
+        return of_x, of_weight, None, None, None
 
 
 class Rescaled(torch.autograd.Function):
@@ -98,9 +113,9 @@ class Rescaled(torch.autograd.Function):
 def adder_conv2d(
     x: Tensor,
     weight: Tensor,
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (0, 0),
-    dilation: tuple[int, int] = (1, 1),
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    dilation: Pair = (1, 1),
     groups: int = 1,
     rescale: bool = True,
 ) -> Tensor:
@@ -113,14 +128,15 @@ def adder_conv2d(
         (x.shape[2 + i] + 2 * padding[i] - dilation[i] * (weight.shape[2 + i] - 1) - 1) // stride[i] + 1
         for i in range(2)
     )
+    out: Tensor
+    if per == 1 and groups == c == o:
+        padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+        out = ChannelDifferences.apply(padded, weight[:, 0], (h, w), stride, dilation)  # type: ignore[no-untyped-call]
+        return out
     if (kh, kw, stride, padding) == (1, 1, (1, 1), (0, 0)):
         patches = x.reshape(n, c, h * w)
     else:
         patches = F.unfold(x, (kh, kw), dilation, padding, stride)  # (n, c kh kw, l)
-    out: Tensor
-    if per == 1 and groups == c == o:
-        out = ChannelDifferences.apply(patches.view(n, c, kh * kw, h * w), weight.reshape(c, -1))  # type: ignore[no-untyped-call]
-        return out.view(n, o, h, w)
     parts = []
     for g in range(groups):
         rows = patches.view(n, groups, -1, h * w)[:, g].transpose(1, 2).reshape(n * h * w, -1)
