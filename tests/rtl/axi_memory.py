@@ -10,12 +10,26 @@ import numpy as np
 
 
 class AxiMemory:
-    """Drives the subordinate side of `port` (members as `axi.axi4`). `data` is its content."""
+    """Drives the subordinate side of `port` (members as `axi.axi4`). `data` is its content.
+
+    `hold`, as AXI allows it: "aw" takes an address only when a word of its burst is there, "w" a word only when the
+    address has been taken.
+    """
 
     def __init__(
-        self, port: Any, data: np.ndarray, bus_bytes: int, *, latency: int = 4, stall: float = 0.0, seed: int = 0
+        self,
+        port: Any,
+        data: np.ndarray,
+        bus_bytes: int,
+        *,
+        latency: int = 4,
+        stall: float = 0.0,
+        seed: int = 0,
+        hold: str = "",
     ):
+        assert hold in ("", "aw", "w")
         self.port, self.data, self.bus_bytes, self.latency, self.stall = port, data, bus_bytes, latency, stall
+        self.hold = hold
         self.random = random.Random(seed)
         self.words_read = self.words_written = 0
 
@@ -74,7 +88,8 @@ class AxiMemory:
             if aw_valid and aw:
                 self.check(address, length + 1, size, burst)
                 asked.append((address, length + 1))
-            if w_valid and w:
+            taken_word = bool(w_valid and w)
+            if taken_word:
                 words.append((data, strobe, last))
             if given and taken:
                 given = False
@@ -95,3 +110,8 @@ class AxiMemory:
                     answers.popleft()
                 ctx.set(p.bvalid, given)
             aw, w = len(asked) < 4 and not self.wait(), len(words) < 64 and not self.wait()
+            open_words = sum(count for _, count in asked) - len(words)  # of addresses taken, not here; negative: early
+            if self.hold == "aw":
+                aw = aw and (open_words < 0 or (open_words == 0 and w_valid and not taken_word))
+            elif self.hold == "w":
+                w = w and open_words > 0

@@ -79,7 +79,8 @@ def test_patterns_through_axi(data: st.DataObject) -> None:
     dut = Copier(8 * bus)
     sim = Simulator(dut)
     sim.add_clock(1e-6)
-    memory = AxiMemory(dut, content, bus, latency=whole(1, 30), stall=whole(0, 1) * 0.3, seed=whole(0, 99))
+    hold = data.draw(st.sampled_from(["", "aw", "w"]))
+    memory = AxiMemory(dut, content, bus, latency=whole(1, 30), stall=whole(0, 1) * 0.3, seed=whole(0, 99), hold=hold)
     memory.attach(sim)
     cycles = 0
 
@@ -101,6 +102,37 @@ def test_patterns_through_axi(data: st.DataObject) -> None:
     sim.run()
     np.testing.assert_array_equal(content, expected)
     assert memory.words_written == run * columns * rows
+
+
+@pytest.mark.parametrize("hold", ["aw", "w"])
+def test_neither_write_channel_waits_for_the_other(hold: str) -> None:
+    """AXI lets a subordinate take the address only with the data, or the data only with the address."""
+    bus, words = 8, 50
+    dut = Copier(8 * bus)
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    content = np.random.default_rng(0).integers(0, 256, 1 << 15).astype(np.uint8)
+    expected = content[: words * bus] ^ content[0x2000 : 0x2000 + words * bus]
+    memory = AxiMemory(dut, content, bus, hold=hold)
+    memory.attach(sim)
+
+    async def test(ctx: Any) -> None:
+        for i, port in enumerate([*dut.readers, dut.writer]):
+            flat = {"run": words, "columns": 1, "rows": 1, "column_pitch": 0, "row_pitch": 0}
+            ctx.set(port.pattern, {"base": 0x2000 * i, **flat})
+            ctx.set(port.start, 1)
+        await ctx.tick()
+        for port in [*dut.readers, dut.writer]:
+            ctx.set(port.start, 0)
+        for _ in range(600):
+            await ctx.tick()
+            if not ctx.get(dut.writer.busy):
+                return
+        raise AssertionError("nothing moves any more")
+
+    sim.add_testbench(test)
+    sim.run()
+    np.testing.assert_array_equal(content[0x4000 : 0x4000 + words * bus], expected)
 
 
 def test_long_streams_run_at_the_rate_of_the_port() -> None:

@@ -130,7 +130,11 @@ class Reader(wiring.Component):
 
 
 class Writer(wiring.Component):
-    """A stream of words with byte strobes to a pattern of memory. `busy` until the last write was acknowledged."""
+    """A stream of words with byte strobes to a pattern of memory. `busy` until the last write was acknowledged.
+
+    Neither channel waits for the other: the words of a burst go out from the cycle after its address is first
+    presented, whether that has been taken or not.
+    """
 
     def __init__(self, bus_bits: int) -> None:
         self.bus_bits = bus_bits
@@ -158,17 +162,17 @@ class Writer(wiring.Component):
         open_bursts = Signal(8)
         sent = Signal(range(BURST_WORDS + 1))
         asks = Signal()
-        can = Signal()
+        fresh, waits = Signal(), Signal()  # the burst is presented for the first time; it was before and is not taken
         m.d.comb += [
             bursts.pattern.eq(self.pattern),
             bursts.start.eq(self.start),
-            can.eq(lengths.input.ready & (open_bursts < 128)),
+            fresh.eq(bursts.output.valid & ~waits & lengths.input.ready & (open_bursts < 128)),
             self.address.payload.eq(bursts.output.payload),
-            self.address.valid.eq(bursts.output.valid & can),
+            self.address.valid.eq(fresh | waits),
             asks.eq(self.address.valid & self.address.ready),
             bursts.output.ready.eq(asks),
             lengths.input.payload.eq(bursts.output.payload.length),
-            lengths.input.valid.eq(asks),
+            lengths.input.valid.eq(fresh),
             self.wdata.eq(self.input.payload.data),
             self.wstrb.eq(self.input.payload.strobe),
             self.wvalid.eq(self.input.valid & lengths.output.valid),
@@ -179,7 +183,7 @@ class Writer(wiring.Component):
         ]
         with m.If(self.wvalid & self.wready):
             m.d.sync += sent.eq(Mux(self.wlast, 0, sent + 1))
-        m.d.sync += open_bursts.eq(open_bursts + asks - self.bvalid)
+        m.d.sync += [waits.eq(self.address.valid & ~asks), open_bursts.eq(open_bursts + asks - self.bvalid)]
         return m
 
 
