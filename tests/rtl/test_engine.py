@@ -9,13 +9,15 @@ import pytest
 
 pytest.importorskip("amaranth")
 
-from engine_bench import run_engine
+from amaranth.sim import Simulator
+from engine_bench import Host, run_engine
 from model_kernel import ModelKernel
 from nets import accelerator, chain
 
 from cofront import device
 from cofront.hardware.subgraph import Config
 from cofront.network import Network
+from cofront.rtl import registers as reg
 from cofront.rtl.compiler import compile_program
 from cofront.rtl.engine import Engine
 from cofront.rtl.executor import execute
@@ -89,3 +91,21 @@ def test_whole_engine_strided_depthwise_on_an_odd_map() -> None:
     """The last windows of a row end in the padding: the run must end, too."""
     net = chain(cin=5, wide=9, cout=5, size=5, stride=2).uniform_bits(8, 8)
     check(net, accelerator(**TINY), 3, stall=0.2, limit=6000)
+
+
+def test_a_start_without_descriptors_is_done_at_once() -> None:
+    engine = Engine(accelerator(**TINY), 64, ModelKernel)
+    sim = Simulator(engine)
+    sim.add_clock(1e-6)
+    host = Host(engine)
+
+    async def test(ctx: Any) -> None:
+        for _ in range(2):
+            await host.write(ctx, reg.COUNT, 0)
+            await host.write(ctx, reg.CONTROL, 1)
+            assert await host.read(ctx, reg.STATUS) == 2
+            assert ctx.get(engine.interrupt) and not ctx.get(engine.busy)
+            assert await host.read(ctx, reg.FINISHED) == 0
+
+    sim.add_testbench(test)
+    sim.run()

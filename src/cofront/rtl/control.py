@@ -175,11 +175,14 @@ class Sequencer(wiring.Component):
                 m.d.sync += [self.cycles.eq(0), self.finished.eq(0), self.stamp.eq(0)]
                 m.d.sync += following.eq(self.program + SIZE_BYTES)
                 with m.If(self.count == 0):
-                    m.d.comb += self.done.eq(1)
+                    m.next = "nothing"
                 with m.Else():
                     m.d.comb += [self.fetch.eq(1), self.address.eq(self.program)]
                     m.d.sync += [left.eq(self.count), self.busy.eq(1)]
                     m.next = "next"
+            with m.State("nothing"):  # not in the cycle of the start, which takes back what is done
+                m.d.comb += self.done.eq(1)
+                m.next = "idle"
             with m.State("next"), m.If(self.fetched):
                 m.d.comb += self.take.eq(1)
                 m.d.sync += self.bits.eq(self.next_bits)
