@@ -260,3 +260,11 @@ def test_the_file_says_what_it_is(tmp_path):
     with Study(tmp_path / "s"), sqlite3.connect(tmp_path / "s") as db:
         assert db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
         assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+@pytest.mark.parametrize("program", ["/x/lib/cofront/__main__.py", "/x/bin/cofront", ""])
+def test_the_command_is_kept_as_it_can_be_typed(monkeypatch, program):
+    from cofront.study.provenance import command_line
+
+    monkeypatch.setattr("sys.argv", [program, "search", "--out", "a b"])
+    assert command_line() == "cofront search --out 'a b'"
