@@ -19,10 +19,12 @@ class Host:
     def __init__(self, engine: Engine) -> None:
         self.port = engine.control
 
-    async def write(self, ctx: Any, address: int, value: int) -> None:
+    async def write(self, ctx: Any, address: int, value: int, strobes: int = 15) -> None:
         p = self.port
-        for signal, content in ((p.awaddr, address), (p.wdata, value), (p.wstrb, 15), (p.awvalid, 1), (p.wvalid, 1)):
+        for signal, content in ((p.awaddr, address), (p.wdata, value), (p.wstrb, strobes)):
             ctx.set(signal, content)
+        for signal in (p.awvalid, p.wvalid):
+            ctx.set(signal, 1)
         ctx.set(p.bready, 1)
         await ctx.tick().until(p.awready & p.wready)
         ctx.set(p.awvalid, 0)

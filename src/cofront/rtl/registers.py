@@ -26,7 +26,11 @@ IDENTITY_VALUE: Final = 0x636F6602
 
 
 class Registers(wiring.Component):
-    """The register file: one access at a time, answered in the cycle after both halves of it have come."""
+    """The register file: one access of a kind at a time. Every output is a register's, or of registers only.
+
+    A write is taken a cycle after address and data are both there, a read a cycle after its address; the answer comes
+    in the cycle after that, and nothing more is taken before it has been accepted.
+    """
 
     def __init__(self) -> None:
         super().__init__(
@@ -49,17 +53,20 @@ class Registers(wiring.Component):
         m = Module()
         settable = {PROGRAM: self.program, COUNT: self.count, BASE: self.base}
         done, failed = Signal(), Signal()
-        writes = Signal()
+        writes = Signal()  # in one cycle: what is valid stays so until it is taken
+        word = self.awaddr[2:]  # which bytes of it, strobes say
         m.d.comb += [
-            writes.eq(self.awvalid & self.wvalid & (~self.bvalid | self.bready)),
             self.awready.eq(writes),
             self.wready.eq(writes),
-            self.start.eq(writes & (self.awaddr == CONTROL) & self.wdata[0] & self.wstrb[0] & ~self.busy),
+            self.start.eq(writes & (word == CONTROL >> 2) & self.wdata[0] & self.wstrb[0] & ~self.busy),
         ]
-        m.d.sync += self.bvalid.eq(writes | (self.bvalid & ~self.bready))
-        with m.If(writes), m.Switch(self.awaddr):
+        m.d.sync += [
+            writes.eq(self.awvalid & self.wvalid & ~writes & ~self.bvalid),
+            self.bvalid.eq(writes | (self.bvalid & ~self.bready)),
+        ]
+        with m.If(writes), m.Switch(word):
             for address, register in settable.items():
-                with m.Case(address):
+                with m.Case(address >> 2):
                     for i in range(min(4, -(-len(register) // 8))):
                         with m.If(self.wstrb[i]):
                             m.d.sync += register[8 * i : 8 * i + 8].eq(self.wdata[8 * i : 8 * i + 8])
@@ -68,8 +75,11 @@ class Registers(wiring.Component):
             failed.eq((failed | self.failed) & ~self.start),
         ]
         reads = Signal()
-        m.d.comb += [reads.eq(self.arvalid & (~self.rvalid | self.rready)), self.arready.eq(reads)]
-        m.d.sync += self.rvalid.eq(reads | (self.rvalid & ~self.rready))
+        m.d.comb += self.arready.eq(reads)
+        m.d.sync += [
+            reads.eq(self.arvalid & ~reads & ~self.rvalid),
+            self.rvalid.eq(reads | (self.rvalid & ~self.rready)),
+        ]
         values: dict[int, Any] = {
             **settable,
             CYCLES: self.cycles,
@@ -79,10 +89,10 @@ class Registers(wiring.Component):
         }
         with m.If(reads):
             m.d.sync += self.rdata.eq(0)
-            with m.Switch(self.araddr):
-                with m.Case(STATUS):
+            with m.Switch(self.araddr[2:]):
+                with m.Case(STATUS >> 2):
                     m.d.sync += self.rdata.eq(self.busy | (done << 1) | (failed << 2))
                 for address, value in values.items():
-                    with m.Case(address):
+                    with m.Case(address >> 2):
                         m.d.sync += self.rdata.eq(value)
         return m
