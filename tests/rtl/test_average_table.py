@@ -13,7 +13,7 @@ pytest.importorskip("amaranth")
 
 from rtl_bench import Bench
 
-from cofront.rtl.average import Average
+from cofront.rtl.average import MAX_PIXELS, MAX_SHIFT, SUM_BITS, Average
 from cofront.rtl.table import Table
 from cofront.task.integer import Rescale
 
@@ -34,7 +34,7 @@ def from_words(words: list[Any], size: int) -> np.ndarray:
 def test_average(data: st.DataObject) -> None:
     whole = lambda low, high: data.draw(st.integers(low, high))  # noqa: E731
     size, channels, pixels = data.draw(st.sampled_from([8, 16])), whole(1, 40), whole(1, 9)
-    scale = Rescale(whole(1, 32767), whole(1, 20), whole(0, 255), whole(0, 128), 8)
+    scale = Rescale(whole(1, 32767), whole(1, data.draw(st.sampled_from([20, 44]))), whole(0, 255), whole(0, 128), 8)
     rng = np.random.default_rng(whole(0, 999))
     values = rng.integers(0, 256, (pixels, channels))
     total = (values - scale.zero_in).sum(0)
@@ -55,6 +55,11 @@ def test_average(data: st.DataObject) -> None:
     bench.take(bench.dut.output, words, got)
     bench.run()
     np.testing.assert_array_equal(from_words(got, size)[:channels], expected)
+
+
+def test_limits_are_those_of_the_sums() -> None:
+    assert MAX_PIXELS * 255 < 1 << SUM_BITS <= (MAX_PIXELS + 1) * 255
+    assert (1 << MAX_SHIFT >> 1) < 1 << 44 <= (1 << MAX_SHIFT + 1 >> 1)
 
 
 @settings(max_examples=10, deadline=None, phases=(Phase.explicit, Phase.generate))

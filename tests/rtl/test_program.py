@@ -165,6 +165,26 @@ def test_stripes_happen() -> None:
     assert sum("expand" in j.layers for j in program.jobs) > 2
 
 
+def test_averages_that_sums_cannot_hold_are_refused() -> None:
+    for height in (257, 258):
+        b = Builder("wide", (2, height, 256))
+        b.conv(2, 1, name="layer")
+        b.classifier(2)
+        quantized = random_integers(b.build().uniform_bits(8, 8), 0)
+        if height == 257:
+            compile_program(quantized, accelerator(), PART)
+            pools = {"classifier.pool": replace(quantized.pools["classifier.pool"], shift=45)}
+            with pytest.raises(
+                InputError, match=r"'classifier\.pool' shifts its average by 45; the engine .* at most 44"
+            ):
+                compile_program(replace(quantized, pools=pools), accelerator(), PART)
+            continue
+        with pytest.raises(
+            InputError, match=r"'classifier\.pool' averages 66048 pixels; sums of the engine hold 65793"
+        ):
+            compile_program(quantized, accelerator(), PART)
+
+
 def test_descriptor_round_trip() -> None:
     rng = np.random.default_rng(0)
     values = {}

@@ -10,8 +10,13 @@ from amaranth.lib.wiring import In, Out
 
 from cofront.rtl.config import up
 
-#: Sums of 8-bit values over at most 2^16 pixels.
+#: Sums of 8-bit values, of at most that many pixels.
 SUM_BITS = 24
+MAX_PIXELS = ((1 << SUM_BITS) - 1) // 255
+
+#: Width of products of sums, and the largest shift whose half they hold.
+PRODUCT_BITS = 44
+MAX_SHIFT = PRODUCT_BITS
 
 #: Cycles from a sum to its result.
 DELAY = 3
@@ -57,9 +62,10 @@ class Average(wiring.Component):
         going, full = Signal(), Signal()
         step = Signal(range(size + DELAY))
         # Sum and offset are below 2^24, so that their difference fits the operand of one slice, also of DSP48E1.
-        difference, product, scaled = Signal(signed(25)), Signal(signed(44)), Signal(signed(44))
-        rounding = Signal(44)
-        moved = Signal(signed(45))
+        difference, product = Signal(signed(25)), Signal(signed(PRODUCT_BITS))
+        scaled = Signal(signed(PRODUCT_BITS))
+        rounding = Signal(PRODUCT_BITS)
+        moved = Signal(signed(PRODUCT_BITS + 1))
         result = Signal(8)
         packed = Signal(8 * size)
         m.d.comb += [

@@ -14,6 +14,8 @@ from cofront.hardware.subgraph import lower
 from cofront.hardware.subgraph.coefficients import Coefficients
 from cofront.hardware.subgraph.config import Config
 from cofront.network import Conv2d, Flatten, Linear
+from cofront.rtl.average import MAX_PIXELS
+from cofront.rtl.average import MAX_SHIFT as MAX_AVERAGE_SHIFT
 from cofront.rtl.config import acc_bits as accumulator_bits
 from cofront.rtl.config import check_run, up
 from cofront.rtl.descriptor import SIZE_BYTES, encode
@@ -239,6 +241,12 @@ class _Compiler:
     def pool(self, job: Job, first: int, pixels: int) -> dict[str, int]:
         assert job.pooled is not None
         scale = self.quantized.pools[job.pooled]
+        if pixels > MAX_PIXELS:
+            raise InputError(f"'{job.pooled}' averages {pixels} pixels; sums of the engine hold {MAX_PIXELS}")
+        if scale.shift > MAX_AVERAGE_SHIFT:
+            raise InputError(
+                f"'{job.pooled}' shifts its average by {scale.shift}; the engine shifts by at most {MAX_AVERAGE_SHIFT}"
+            )
         layout = self.tensor(job.pooled)
         skip = first % self.bus
         return {
