@@ -139,6 +139,15 @@ def test_expected_results_are_as_the_engine_leaves_them():
     assert (layout.unpack(raw).reshape(-1) == logits).all()
 
 
+def test_behind_the_results_memory_stays_as_it_was():
+    """Five lanes, seven classes, a port of 16 bytes: two groups of five words are 40 of 48 bytes."""
+    layout = TensorLayout("y", 0, 1, 1, 7, 16, logits=5)
+    raw = result_bytes(np.arange(7), 5, layout.total_bytes)
+    assert len(raw) == 48 and raw[40:] == bytes([simulate.UNWRITTEN]) * 8
+    assert f"UNWRITTEN = {simulate.UNWRITTEN:#04x};" in simulate.TESTBENCH.read_text()
+    assert result_bytes(np.arange(3), 0, 8) == b"\0\1\2" + bytes([simulate.UNWRITTEN]) * 5
+
+
 def test_missing_programs_name_their_packages(monkeypatch):
     monkeypatch.setattr(simulate.shutil, "which", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"install the package 'g\+\+'"):

@@ -23,7 +23,7 @@ from cofront.rtl import manifest
 from cofront.rtl.netlist import TOP, engine_verilog
 from cofront.rtl.program import Program
 from cofront.rtl.readme import makefile, readme
-from cofront.rtl.simulate import LATENCY, TESTBENCH, dump_region, input_blob, input_region, ports_header
+from cofront.rtl.simulate import LATENCY, TESTBENCH, UNWRITTEN, dump_region, input_blob, input_region, ports_header
 from cofront.rtl.yosys import Note, silent, yosys_version
 from cofront.task.integer import QuantizedNetwork
 
@@ -219,12 +219,11 @@ def _write_testbench(part: Path, source: Source, program: Program, rate: int) ->
 
 
 def result_bytes(logits: npt.NDArray[np.int64], lanes: int, size: int) -> bytes:
-    """Logits (classes,) as the engine leaves them in memory."""
+    """Logits (classes,) as the engine leaves them in memory: behind the last one nothing is written."""
     from cofront.rtl.layout import to_planes
 
-    if not lanes:
-        return logits.astype(np.uint8).tobytes().ljust(size, b"\0")
-    return to_planes(logits[None], lanes).tobytes().ljust(size, b"\0")
+    raw = to_planes(logits[None], lanes).tobytes() if lanes else logits.astype(np.uint8).tobytes()
+    return raw.ljust(size, bytes([UNWRITTEN]))
 
 
 def test_images(quantized: QuantizedNetwork, given: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:

@@ -29,6 +29,9 @@ Tool = Literal["verilator", "cxxrtl"]
 
 TESTBENCH = Path(__file__).with_name("testbench") / "testbench.cpp"
 
+#: What the test bench fills memory with before a run: bytes that a run does not write must not matter.
+UNWRITTEN = 0xA5
+
 #: Cycles from an address to its data in simulated memory.
 LATENCY = 32
 

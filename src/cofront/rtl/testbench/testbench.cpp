@@ -415,6 +415,9 @@ std::vector<uint8_t> contents(const std::string& path) {
   return out;
 }
 
+// What memory holds before a run: bytes that a run does not write must not matter, and stay (as in simulate.py).
+constexpr uint8_t UNWRITTEN = 0xa5;
+
 enum { CONTROL = 0x00, STATUS = 0x04, PROGRAM = 0x08, COUNT = 0x0c, BASE = 0x10, CYCLES = 0x14, IDENTITY = 0x20 };
 
 }  // namespace
@@ -447,8 +450,7 @@ int main(int argc, char** argv) {
   Activity activity(o.number("bucket", 0));
   auto shown = std::chrono::steady_clock::now();
   for (uint64_t image = first; image < first + images; image++) {
-    // What a run does not write must not matter: it is never 0.
-    memory.data.assign(offset + size, 0xa5);
+    memory.data.assign(offset + size, UNWRITTEN);
     std::copy(program.begin(), program.end(), memory.data.begin() + offset);
     std::copy_n(inputs.begin() + image * input.second, input.second, memory.data.begin() + offset + input.first);
     uint64_t read = memory.words_read, written = memory.words_written;
