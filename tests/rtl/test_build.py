@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +56,23 @@ def test_a_folder_holds_everything_and_is_read_again(source, tmp_path):
     assert stat.S_IMODE((tmp_path / "b").stat().st_mode) & 0o500 == 0o500
     text = (tmp_path / "b/README.md").read_text()
     assert f"descriptors to run: {m['descriptors']}" in text and "m_axi_*" in text
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_a_waveform_has_a_simulator_of_its_own(source, tmp_path):
+    """`make`, then `make TRACE=1`: what was compiled without traces is not taken for one with them."""
+    folder = build(source, tmp_path / "b").folder / "testbench"
+
+    def commands(*arguments: str) -> str:
+        return subprocess.run(["make", "-n", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+    (folder / "obj_dir").mkdir()
+    (folder / "obj_dir/Vengine").write_text("")
+    assert "verilator" not in commands() and "vcd=" not in commands()
+    traced = commands("TRACE=1")
+    assert "verilator --Mdir obj_trace" in traced and "-DTRACE" in traced
+    assert "./obj_trace/Vengine" in traced and "vcd=engine.vcd" in traced
+    assert "rm -rf obj_dir obj_trace" in commands("clean")
 
 
 def test_a_device_of_ones_own_is_in_the_folder(source, tmp_path):

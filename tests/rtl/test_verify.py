@@ -114,6 +114,13 @@ def test_the_folder_verifies_itself(built):
     assert done.returncode == 2 and "of the result is" in done.stderr
 
 
+def test_a_waveform_needs_a_simulator_that_can_write_it(built, images, tmp_path):
+    simulator = simulator_of(built, "verilator", False, silent)
+    with pytest.raises(ToolError, match="no waveform: this test bench was compiled without -DTRACE"):
+        simulate(simulator, built.program, images[:1], vcd=tmp_path / "w.vcd")
+    assert not (tmp_path / "w.vcd").exists()
+
+
 def test_wrong_image_size_is_one_line(built):
     from cofront.errors import InputError
 

@@ -15,17 +15,18 @@ def makefile(arguments: Mapping[str, Any]) -> str:
     return f"""# The engine on the images of this folder: make; with a waveform of the first: make TRACE=1
 VERILOG = ../rtl/engine.v dsp48e2.v
 FLAGS = $(if $(TRACE),--trace -CFLAGS -DTRACE)
+DIR = $(if $(TRACE),obj_trace,obj_dir)
 RUN = {text}
 
-run: obj_dir/V{TOP}
-\t./obj_dir/V{TOP} $(RUN) $(if $(TRACE),vcd=engine.vcd)
+run: $(DIR)/V{TOP}
+\t./$(DIR)/V{TOP} $(RUN) $(if $(TRACE),vcd=engine.vcd)
 
-obj_dir/V{TOP}: $(VERILOG) testbench.cpp ports.h
-\tverilator --cc --exe --build -O3 -Wno-fatal -Wno-lint -Wno-style --noassert --x-assign fast --x-initial fast \\
-\t  --top-module {TOP} -CFLAGS "-std=c++17 -O1 -I.." $(FLAGS) $(VERILOG) testbench.cpp
+$(DIR)/V{TOP}: $(VERILOG) testbench.cpp ports.h
+\tverilator --Mdir $(DIR) --cc --exe --build -O3 -Wno-fatal -Wno-lint -Wno-style --noassert \\
+\t  --x-assign fast --x-initial fast --top-module {TOP} -CFLAGS "-std=c++17 -O1 -I.." $(FLAGS) $(VERILOG) testbench.cpp
 
 clean:
-\trm -rf obj_dir engine.vcd
+\trm -rf obj_dir obj_trace engine.vcd
 .PHONY: run clean
 """
 

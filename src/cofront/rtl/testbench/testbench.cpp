@@ -233,9 +233,11 @@ class Bench {
   Memory memory;
 
   explicit Bench(const Options& o) : memory(top_, o) {
-#ifdef TRACE
     std::string path = o.str("vcd");
+#ifdef TRACE
     if (!path.empty()) open(path);
+#else
+    if (!path.empty()) fail(1, "no waveform: this test bench was compiled without -DTRACE");
 #endif
     put(top_.P_rst, 1);
     for (int i = 0; i < 4; i++) cycle();
