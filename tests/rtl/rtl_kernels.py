@@ -38,6 +38,7 @@ def simulate_runs(cases: Sequence[Case], stall: float = 0.0, seed: int = 0, half
         form, weight, channels = case.format, case.layer.weight, case.expected.shape[2]
         cin, cout, size = case.inputs.shape[2], len(weight), weight.shape[2]
         weights = form.pack_weights(weight), form.weight_words(cin, cout, size), int(form.expand), int(form.double)
+        assert weights[1] <= d.weight_half, f"{weights[1]} words of weights, {d.weight_half} in a half of the memory"
         params = form.pack_params(case.bias(), case.layer.multiplier), up(cout, lanes), 0, 0
         loads.append({"weights": weights, "params": params})
         bench.send(kernel.input, to_beats(case.inputs.reshape(-1, cin), d.in_lanes), after=begun)

@@ -148,7 +148,11 @@ def random_case(rng: np.random.Generator, name: str, engine: str, dsp: int | Non
     taps = 1 if name == "pw" else pick(*(t for t in (1, 2, 3, 5, 9, 25) if t <= (rows**2 if many else rows)))
     dsp = pick(0, 1, 1) if dsp is None else dsp
     pi = 1 if name == "dw" else pick(1, 2, 3, 4)
-    kernel = KernelConfig(pi, pick(1, 2, 3, 4), taps, dsp, 512, rows, w * max(cin, pi), cin, max(cin, cout))
+    po = pick(1, 2, 3, 4)
+    # A half of the weight memory holds the layer's weights: the compiler cuts what is larger into tiles.
+    words = -(-(cin if name == "dw" else cout) // po) * (1 if name == "dw" else -(-cin // pi)) * -(-(size**2) // taps)
+    depth = max(512, 1 << (2 * words - 1).bit_length())
+    kernel = KernelConfig(pi, po, taps, dsp, depth, rows, w * max(cin, pi), cin, max(cin, cout))
     return make_case(
         rng,
         name,
