@@ -1,11 +1,14 @@
 """Random kernels on random layers, RTL against the integer model, with random stalls; cycles against the recurrence.
 
-    python benchmarks/rtl_kernels.py [--cases 200] [--seed 0]
+    python benchmarks/rtl_kernels.py [--cases 300] [--seed 0] [--fresh]
 
 Every case is a configuration of conv, dw or pw (engine, parallelism, taps, rows, DSP or LUT multipliers) and a layer
-(sizes, stride, padding, precision, residual) simulated in Amaranth's simulator. Writes rtl_kernels.json beside this
-file; needs the extra `rtl`. Two thirds of the cases have stalls on every stream. Cycles are compared where there are
-none and padding is equal on all sides (the recurrence knows no other).
+(sizes, stride, padding, precision, residual) simulated in Amaranth's simulator. Two thirds of the cases have stalls on
+every stream. Cycles are compared where there are none and padding is equal on all sides (the recurrence knows no
+other).
+
+Writes rtl_kernels.json beside this file, case by case: the same command goes on where it was stopped (--fresh: begins
+anew; `sources` are the digests of the hardware's sources at work). Needs the extra `rtl`.
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ import json
 import platform
 import sys
 import time
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,60 +31,99 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "rtl")
 from rtl_kernels import kernel_cycles, simulate
 from rtl_reference import random_case
 
+from cofront.rtl.cache import sources
+
+FILE = Path(__file__).with_suffix(".json")
 NAMES = ("pw", "conv", "dw")
 ENGINES = ("E88", "E48", "E44", "DUAL")
 STALLS = (0.0, 0.3, 0.7)
+#: Cases between two times that the file is written.
+OFTEN = 10
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    differing, compared, rows, began = [], 0, [], time.process_time()
-    outputs = 0
-    for i in range(args.cases):
-        name, engine = NAMES[i % len(NAMES)], ENGINES[i // len(NAMES) % len(ENGINES)]
-        stall = STALLS[i // (len(NAMES) * len(ENGINES)) % len(STALLS)]
-        case = random_case(np.random.default_rng((args.seed, i)), name, engine)
-        out, cycles = simulate(case, stall, args.seed + i, i & 1)
-        outputs += case.expected.size
-        if not np.array_equal(out, case.expected):
-            differing.append(i)
-        if stall == 0 and len(set(case.node.op.padding)) == 1:
-            closed, exact = kernel_cycles(case)
-            compared += 1
-            rows.append((cycles, closed, exact, name, engine, case))
-    result = {
-        "command": "python benchmarks/rtl_kernels.py",
-        "seed": args.seed,
-        "cases": args.cases,
-        "outputs": outputs,
-        "differing_cases": differing,
-        "cycles_compared": compared,
-        "equal_to_recurrence": sum(c == e for c, _, e, *_ in rows),
-        "cycles_over_recurrence": [
-            {"simulated": c, "recurrence": e, "closed_form": f, "kernel": n, "engine": g, "layer": describe(case)}
-            for c, f, e, n, g, case in rows
-            if c != e
-        ],
-        "cpu_s": round(time.process_time() - began, 1),
-        "date": datetime.date.today().isoformat(),
-        "amaranth": version("amaranth"),
-        "python": platform.python_version(),
+def run(seed: int, i: int) -> dict[str, Any]:
+    """Case i: whether any output differs, and its cycles beside those of the recurrence."""
+    began = time.process_time()
+    name, engine = NAMES[i % len(NAMES)], ENGINES[i // len(NAMES) % len(ENGINES)]
+    stall = STALLS[i // (len(NAMES) * len(ENGINES)) % len(STALLS)]
+    case = random_case(np.random.default_rng((seed, i)), name, engine)
+    out, cycles = simulate(case, stall, seed + i, i & 1)
+    row = {
+        "case": i,
+        "what": [name, engine, *properties(case, stall)],
+        "layer": describe(case),
+        "outputs": case.expected.size,
+        "differing": int((out != case.expected).sum()),
     }
-    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
-    shown = {k: v for k, v in result.items() if k != "cycles_over_recurrence"}
-    print(json.dumps(shown, indent=2))
+    if stall == 0 and len(set(case.node.op.padding)) == 1:
+        closed, exact = kernel_cycles(case)
+        row |= {"cycles": cycles, "recurrence": exact, "closed_form": closed}
+    return row | {"cpu_s": round(time.process_time() - began, 2)}
 
 
-def describe(case) -> str:  # type: ignore[no-untyped-def]
+def properties(case: Any, stall: float) -> list[str]:
+    """What a case has, to count how often each was tried."""
+    op, k, padding = case.node.op, case.design.kernel, case.node.op.padding
+    found = [f"stalls in {stall:.0%} of cycles", f"W{case.weight_bits}A{case.act_bits}", f"stride {op.stride[0]}"]
+    found += [f"{op.kernel[0]} x {op.kernel[0]}", f"multipliers on {'DSP' if k.dsp else 'LUT'}"]
+    found += ["a residual"] * (case.residual is not None)
+    found += ["unequal padding"] * (len(set(padding)) > 1)
+    return found + ["a partial beat"] * bool(case.inputs.shape[2] % k.pi or case.expected.shape[2] % k.po)
+
+
+def describe(case: Any) -> str:
     """A layer and its kernel in a line."""
     k, op = case.design.kernel, case.node.op
     return (
         f"{case.inputs.shape} -> {case.expected.shape}, {op.kernel[0]} x {op.kernel[0]} stride {op.stride[0]} "
         f"padding {op.padding[0]} on {k.pi} x {k.po} x {k.taps}, {k.rows} rows"
     )
+
+
+def keep(seed: int, rows: list[dict[str, Any]], of: set[str]) -> None:
+    """The file, whole at any moment; a line a case."""
+    compared = [r for r in rows if "cycles" in r]
+    head = {
+        "command": "python benchmarks/rtl_kernels.py",
+        "seed": seed,
+        "cases": len(rows),
+        "outputs": sum(r["outputs"] for r in rows),
+        "differing_cases": [r["case"] for r in rows if r["differing"]],
+        "cases_with": dict(sorted(Counter(what for r in rows for what in r["what"]).items())),
+        "cycles_compared": len(compared),
+        "equal_to_recurrence": sum(r["cycles"] == r["recurrence"] for r in compared),
+        "worst_over_recurrence": max((r["cycles"] - r["recurrence"] for r in compared), default=0),
+        "cpu_s": round(sum(r["cpu_s"] for r in rows), 1),
+        "sources": sorted(of),
+        "date": datetime.date.today().isoformat(),
+        "amaranth": version("amaranth"),
+        "python": platform.python_version(),
+    }
+    lines = ",\n".join("    " + json.dumps(r) for r in rows)
+    part = FILE.with_suffix(".part")
+    part.write_text(json.dumps(head, indent=2)[:-2] + f',\n  "rows": [\n{lines}\n  ]\n}}\n', encoding="utf-8")
+    part.replace(FILE)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fresh", action="store_true")
+    args = parser.parse_args()
+    before = {} if args.fresh or not FILE.is_file() else json.loads(FILE.read_text(encoding="utf-8"))
+    same = before.get("seed") == args.seed
+    rows: list[dict[str, Any]] = before.get("rows", []) if same else []
+    of = {*(before["sources"] if rows else []), sources()[:16]}
+    done = {r["case"] for r in rows}
+    for i in range(args.cases):
+        if i not in done:
+            rows.append(run(args.seed, i))
+            if len(rows) % OFTEN == 0 or i == args.cases - 1:
+                keep(args.seed, rows, of)
+    head = json.loads(FILE.read_text(encoding="utf-8"))
+    head.pop("rows")
+    print(json.dumps(head, indent=2))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from cofront.hardware.subgraph.formulas import stream
 from cofront.hardware.subgraph.recurrence import PixelKernel, fused_cycles
 from cofront.rtl.config import up
 from cofront.rtl.kernel import Kernel, latency
+from cofront.rtl.requantise import APART
 
 
 def words(image: bytes, bus_bits: int) -> list[int]:
@@ -89,7 +90,8 @@ def kernel_cycles(case: Case) -> tuple[int, int]:
     """Cycles of the cost model: its closed form `stream`, and its recurrence pixel by pixel."""
     run, depth = case.run(), latency(case.design)
     read = run["in_beats"]
-    work = run["out_beats"] * run["turns"] * (1 if case.design.depthwise else read)
+    beat = run["turns"] * (1 if case.design.depthwise else read)
+    work = run["out_beats"] * (max(beat, APART) if run["residual"] else beat)
     pixels = PixelKernel(
         run["in_height"], run["in_width"], run["size"], run["stride"], run["pad_top"], read, work, depth
     )
