@@ -73,17 +73,17 @@ def test_the_example_on_the_register_file():
                 ctx.set(dut.wstrb, 15)
                 ctx.set(dut.awvalid, 1)
                 ctx.set(dut.wvalid, 1)
-                starts.append(ctx.get(dut.start))
-                assert ctx.get(dut.awready) == 1
-                await ctx.tick()
+                (start,) = await ctx.tick().sample(dut.start).until(dut.awready & dut.wready)
+                starts.append(start)
                 ctx.set(dut.awvalid, 0)
                 ctx.set(dut.wvalid, 0)
                 ctx.set(dut.busy, starts[-1])
             else:
                 ctx.set(dut.araddr, int(address, 16))
                 ctx.set(dut.arvalid, 1)
-                await ctx.tick()
+                await ctx.tick().until(dut.arready)
                 ctx.set(dut.arvalid, 0)
+                assert ctx.get(dut.rvalid)
                 got.append((ctx.get(dut.rdata), int(value, 16)))
                 if got[-1][0] & 1 and address == "0x04":  # busy was seen: the run ends
                     ctx.set(dut.busy, 0)

@@ -13,10 +13,14 @@ from nets import accelerator, chain
 
 from cofront import device
 from cofront.errors import InputError, UnsupportedError
+from cofront.hardware.subgraph import lower
 from cofront.network import Builder, Flatten, Linear
+from cofront.rtl import compiler
 from cofront.rtl.compiler import compile_program
 from cofront.rtl.descriptor import FIELDS, SIZE_BYTES, decode, encode
 from cofront.rtl.executor import execute
+from cofront.rtl.jobs import Planner, _pixels
+from cofront.rtl.layout import TensorLayout
 from cofront.rtl.program import Program
 from cofront.rtl.standin import random_integers
 from cofront.space.base import PRECISIONS
@@ -183,6 +187,95 @@ def test_averages_that_sums_cannot_hold_are_refused() -> None:
             InputError, match=r"'classifier\.pool' averages 66048 pixels; sums of the engine hold 65793"
         ):
             compile_program(quantized, accelerator(), PART)
+
+
+def wide_block(height: int, width: int, cin: int) -> QuantizedNetwork:
+    """conv, dw and pw on a large map, in one call."""
+    b = Builder("wide", (cin, height, width))
+    b.block = "b"
+    b.conv(9, 1, act="relu", name="expand")
+    b.depthwise(3, act="relu", name="dw")
+    b.conv(5, 1, name="project")
+    return random_integers(b.build().uniform_bits(8, 8), 0)
+
+
+def test_pixels_beyond_16_bits_fit_a_fused_call() -> None:
+    """A pointwise layer needs a pixel of its line buffer, not a row of the map."""
+    quantized = wide_block(256, 256, 30)
+    config = accelerator(pi=1, po=4, line=2600, most=64)
+    program = compile_program(quantized, config, PART, mode="fused", acc_bits=32)
+    assert [job.kernels for job in program.jobs] == [("conv", "dw", "pw")]
+    d = decode(program.image[:SIZE_BYTES])
+    assert (d["conv_in_width"], d["conv_in_height"], d["dw_in_width"]) == (2, 32768, 256)
+    assert 256 * d["conv_in_beats"] > 2662  # what the rows of the map would take, and what there is
+    image = np.random.default_rng(0).integers(0, 256, (256, 256, 30)).astype(np.uint8)
+    memory = program.memory(image)
+    execute(program, config, memory)
+    want = quantized.tensors(image[None])["project"][0]
+    np.testing.assert_array_equal(program.tensors["project"].unpack(memory), want)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [(3, 5, (15, 1)), (256, 256, (32768, 2)), (65537, 1, (65537, 1)), (997, 991, (997, 991)), (512, 384, (49152, 4))],
+)
+def test_pixels_are_as_narrow_as_can_be(height: int, width: int, expected: tuple[int, int]) -> None:
+    g = _pixels(height, width)
+    assert (g.in_height, g.in_width) == (g.out_height, g.out_width) == expected
+
+
+def test_stripes_of_a_large_map_that_is_read_pixel_by_pixel() -> None:
+    """997 x 991 pixels have no narrower shape: where a row does not fit, stripes are of the map."""
+    b = Builder("wide", (7, 997, 991))
+    b.conv(2, 1, name="layer")
+    b.classifier(2)
+    quantized = random_integers(b.build().uniform_bits(8, 8), 0)
+    config = accelerator(pi=1, po=4, line=3000, rows=3, most=64, pw=False)
+    planner = Planner(quantized, config, PART, 16)
+    form = planner.format("conv", lower(quantized.network, 16)[0].stages[0])
+    call = lower(quantized.network, 16)[0]
+    jobs = list(planner._by_itself(call, quantized.network.by_name["layer"], call.stages[0], form))
+    columns = form.design.line_words // 7
+    assert len(jobs) == -(-991 // columns) > 1
+    assert sum(j.columns for j in jobs) == 991
+    assert all(j.columns == j.steps[0].geometry.in_width and j.steps[0].geometry.in_height == 997 for j in jobs)
+
+
+def test_counts_beyond_the_engine_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    quantized = random_integers(chain().uniform_bits(8, 8), 0)
+    monkeypatch.setattr(compiler, "MAX_DESCRIPTORS", 2)
+    with pytest.raises(InputError, match=r"the program has \d runs, the engine counts 2: take larger weight memories"):
+        compile_program(quantized, accelerator(), PART, mode="split")
+
+
+def test_shifts_of_logits_leave_room_for_their_bytes() -> None:
+    quantized = random_integers(chain().uniform_bits(8, 8), 0)
+    for shift in (39, 40):
+        last = replace(quantized.layers["classifier"], shift=shift)
+        shifted = replace(quantized, layers={**quantized.layers, "classifier": last})
+        if shift == 39:
+            compile_program(shifted, accelerator(), PART)
+            continue
+        with pytest.raises(InputError, match=r"kernel '(conv|pw)' shifts by at most 39, not by 40"):
+            compile_program(shifted, accelerator(), PART)
+
+
+def test_memory_beyond_32_bits_is_one_line() -> None:
+    b = Builder("huge", (2, 8192, 8192))
+    b.conv(2, 1, name="layer")
+    quantized = random_integers(b.build().uniform_bits(8, 8), 0)
+    with pytest.raises(InputError, match=r"the program needs \d{10} bytes of memory; addresses have 32 bits"):
+        compile_program(quantized, accelerator(), PART, bus_bits=512)
+
+
+def test_long_tensors_are_read_row_by_row() -> None:
+    """Runs of words are counted in 24 bits."""
+    layout = TensorLayout("x", 0, 4096, 4096, 4, 8)
+    quantized = random_integers(chain().uniform_bits(8, 8), 0)
+    pattern = compiler._Compiler(quantized, 8, 32, []).pattern("in", layout, 0, 4, 0, 4096)
+    assert (pattern["in_run"], pattern["in_columns"], pattern["in_rows"]) == (4096, 1, 4096)
+    with pytest.raises(InputError, match="in_run = 16777216 does not fit 24 unsigned bits"):
+        encode({"in_run": 1 << 24})
 
 
 def test_descriptor_round_trip() -> None:

@@ -31,7 +31,10 @@ CONV = KernelConfig(2, 2, 1, 1, 256, 3, 64, 16, 16)
         ({"pad_left": 2}, "pads a window of 3 by at most 2 on left and right together, not"),
         ({"in_width": 400, "out_width": 400}, "holds 170 words of a row, not 800"),
         ({"residual_multiplier": 1 << 26}, "multiplies a residual by at most 27 signed bits, not by 67108864"),
+        ({"shift": 39, "logits": 1}, None),
         ({"shift": 40, "logits": 1}, "shifts by at most 39, not by 40"),
+        ({"shift": 46}, None),
+        ({"shift": 47}, "shifts by at most 46, not by 47"),
     ],
 )
 def test_a_run_that_the_kernel_cannot_do(change, message):
@@ -39,6 +42,27 @@ def test_a_run_that_the_kernel_cannot_do(change, message):
     run = {**case.run(), **change}
     if "pad_left" in change:
         run["out_width"] += 1
+    if message is None:
+        check_run(case.design, run, "l")
+        return
+    with pytest.raises(InputError, match=message):
+        check_run(case.design, run, "l")
+
+
+@pytest.mark.parametrize(
+    ("beats", "width", "message"),
+    [
+        (16, 4095, None),
+        (16, 4096, "holds 65535 words of a row, not 65536"),
+        (22000, 2, "counts 65535 words across a window, not 66000"),
+    ],
+)
+def test_rows_are_counted_in_16_bits(beats, width, message):
+    """However large a line buffer is."""
+    kernel = KernelConfig(1, 2, 1, 1, 256, 3, 1 << 20, 1 << 16, 16)
+    case = make_case(np.random.default_rng(0), "conv", kernel, shape=(3, 4, 1), size=3, padding=1)
+    run = {**case.run(), "in_beats": beats, "in_width": width, "out_width": width}
+    assert case.design.line_words > 1 << 17
     if message is None:
         check_run(case.design, run, "l")
         return

@@ -63,6 +63,15 @@ def test_rows_of_windows_never_wait_for_each_other(taps, size, stride, padding, 
     assert np.array_equal(simulate(case)[0], case.expected)
 
 
+@pytest.mark.parametrize("left", [7, 8])
+def test_padding_of_eight(left):
+    """The widest window of nine rows: its padding has a bit more than that of smaller ones."""
+    kernel = KernelConfig(2, 2, 9, 1, 256, 9, 64, 16, 16)
+    shape, padding = (9, 4, 3), (0, left, 0, 0)
+    case = make_case(np.random.default_rng(2), "conv", kernel, shape=shape, out_channels=2, size=9, padding=padding)
+    assert np.array_equal(simulate(case)[0], case.expected)
+
+
 @pytest.mark.parametrize("rows", [1, 3, 5, 7])
 @pytest.mark.parametrize("taps", [1, 2, 3, 5, 9, 13, 25, 49])
 def test_tap_table_has_every_position_once(rows, taps):

@@ -18,7 +18,7 @@ from cofront.rtl.average import MAX_PIXELS
 from cofront.rtl.average import MAX_SHIFT as MAX_AVERAGE_SHIFT
 from cofront.rtl.config import acc_bits as accumulator_bits
 from cofront.rtl.config import check_run, up
-from cofront.rtl.descriptor import SIZE_BYTES, encode
+from cofront.rtl.descriptor import RUN_BITS, SIZE_BYTES, encode
 from cofront.rtl.jobs import Job, ModeChoice, Planner, Step, unfolded, unfolded_name
 from cofront.rtl.layout import Ints, TensorLayout
 from cofront.rtl.program import HostImage, JobInfo, Program
@@ -26,6 +26,8 @@ from cofront.task.integer import QuantizedNetwork
 
 #: Tensors start at multiples of this, so that bursts seldom meet a 4 KB boundary.
 ALIGN = 64
+#: Descriptors of a program: the engine counts them in 16 bits.
+MAX_DESCRIPTORS = (1 << 16) - 1
 
 
 def compile_program(
@@ -46,6 +48,10 @@ def compile_program(
         raise InputError(f"the memory port is 64, 128, 256 or 512 bits wide, not {bus_bits}")
     planner = Planner(quantized, config, device, bus_bits // 8, mode, co)
     jobs = list(planner.jobs(lower(quantized.network, bus_bits // 8)))
+    if len(jobs) > MAX_DESCRIPTORS:
+        raise InputError(
+            f"the program has {len(jobs)} runs, the engine counts {MAX_DESCRIPTORS}: take larger weight memories"
+        )
     return _Compiler(quantized, bus_bits // 8, acc_bits or accumulator_bits(device.dsp_kind), jobs).program()
 
 
@@ -70,18 +76,18 @@ class _Compiler:
             self.loads.append((self.append(data), len(data) // self.bus))
         self.top = up(len(self.constants), ALIGN) * ALIGN
         self.place_inputs()
-        encoded, infos = [], []
-        for job, (base, words) in zip(self.jobs, self.loads, strict=True):
-            values = self.values(job) | {"load_base": base, "load_words": words}
-            encoded.append(encode(values))
-            infos.append(_info(job, values))
-        blob = b"".join(encoded)
+        fields = [
+            self.values(job) | {"load_base": base, "load_words": words}
+            for job, (base, words) in zip(self.jobs, self.loads, strict=True)
+        ]
+        if self.top >= 1 << 32:
+            raise InputError(f"the program needs {self.top} bytes of memory; addresses have 32 bits")
+        infos = [_info(job, values) for job, values in zip(self.jobs, fields, strict=True)]
+        blob = b"".join(encode(values) for values in fields)
         self.constants[: len(blob)] = blob
         output = self.net.output.name
         while output not in self.tensors:
             output = self.net.by_name[output].inputs[0]
-        if self.top >= 1 << 32:
-            raise InputError(f"the program needs {self.top} bytes of memory; addresses have 32 bits")
         return Program(
             self.bus,
             bytes(self.constants),
@@ -209,9 +215,9 @@ class _Compiler:
         run, rows = up(skip + layout.stream_bytes(channels), self.bus), layout.height
         base = layout.base + column * layout.pixel_bytes + start - skip
         column_pitch, row_pitch = layout.pixel_bytes, layout.row_bytes
-        if run * self.bus == column_pitch:
+        if run * self.bus == column_pitch and run * columns < 1 << RUN_BITS:
             run, columns = run * columns, 1
-            if run * self.bus == row_pitch:
+            if run * self.bus == row_pitch and run * rows < 1 << RUN_BITS:
                 run, rows = run * rows, 1
         return {
             f"{name}_skip": skip,
@@ -292,7 +298,7 @@ class _Compiler:
                 "residual_zero": layer.residual.zero,
                 "residual_multiplier": layer.residual.multiplier,
             }
-        check_run(form.design, fields, step.node.name)
+        check_run(form.design, {**fields, "logits": int(not layer.out_bits)}, step.node.name)
         out = {f"{form.name}_{key}": value for key, value in fields.items()}
         out[f"{form.name}_on"] = 1
         if first and layer.read is not None:

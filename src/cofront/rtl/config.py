@@ -47,8 +47,11 @@ from cofront.hardware.subgraph.engines import EngineKind
 #: Accumulators: as wide as the wide operand of a slice, so that one multiplies in the requantisation.
 ACC_BITS = 27
 NARROW_ACC_BITS = 25
-#: Largest shift of a requantisation; byte planes of logits shift by 24 more.
-MAX_SHIFT = 63
+#: Largest shift of a requantisation, whose half 48 bits hold. Byte planes of logits shift by 24 more, in 6 bits.
+MAX_SHIFT = 46
+MAX_LOGITS_SHIFT = 63 - 24
+#: Line buffers count words of a row in 16 bits.
+MAX_ROW_WORDS = (1 << 16) - 1
 #: Depth of a block RAM at its widest: memories are rounded up to it, which costs nothing.
 BLOCK_WORDS = 512
 
@@ -240,10 +243,13 @@ def check_run(design: KernelDesign, run: Mapping[str, int], layer: str) -> None:
     ):
         need(pad < size, f"pads a window of {size} by at most {size - 1} on {side} together, not {pad}")
     words = run["in_beats"] * (run["in_width"] if windowed else 1)
-    need(words <= design.line_words, f"holds {design.line_words} words of a row, not {words}")
+    row = min(design.line_words, MAX_ROW_WORDS)
+    need(words <= row, f"holds {row} words of a row, not {words}")
+    wide = run["in_beats"] * size
+    need(wide <= MAX_ROW_WORDS, f"counts {MAX_ROW_WORDS} words across a window, not {wide}")
     factor, most = run.get("residual_multiplier", 0), 1 << (design.acc_bits - 1)
     need(-most <= factor < most, f"multiplies a residual by at most {design.acc_bits} signed bits, not by {factor}")
-    top = MAX_SHIFT - (24 if run.get("logits", 0) else 0)
+    top = MAX_LOGITS_SHIFT if run.get("logits", 0) else MAX_SHIFT
     need(run["shift"] <= top, f"shifts by at most {top}, not by {run['shift']}")
 
 

@@ -20,6 +20,9 @@ from typing import Final
 from cofront.errors import InputError
 from cofront.hardware.subgraph.calls import KERNELS
 
+#: Bits in which the engine counts the words of a run.
+RUN_BITS: Final = 24
+
 #: (name, bits) of each field, word by word; fields of a word start at its lowest bit. `s` marks a signed field.
 Word = tuple[tuple[str, int], ...]
 
@@ -30,7 +33,7 @@ def _pattern(name: str) -> tuple[Word, ...]:
     """Addresses of a stream: `rows` times `columns` times `run` contiguous bus words. Pitches in bytes."""
     return (
         ((f"{name}_base", 32),),
-        ((f"{name}_run", 32),),
+        ((f"{name}_run", RUN_BITS),),
         ((f"{name}_columns", 16), (f"{name}_rows", 16)),
         ((f"{name}_column_pitch", 32),),
         ((f"{name}_row_pitch", 32),),
@@ -71,7 +74,7 @@ WORDS: Final[tuple[Word, ...]] = (
     *_pattern("out"),
     *_pattern("residual"),
     (("load_base", 32),),
-    (("load_words", 32),),
+    (("load_words", RUN_BITS),),
     (("pool_base", 32),),
     (("pool_multiplier", 16), ("pool_shift", 8), ("pool_zero", 8)),
     (("pool_offset", 32),),

@@ -25,6 +25,9 @@ from cofront.network import Conv2d, GlobalPool, Linear, Network, Node
 from cofront.rtl.images import KernelFormat
 from cofront.task.integer import QuantizedLayer, QuantizedNetwork
 
+#: Rows and columns are counted in 16 bits.
+MAX_ROWS = (1 << 16) - 1
+
 ModeChoice = Literal["auto", "fused", "split"]
 
 
@@ -217,6 +220,11 @@ class Planner:
         elif form.name == "conv":
             columns = form.design.line_words // form.in_beats(step.in_channels)
             if columns < geometry.in_width:
+                if geometry.size == geometry.stride == 1:  # stripes are of the map itself
+                    rows = geometry.in_height * geometry.in_width // whole.columns
+                    geometry = replace(
+                        geometry, in_height=rows, out_height=rows, in_width=whole.columns, out_width=whole.columns
+                    )
                 stripes = _stripes(geometry, columns)
         if cap < 1 or not stripes:
             raise InputError(f"layer '{node.name}' does not fit the buffers of kernel '{form.name}' in any tiling")
@@ -245,10 +253,11 @@ class Planner:
 
 
 def _pixels(height: int, width: int) -> Geometry:
-    """A map whose shape does not matter, as one column: its rows take least of a line buffer."""
-    if height * width < 1 << 16:
-        height, width = height * width, 1
-    return Geometry(1, 1, 0, 0, height, width, height, width)
+    """A map whose shape does not matter, as narrow as rows can be counted: they take least of a line buffer."""
+    pixels, narrow = height * width, 1
+    while narrow < width and (pixels % narrow or pixels // narrow > MAX_ROWS):
+        narrow += 1
+    return Geometry(1, 1, 0, 0, pixels // narrow, narrow, pixels // narrow, narrow)
 
 
 def _pooled(job: Job, pool: str, keep: bool) -> Job:

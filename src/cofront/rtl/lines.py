@@ -140,7 +140,8 @@ class WindowPlace(wiring.Component):
         m, run = Module(), self.run
         right, bottom = Signal(signed(17)), Signal(signed(17))
         two = run.stride == 2
-        pad_words = sum((Mux(run.pad_left[i], run.in_beats, 0) << i for i in range(3)), C(0))
+        pad_bits = (self.rows - 1).bit_length()  # no window is larger than the rows, and padding less than a window
+        pad_words = sum((Mux(run.pad_left[i], run.in_beats, 0) << i for i in range(pad_bits)), C(0))
         slot = self.slot + Mux(two, 2, 1)
         m.d.sync += [self.keep_x.eq(self.x), self.keep_y.eq(self.y)]
         with m.If(self.next):

@@ -9,13 +9,14 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from cofront.rtl.axi import ADDRESS_BITS, BURST
+from cofront.rtl.descriptor import RUN_BITS
 from cofront.rtl.streams import Queue
 
 #: Addresses of a stream, as in the descriptor: `rows` x `columns` x `run` contiguous bus words; pitches in bytes.
 PATTERN: Any = data.StructLayout(
     {
         "base": unsigned(ADDRESS_BITS),
-        "run": unsigned(24),
+        "run": unsigned(RUN_BITS),
         "columns": unsigned(16),
         "rows": unsigned(16),
         "column_pitch": unsigned(ADDRESS_BITS),
@@ -40,7 +41,7 @@ class Bursts(wiring.Component):
         m = Module()
         shift = (self.bus_bits // 8).bit_length() - 1
         address, column_base, row_base = (Signal(ADDRESS_BITS, name=n) for n in ("address", "column", "row"))
-        left, columns, rows = Signal(24), Signal(16), Signal(16)
+        left, columns, rows = Signal(RUN_BITS), Signal(16), Signal(16)
         length = Signal(range(BURST_WORDS + 1))
         aligned = Signal.like(length)  # words up to the next multiple of BURST_WORDS
         m.d.comb += [
