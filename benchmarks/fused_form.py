@@ -61,7 +61,7 @@ def case(rng: np.random.Generator) -> tuple[int, int, int, float]:
     simulated = fused_cycles(
         [
             PixelKernel(size, size, 1, 1, 0, up(i, pi), work[0], through[0]),
-            PixelKernel(size, size, k, stride, k // 2, up(e, pc), work[1], through[1], True),
+            PixelKernel(size, size, k, stride, k // 2, up(e, pc), work[1], through[1], k),
             PixelKernel(out, out, 1, 1, 0, up(e, qi), work[2], through[2]),
         ]
     )

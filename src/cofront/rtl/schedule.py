@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cofront.hardware.subgraph.calls import KERNELS
 from cofront.hardware.subgraph.config import Config
 from cofront.hardware.subgraph.engines import ENGINES
-from cofront.hardware.subgraph.recurrence import serve, work_by_pixel
+from cofront.hardware.subgraph.recurrence import late_rows, serve, work_by_pixel
 from cofront.rtl.average import DELAY
 from cofront.rtl.config import KernelDesign, up
 from cofront.rtl.descriptor import SIZE_BYTES, decode
@@ -55,7 +55,8 @@ def schedule(program: Program, config: Config, *, memory_latency: int, bytes_per
     waited = loads[0] + first
     for i, (d, job) in enumerate(zip(fields, program.jobs, strict=True)):
         kernels = kernel_cycles(d, config, bus, pace)
-        ends, loaded = shared_port(kernels, job.in_words * pace, job.out_words * pace, loads[i + 1], first)
+        readers = 1 + bool(d["residual_on"])
+        ends, loaded = shared_port(kernels, job.in_words * pace, job.out_words * pace, loads[i + 1], first, readers)
         average = up(d["out_channels"], bus) * (bus + AVERAGE) if d["pool_on"] else 0
         run = ends + average + 2 * memory_latency + AROUND
         moved = round((job.in_words + job.out_words) * pace)
@@ -64,15 +65,18 @@ def schedule(program: Program, config: Config, *, memory_latency: int, bytes_per
     return out
 
 
-def shared_port(kernels: float, reads: float, writes: float, load: float, first: float) -> tuple[float, float]:
+def shared_port(
+    kernels: float, reads: float, writes: float, load: float, first: float, readers: int = 1
+) -> tuple[float, float]:
     """When a run ends and when the following run's weights are there, cycles from the run's start.
 
     The run alone would take `kernels` cycles; its `reads` and `writes` and the `load` of weights, which begins at
-    cycle `first`, are in cycles of the one memory port. Reads of maps and of weights take turns, so that the run
-    waits only where its own reads would need more than weights leave them.
+    cycle `first`, are in cycles of the one memory port. Every reader has as many words on their way, so that those of
+    maps (two with a residual) and that of weights take turns: the run waits only where its own reads would need more
+    than weights leave them.
     """
     alone = max(kernels, reads + writes)
-    both = max(kernels, 2 * reads + writes)
+    both = max(kernels, reads * (1 + 1 / readers) + writes)
     early = min(first / alone, 1.0) if alone else 1.0  # share of the run that is done before weights are asked for
     if not load or not reads or early == 1.0:
         return alone, first + load
@@ -104,9 +108,9 @@ def kernel_cycles(d: Mapping[str, int], config: Config, bus: int, pace: float) -
             step = max(step, PLANES)
         if front_type(design) is WindowBuffer:
             step += k["stride"] - 1  # a column more of every unit
-        full = k["stride"] == 2 and k["size"] == design.kernel.rows
-        wait = round((k["size"] - k["pad_left"]) * max(pixel, k["in_beats"])) if full else 0
-        work = work_by_pixel(k["out_beats"] * step, k["out_height"], k["out_height"] * k["out_width"], wait)
+        late = late_rows(k["out_height"], k["in_height"], k["size"], k["stride"], k["pad_top"], design.kernel.rows)
+        wait = round((k["size"] - k["pad_left"]) * max(pixel, k["in_beats"]))
+        work = work_by_pixel(k["out_beats"] * step, k["out_width"], late, wait)
         ready = serve(serve(ready, k["in_beats"])[_last_input(k)], work) + latency(design)
         pixel = max(k["in_beats"], k["out_beats"] * step)
     if ready is None:

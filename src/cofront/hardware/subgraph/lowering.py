@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from cofront.errors import UnsupportedError
 from cofront.hardware.subgraph.calls import KERNELS, PARAM_BITS, Call, KernelName, Stage, bits_to_bytes
+from cofront.hardware.subgraph.recurrence import late_rows
 from cofront.network import (
     Activation,
     Add,
@@ -229,7 +230,8 @@ class _Lowering:
         overlap = max(span_w - op.stride[1], 0)
         # Where no more rows are held than a window has, the first columns that every further row of outputs needs are
         # read only when the row before it is done.
-        stalls = (out_shape[1] - 1) * _clip(span_w - left, width) if op.stride[0] > 1 and span_h > 1 else 0
+        late = late_rows(out_shape[1], height, span_h, op.stride[0], top, span_h)
+        stalls = int(late.sum()) * _clip(span_w - left, width) if span_h > 1 else 0
         # Window registers are square and as many rows deep: 1 x k, too, needs a window that moves along a row.
         window = max(span_h, span_w)
         return Stage(

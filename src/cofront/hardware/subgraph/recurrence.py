@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 @dataclass(frozen=True)
 class PixelKernel:
     """A kernel on a map of `height` x `width`, `read` cycles per input and `work` cycles per output pixel, through a
-    pipeline of so many cycles. `full`: it holds no more rows than its window has.
+    pipeline of so many cycles. `held`: rows of the input that it holds, 0 for as many as it likes.
     """
 
     height: int
@@ -27,7 +27,7 @@ class PixelKernel:
     read: int
     work: int
     pipeline: int
-    full: bool = False
+    held: int = 0
 
     @property
     def out_height(self) -> int:
@@ -51,15 +51,23 @@ def serve(arrival: NDArray[np.int64], cycles: int | NDArray[np.int64]) -> NDArra
     return np.asarray(np.maximum.accumulate(arrival - spent + cycles) + spent, dtype=np.int64)
 
 
-def work_by_pixel(work: int, rows: int, pixels: int, wait: int) -> NDArray[np.int64]:
-    """(pixels,) cycles of every output pixel: `work`, and `wait` more where a row begins, but for the first row.
+def late_rows(rows: int, height: int, kernel: int, stride: int, padding: int, held: int) -> NDArray[np.bool_]:
+    """(rows,) whether a row of outputs must wait for its first columns when the row before it has been computed.
 
-    With a stride, a kernel that holds just the rows of its window has them all in use until a row of outputs ends: of
-    the rows that the next one adds, the first columns come only then.
+    A kernel that holds `held` rows takes one more behind the window as it moves along; of a further one the first
+    columns come only when the row of outputs ends. Rows of padding do not count.
     """
-    out = np.full(pixels, work, dtype=np.int64)
-    out.reshape(rows, -1)[1:, 0] += wait
-    return out
+    y = np.arange(1, rows)
+    first = (y - 1) * stride - padding  # the row before still needs it and those below
+    needed = np.minimum(y * stride - padding + kernel - 1, height - 1)
+    return np.concatenate([[False], needed > np.maximum(first + held, held - 1)])
+
+
+def work_by_pixel(work: int, columns: int, late: NDArray[np.bool_], wait: int) -> NDArray[np.int64]:
+    """(rows * columns,) cycles of every output pixel: `work`, and `wait` more where a `late` row begins."""
+    out = np.full((len(late), columns), work, dtype=np.int64)
+    out[late, 0] += wait
+    return out.reshape(-1)
 
 
 def fused_cycles(kernels: Sequence[PixelKernel]) -> int:
@@ -70,7 +78,8 @@ def fused_cycles(kernels: Sequence[PixelKernel]) -> int:
         read = serve(ready, k.read)
         pace = max(pace, k.read)
         last = k.last_input()
-        wait = (k.kernel - k.padding) * pace if k.full and k.stride > 1 else 0
-        ready = serve(read[last], work_by_pixel(k.work, k.out_height, len(last), wait)) + k.pipeline
+        late = late_rows(k.out_height, k.height, k.kernel, k.stride, k.padding, k.held or k.height)
+        work = work_by_pixel(k.work, len(last) // len(late), late, (k.kernel - k.padding) * pace)
+        ready = serve(read[last], work) + k.pipeline
         pace = max(pace, k.work)
     return int(ready[-1])
