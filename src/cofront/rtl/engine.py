@@ -93,7 +93,8 @@ class Engine(wiring.Component):
         self._registers(m, registers, seq)
         self._fetching(m, seq, fetcher)
 
-        # Memory access: descriptors and weights, input, residual; the first has the last word but little to say.
+        # Memory access. The arbiter takes the first reader that asks: input, then residual, then descriptors and
+        # weights, which are for the next run and fill what the others leave of the port.
         m.submodules.arbiter = arbiter = ReadArbiter(3, self.bus_bits)
         m.submodules.source_reader = source_reader = Reader(self.bus_bits)
         m.submodules.residual_reader = residual_reader = Reader(self.bus_bits)
