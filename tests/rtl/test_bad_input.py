@@ -95,7 +95,7 @@ def test_test_images_of_another_size_are_refused(source, tmp_path, monkeypatch, 
     monkeypatch.setattr(training, "load_data", lambda data: Found)
     build(source, tmp_path / "b")
     with pytest.raises(InputError, match="the test images are 32 x 32 x 3, the network takes 4 x 4 x 5") as error:
-        api.verify(tmp_path / "b", data=Path("images"))
+        api.verify(tmp_path / "b", data=tmp_path)
     assert one_line(error)
 
 

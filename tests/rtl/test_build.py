@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import pytest
 from nets import accelerator, chain
 
 from cofront import device
-from cofront.errors import InputError, MissingDependencyError, UsageError
+from cofront.errors import InputError, MissingDependencyError, StudyError, UsageError
 from cofront.rtl import build as building
 from cofront.rtl import manifest, simulate
 from cofront.rtl.build import Source, build, bus_bits_for, result_bytes
@@ -100,6 +101,65 @@ def test_a_build_is_replaced_and_other_folders_are_not(source, tmp_path):
     (tmp_path / "mine/thesis.tex").write_text("x")
     with pytest.raises(UsageError, match="is not a build folder; choose another --out"):
         build(source, tmp_path / "mine")
+
+
+def test_a_build_in_the_folder_one_is_in(source, tmp_path, monkeypatch):
+    (tmp_path / "b").mkdir()
+    monkeypatch.chdir(tmp_path / "b")
+    for _ in range(2):
+        built = build(source, Path())
+        assert os.path.samefile(tmp_path / "b", ".") and os.listdir(tmp_path) == ["b"]
+        assert manifest.read(Path()).manifest == built.manifest == manifest.read(tmp_path / "b").manifest
+        Path("stale").write_text("")
+    build(source, Path("../b"))
+    assert not Path("stale").exists()
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_build_behind_a_link(source, tmp_path, broken):
+    """The folder that the link names is built, again and again, and the link stays one."""
+    (tmp_path / "link").symlink_to("far/real")
+    if not broken:
+        (tmp_path / "far/real").mkdir(parents=True)
+    (tmp_path / "else").mkdir()
+    (tmp_path / "far").mkdir(exist_ok=True)
+    (tmp_path / "far/.real.old").symlink_to(tmp_path / "else")  # as builds left it once
+    for _ in range(3):
+        build(source, tmp_path / "link")
+        assert (tmp_path / "link").is_symlink() and (tmp_path / "far/real/manifest.json").is_file()
+        assert os.listdir(tmp_path / "far") == ["real"]
+    assert sorted(os.listdir(tmp_path)) == ["else", "far", "link"]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_old_build_is_back_when_the_new_one_cannot_take_its_place(source, tmp_path, monkeypatch, inside):
+    first = build(source, tmp_path / "b").manifest["digest"]
+    if inside:
+        monkeypatch.chdir(tmp_path / "b")
+    rename = Path.rename
+
+    def refused(path, target):
+        if ".part-" in str(path) and path.name != "rtl":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(StudyError, match="Input/output error"):
+        build(source, tmp_path / "b")
+    assert manifest.read(tmp_path / "b").manifest["digest"] == first and os.listdir(tmp_path) == ["b"]
+
+
+def test_an_old_build_is_back_after_a_kill_between_renamings(source, tmp_path, monkeypatch):
+    first = build(source, tmp_path / "b").manifest["digest"]
+    (tmp_path / "b").rename(tmp_path / ".b.old")
+
+    def broken(*_, **__):
+        raise ToolError("yosys failed")
+
+    monkeypatch.setattr(building, "engine_verilog", broken)
+    with pytest.raises(ToolError):
+        build(source, tmp_path / "b")
+    assert manifest.read(tmp_path / "b").manifest["digest"] == first and os.listdir(tmp_path) == ["b"]
 
 
 def test_nothing_is_left_behind_when_writing_fails(source, tmp_path, monkeypatch):

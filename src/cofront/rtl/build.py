@@ -63,6 +63,7 @@ def build(source: Source, folder: Path, *, bus_bits: int | None = None, note: No
     """Writes the folder, whole or not at all; an earlier build there is replaced, anything else is not."""
     from cofront.rtl.compiler import compile_program
 
+    folder = folder.resolve()  # ".", and links: the folder that they are
     check_target(folder, bus_bits)
     bus = bus_bits or bus_bits_for(source.device, source.config.clock_hz)
     expected = network_cost(source.quantized.network, source.config, source.device)
@@ -99,17 +100,56 @@ def check_target(folder: Path, bus_bits: int | None) -> None:
 
 
 def _swap(part: Path, folder: Path) -> None:
-    """The new folder in the place of an old one."""
-    old = folder.with_name(f".{folder.name}.old")
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    part.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    """The new folder in the place of an old one, which is back if that fails."""
+    old = _old(folder)
+    _remove(old)
+    if folder.exists() and os.path.samefile(folder, os.curdir):
+        _exchange(part, folder, old)
+    else:
+        try:
+            if folder.exists():
+                folder.rename(old)
+            part.rename(folder)
+        finally:
+            if old.exists() and not folder.exists():
+                old.rename(folder)
+    _remove(old)
+
+
+def _exchange(part: Path, folder: Path, old: Path) -> None:
+    """The same for the folder that we are in, and whoever called us: it stays, its content is exchanged."""
+
+    def move(source: Path, target: Path) -> None:
+        for path in sorted(source.iterdir(), key=lambda p: p.name == manifest.NAME):  # the manifest last
+            path.rename(target / path.name)
+
+    old.mkdir()
+    try:
+        move(folder, old)
+        move(part, folder)
+    except OSError:
+        if not (folder / manifest.NAME).exists():  # all that is there is of the new one
+            move(folder, part)
+        move(old, folder)
+        old.rmdir()
+        raise
+
+
+def _old(folder: Path) -> Path:
+    """Where the old folder is while the new one takes its place."""
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_symlink():
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sweep(folder: Path) -> None:
-    """What builds of this folder left that were killed."""
+    """What builds of this folder left that were killed; one that was about to be replaced is back in its place."""
+    if (_old(folder) / manifest.NAME).is_file() and not folder.exists():
+        _old(folder).rename(folder)
     for left in folder.parent.glob(f".{folder.name}.part-*-*"):
         number = left.name.split(".part-")[1].partition("-")[0]
         if number.isdigit() and not _alive(int(number)):
