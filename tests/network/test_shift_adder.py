@@ -112,13 +112,20 @@ def test_shift_gradient_passes_straight_through() -> None:
     assert torch.equal(w.grad, q.grad)
 
 
-@pytest.mark.parametrize(("groups", "stride", "pad", "k"), [(1, 1, 1, 3), (1, 2, 0, 1), (2, 1, 2, 3), (4, 2, 1, 3)])
-def test_adder_forward_and_gradients_are_the_formulas(groups: int, stride: int, pad: int, k: int) -> None:
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize(
+    ("groups", "stride", "pad", "k", "out"),
+    [(1, 1, 1, 3, 4), (1, 2, 0, 1, 4), (2, 1, 2, 3, 4), (4, 2, 1, 3, 4), (1, 1, 0, 1, 9)],
+)
+def test_adder_forward_and_gradients_are_the_formulas(
+    groups: int, stride: int, pad: int, k: int, out: int, compiled: bool, monkeypatch
+) -> None:
     from cofront.network.torch_io import shift_adder
 
+    monkeypatch.setattr(shift_adder, "COMPILED", compiled)
     rng = np.random.default_rng(groups)
     x = rng.standard_normal((2, 4, 6, 5)).astype(np.float32)
-    w = rng.standard_normal((4, 4 // groups, k, k)).astype(np.float32)
+    w = rng.standard_normal((out, 4 // groups, k, k)).astype(np.float32)
     expected = plain_adder(x, w, stride, pad, groups)
     g = rng.standard_normal(expected.shape).astype(np.float32)
     gx, gw = plain_gradients(x, w, g, stride, pad, groups)
@@ -136,6 +143,7 @@ def test_gradients_do_not_depend_on_the_chunks(monkeypatch) -> None:
     from cofront.network.torch_io import shift_adder
 
     out = []
+    monkeypatch.setattr(shift_adder, "COMPILED", False)
     for chunk in (1, 1 << 18):
         monkeypatch.setattr(shift_adder, "CHUNK", chunk)
         torch.manual_seed(1)
@@ -143,6 +151,16 @@ def test_gradients_do_not_depend_on_the_chunks(monkeypatch) -> None:
         shift_adder.adder_conv2d(x, w).square().sum().backward()
         out.append(x.grad)
     torch.testing.assert_close(out[0], out[1])
+
+
+def test_compiled_loops_do_not_hide_what_is_not_finite() -> None:
+    from cofront.network.torch_io.shift_adder import adder_conv2d
+
+    for bad in (np.nan, np.inf):
+        x, w = torch.zeros(1, 3, 2, 2), torch.ones(5, 3, 1, 1)
+        x[0, 1, 0, 0] = bad
+        y = adder_conv2d(x, w)
+        assert not torch.isfinite(y[0, :, 0, 0]).any() and torch.isfinite(y[0, :, 1, 1]).all()
 
 
 @settings(max_examples=20)

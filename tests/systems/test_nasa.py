@@ -47,7 +47,7 @@ def test_operations_weigh_what_they_are_said_to() -> None:
 
 
 def test_the_chips_cost_is_that_of_its_networks() -> None:
-    space, config = small(), Config(100, 60, 60)
+    space, config = small(), Config(100, 60, 60, 60000, 30000, 30000)
     layers, layered = nasa.layers_of(space)
     few = np.zeros(layers.shape, bool)
     few[:, :3] = few[:, -1] = True
@@ -66,7 +66,7 @@ def test_the_chips_cost_is_that_of_its_networks() -> None:
     lightest = nasa.NasaSearch(task, cost, 1e6, recipe).run()
     assert lightest.latency_s < learned.latency_s or lightest.latency_s == pytest.approx(cost.bounds()[0], rel=0.2)
     with pytest.raises(UsageError, match="the arrays cannot run 'stem': clp of 'stem'"):
-        nasa.chip_cost(layers, layered, Config(0, 60, 60))
+        nasa.chip_cost(layers, layered, Config(0, 60, 60, 0, 30000, 30000))
 
 
 def _needed(layers, layered):
@@ -102,7 +102,7 @@ def test_hybrid_beside_its_twin() -> None:
     found = nasa.versus(space, points, silicon)
     for v in found:
         assert v.convolutions.config.slp == v.convolutions.config.alp == 0
-        assert v.hybrid.area_um2 <= silicon.elements_um2 and v.convolutions.area_um2 <= silicon.elements_um2
+        assert all(e.cost().feasible for e in (v.hybrid, v.convolutions))
         assert v.operations_energy < 1
         parts = v.hybrid.energy_j * v.hybrid.interval_s, v.convolutions.energy_j * v.convolutions.interval_s
         assert v.pipelined == pytest.approx(parts[0] / parts[1])
@@ -111,6 +111,6 @@ def test_hybrid_beside_its_twin() -> None:
 
 
 def test_a_chip_too_small_is_named() -> None:
-    tiny = Silicon(elements_um2=100.0)
+    tiny = Silicon(elements_um2=100)
     with pytest.raises(UsageError, match="give the arrays more area"):
         nasa.versus(small(), np.zeros((1, 8), np.int64), tiny)

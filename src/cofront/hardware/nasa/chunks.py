@@ -1,81 +1,147 @@
-"""Chunks: how much of an area each array gets, and what surrounds the arrays."""
+"""Chunks: what a chip offers, how much of it each array gets, and what surrounds the arrays."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from cofront.errors import InputError, UsageError
+from cofront.errors import InputError, UsageError, unknown_name
 from cofront.hardware.nasa.mapping import Chunk
 from cofront.hardware.nasa.units import CHUNKS, KINDS, Kind, Units
 from cofront.hardware.nasa.work import Layer
 
+#: Bytes of a buffer that give it a byte per cycle: 256 bytes per cycle for all 128 KB.
+BYTES_PER_PORT_BYTE = 512
+RESOURCES = ("elements_um2", "buffer_bytes")
+
 
 @dataclass(frozen=True)
 class Silicon:
-    """What a chip offers: area for processing elements, one buffer, a clock, a memory. The defaults are ours.
+    """What a chip at 45 nm offers: area for processing elements, a buffer, a clock, a memory. The defaults are ours.
 
     The area is that of 256 multiplying elements with registers; the buffer has the size of [Eyeriss16]'s, rounded up to
-    a power of two; the memory is that of a 64-bit port at 800 MT/s.
+    a power of two, and an access costs as one of `access_bytes` does, whatever an array's share; the memory is that of
+    a 64-bit port at 800 MT/s.
     """
 
-    elements_um2: float = 256 * 706.04
+    elements_um2: int = 180747
     buffer_bytes: int = 128 * 1024
-    buffer_bytes_per_cycle: float = 256.0
     clock_hz: float = 250e6
+    max_clock_hz: float = 500e6
     dram_bytes_per_s: float = 6.4e9
+    access_bytes: int = 128 * 1024
+    name: str = "45nm"
 
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e15:
-                raise InputError(f"silicon: {f.name} must be a number above 0, got {value!r}")
+            if f.name == "name":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
+                raise InputError(f"silicon: {f.name} must be a number from 0, got {value!r}")
+            if not value and f.name not in RESOURCES:
+                raise InputError(f"silicon: {f.name} must be above 0")
+
+    @property
+    def budget(self) -> dict[str, int]:
+        return {"elements_um2": self.elements_um2, "buffer_bytes": self.buffer_bytes}
+
+    def clock(self, clock_hz: float | None = None) -> float:
+        """`clock_hz`, or the default; a UsageError when the chip cannot run at it."""
+        if clock_hz is None:
+            return self.clock_hz
+        if not 0 < clock_hz <= self.max_clock_hz:
+            raise UsageError(
+                f"silicon '{self.name}': clock must be above 0 and at most {self.max_clock_hz / 1e6:g} MHz, "
+                f"got {clock_hz / 1e6:g} MHz"
+            )
+        return float(clock_hz)
+
+    def with_budget(self, **limits: int) -> Silicon:
+        """A copy with other amounts of `RESOURCES`."""
+        for key in limits:
+            if key not in RESOURCES:
+                raise unknown_name("resource of silicon", key, RESOURCES)
+        return replace(self, **limits)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class Config:
-    """Processing elements of the three arrays; 0: absent."""
+    """Processing elements and bytes of buffer of the three arrays (0 elements: absent), and the clock."""
 
     clp: int
     slp: int
     alp: int
+    clp_buffer: int
+    slp_buffer: int
+    alp_buffer: int
+    clock_hz: float = 250e6
 
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 24:
-                raise InputError(f"accelerator: {f.name} must be a whole number of elements, got {value!r}")
-        if not self.clp + self.slp + self.alp:
-            raise InputError("accelerator: at least one array must have an element")
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if f.name == "clock_hz":
+                if not number or not 0 < value <= 1e12:
+                    raise InputError(f"accelerator: clock_hz must be a positive number of at most 1e12, got {value!r}")
+            elif not number or not isinstance(value, int) or not 0 <= value < 1 << 30:
+                raise InputError(f"accelerator: {f.name} must be a whole number from 0, got {value!r}")
+
+    @classmethod
+    def of(cls, arrays: Mapping[Kind, tuple[int, int]], clock_hz: float) -> Config:
+        """From elements and bytes of buffer of each array that there is."""
+        have = {c: arrays.get(k, (0, 0)) for k, c in CHUNKS.items()}
+        sizes = {c: n for c, (n, _) in have.items()} | {f"{c}_buffer": b for c, (_, b) in have.items()}
+        return cls(**sizes, clock_hz=clock_hz)
 
     def elements(self, kind: Kind) -> int:
         return int(getattr(self, CHUNKS[kind]))
 
-    def area_um2(self, units: Units) -> float:
-        return sum(self.elements(k) * units.element_um2(k) for k in KINDS)
+    def buffer(self, kind: Kind) -> int:
+        return int(getattr(self, f"{CHUNKS[kind]}_buffer"))
+
+    def resources(self, units: Units) -> dict[str, int]:
+        """Of `RESOURCES`."""
+        return {
+            "elements_um2": sum(elements_um2(self.elements(k), k, units) for k in KINDS),
+            "buffer_bytes": sum(self.buffer(k) for k in KINDS),
+        }
 
     def chunk(self, kind: Kind, silicon: Silicon, units: Units) -> Chunk:
-        """One array; buffer and ports are shared in proportion to the elements (ours)."""
-        share = self.elements(kind) / (self.clp + self.slp + self.alp)
-        return Chunk(
-            kind, self.elements(kind), int(silicon.buffer_bytes * share), silicon.buffer_bytes_per_cycle * share,
-            silicon.dram_bytes_per_s / silicon.clock_hz, units.buffer_pj_per_byte(silicon.buffer_bytes),
-        )  # fmt: skip
+        """One array; its buffer has ports in proportion to its size (ours)."""
+        return chunk(kind, self.elements(kind), self.buffer(kind), self.clock_hz, silicon, units)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: Any) -> Config:
-        """What `to_dict` gave; an InputError otherwise."""
+    def from_dict(cls, data: Any, clock_hz: float | None = None) -> Config:
+        """What `to_dict` gave; `clock_hz` where it has none. An InputError otherwise."""
         names = [f.name for f in fields(cls)]
+        if isinstance(data, Mapping) and clock_hz is not None and "clock_hz" not in data:
+            data = {**data, "clock_hz": clock_hz}
         if not isinstance(data, Mapping) or set(data) != set(names):
             raise InputError(f"accelerator: expected an object with {', '.join(names)}, got {data!r:.80}")
         return cls(**data)
 
     def __str__(self) -> str:
-        return ", ".join(f"{c.upper()} {getattr(self, c)}" for c in CHUNKS.values() if getattr(self, c))
+        sizes = ((c.upper(), getattr(self, c), getattr(self, f"{c}_buffer")) for c in CHUNKS.values())
+        return ", ".join(f"{c} {n} with {b / 1024:.3g} KB" for c, n, b in sizes if n)
+
+
+def elements_um2(elements: int, kind: Kind, units: Units) -> int:
+    """Area of so many elements, in whole square micrometres."""
+    return math.ceil(elements * units.element_um2(kind) - 1e-6)
+
+
+def chunk(kind: Kind, elements: int, buffer_bytes: int, clock_hz: float, silicon: Silicon, units: Units) -> Chunk:
+    """An array as the mapper sees it."""
+    return Chunk(
+        kind, elements, buffer_bytes, max(buffer_bytes / BYTES_PER_PORT_BYTE, 1e-9),
+        silicon.dram_bytes_per_s / clock_hz, units.buffer_pj_per_byte(silicon.access_bytes),
+    )  # fmt: skip
 
 
 def operations(layers: tuple[Layer, ...]) -> dict[Kind, int]:
@@ -83,32 +149,35 @@ def operations(layers: tuple[Layer, ...]) -> dict[Kind, int]:
     return {k: sum(x.work.operations for x in layers if x.kind == k) for k in KINDS}
 
 
-def allocate(ops: Mapping[Kind, int], area_um2: float, units: Units) -> Config:
+def allocate(ops: Mapping[Kind, int], silicon: Silicon, units: Units, clock_hz: float | None = None) -> Config:
     """[NASA22]'s balance, elements in proportion to operations, in whole elements: N_k / ops_k as equal as they allow.
 
     Exactly: the least T such that ceil(ops_k / T) elements of every kind fit the area; no other choice that fits has a
-    smaller greatest ops_k / N_k. What is left over stays unused.
+    smaller greatest ceil(ops_k / N_k). What is left over stays unused. The buffer is shared in proportion to the
+    elements: ours.
     """
     needed = {k: n for k, n in ops.items() if n}
-    each = {k: units.element_um2(k) for k in needed}
     if not needed:
         raise UsageError("there is nothing to run: no operation of any kind")
-    if sum(each.values()) > area_um2:
-        raise UsageError(
-            f"an element of each kind ({', '.join(needed)}) needs {sum(each.values()):.0f} um2, there are "
-            f"{area_um2:.0f}: give the arrays more area"
-        )
 
     def counts(steps: int) -> dict[Kind, int]:
         return {k: -(-n // steps) for k, n in needed.items()}
 
     def room(steps: int) -> bool:
-        return sum(n * each[k] for k, n in counts(steps).items()) <= area_um2
+        return sum(elements_um2(n, k, units) for k, n in counts(steps).items()) <= silicon.elements_um2
 
     # Whole steps are enough: N elements do `ops` operations in ceil(ops / N) cycles.
     low, high = 0, max(needed.values())
+    if not room(high):
+        least = sum(elements_um2(1, k, units) for k in needed)
+        raise UsageError(
+            f"an element of each kind ({', '.join(needed)}) needs {least} um2, there are {silicon.elements_um2}: "
+            "give the arrays more area"
+        )
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if room(middle) else (middle, high)
     found = counts(high)
-    return Config(**{CHUNKS[k]: found.get(k, 0) for k in KINDS})
+    total = sum(found.values())
+    shares = {k: (n, silicon.buffer_bytes * n // total) for k, n in found.items()}
+    return Config.of(shares, silicon.clock(clock_hz))

@@ -7,6 +7,7 @@ memory needs for everything. Layers are timed as if memory were theirs alone: ou
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -15,10 +16,12 @@ from cofront.front import Infeasible
 from cofront.hardware.base import CallCost, Cost
 from cofront.hardware.nasa.chunks import Config, Silicon, allocate, operations
 from cofront.hardware.nasa.mapper import Goal, best_mapping
-from cofront.hardware.nasa.mapping import DATAFLOWS, Dataflow, Mapped
+from cofront.hardware.nasa.mapping import DATAFLOWS, Chunk, Dataflow, Mapped, tile_bytes
 from cofront.hardware.nasa.units import CHUNKS, KINDS, Kind, Units, load_units
 from cofront.hardware.nasa.work import Layer, layers_of
 from cofront.network import Network
+
+_UNITS = {"elements_um2": "um2", "buffer_bytes": "bytes"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Evaluation:
     config: Config
     silicon: Silicon
     runs: tuple[Run, ...]
-    area_um2: float
+    resources: dict[str, int]
     infeasible: tuple[Infeasible, ...] = ()
 
     @property
@@ -80,11 +83,11 @@ class Evaluation:
 
     @property
     def latency_s(self) -> float:
-        return self.cycles / self.silicon.clock_hz
+        return self.cycles / self.config.clock_hz
 
     @property
     def interval_s(self) -> float:
-        return self.interval_cycles / self.silicon.clock_hz
+        return self.interval_cycles / self.config.clock_hz
 
     @property
     def energy_j(self) -> float:
@@ -122,14 +125,14 @@ class Evaluation:
         return Cost(
             latency_s=self.latency_s,
             cycles=self.cycles,
-            clock_hz=self.silicon.clock_hz,
+            clock_hz=self.config.clock_hz,
             energy_j=self.energy_j,
-            resources={"elements_um2": round(self.area_um2)},
-            budget={"elements_um2": round(self.silicon.elements_um2)},
+            resources=self.resources,
+            budget=self.silicon.budget,
             calls=calls,
             config=self.config.to_dict(),
             network=self.network,
-            device="45 nm",
+            device=self.silicon.name,
             infeasible=self.infeasible,
             notes=(f"one image every {1e3 * self.interval_s:.4g} ms where they follow one another",),
         )
@@ -137,11 +140,22 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """The figures, JSON-ready."""
         return {
-            "network": self.network, "config": self.config.to_dict(), "area_um2": self.area_um2,
+            "network": self.network, "config": self.config.to_dict(), "resources": self.resources,
             "latency_s": self.latency_s, "interval_s": self.interval_s, "energy_j": self.energy_j,
             "energy_parts_j": self.energy_parts_j, "edp_pipelined": self.edp_pipelined, "edp_single": self.edp_single,
             "busy_cycles": dict(self.busy), "silicon": asdict(self.silicon),
         }  # fmt: skip
+
+
+def run_layer(
+    layer: Layer, chunk: Chunk, units: Units, goal: Goal = "edp", dataflows: tuple[Dataflow, ...] = DATAFLOWS
+) -> Run | None:
+    """One layer at its best mapping on an array of its kind, or None when not even the smallest tile fits."""
+    mapped = best_mapping(layer.work, chunk, units, goal, dataflows) if chunk.elements else None
+    if mapped is None:
+        return None
+    extra = math.ceil(layer.extra_bytes / chunk.dram_bytes_per_cycle)
+    return Run(layer, mapped, extra, layer.extra_bytes * units.dram_pj_per_byte)
 
 
 def evaluate_network(
@@ -156,25 +170,24 @@ def evaluate_network(
     """The network with every layer at its best mapping; without a configuration the area is shared by operations."""
     silicon, units = silicon or Silicon(), units or load_units()
     layers = layers_of(network)
-    config = config or allocate(operations(layers), silicon.elements_um2, units)
-    area = config.area_um2(units)
-    bad: list[Infeasible] = []
-    if area > silicon.elements_um2:
-        remedy = "fewer elements, or more area"
-        bad.append(Infeasible("elements_um2", area, silicon.elements_um2, "um2", remedy))
+    config = config or allocate(operations(layers), silicon, units)
+    used = config.resources(units)
+    bad = [
+        Infeasible(r, used[r], have, _UNITS[r], f"take less of {r}, or a chip with more")
+        for r, have in silicon.budget.items()
+        if used[r] > have
+    ]
     runs = []
     for layer in layers:
         chunk = config.chunk(layer.kind, silicon, units)
-        if not chunk.elements:
+        run = run_layer(layer, chunk, units, goal, dataflows)
+        if run is not None:
+            runs.append(run)
+        elif not chunk.elements:
             bad.append(Infeasible(f"{CHUNKS[layer.kind]} of '{layer.name}'", 1, 0, "elements", "give it elements"))
-            continue
-        mapped = best_mapping(layer.work, chunk, units, goal, dataflows)
-        if mapped is None:
-            least = 2 * (layer.work.taps * (layer.work.weight_bytes + layer.work.in_columns))
+        else:
+            least = math.ceil(2 * float(tile_bytes(layer.work, 1, 1, 1)))
             bad.append(
                 Infeasible(f"buffer of '{layer.name}'", least, chunk.capacity_bytes, "bytes", "give it more buffer")
             )
-            continue
-        extra = int(-(-layer.extra_bytes // chunk.dram_bytes_per_cycle))
-        runs.append(Run(layer, mapped, extra, layer.extra_bytes * units.dram_pj_per_byte))
-    return Evaluation(network.name, config, silicon, tuple(runs), area, tuple(bad))
+    return Evaluation(network.name, config, silicon, tuple(runs), used, tuple(bad))

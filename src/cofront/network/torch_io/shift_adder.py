@@ -8,9 +8,13 @@ weights), whatever it was; that of x is sum g hardtanh(w - x).
 from __future__ import annotations
 
 import math
+from functools import cache
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,8 +23,10 @@ from cofront.network.shift_adder import HALF_WAY, WEIGHT_BITS, most_places
 
 #: Length of an adder layer's weight gradient per square root of its number of weights.
 ETA = 0.2
-#: Differences that are held at once while an adder layer runs backward.
+#: Differences that are held at once while an adder layer runs backward, where its loops are not compiled.
 CHUNK = 1 << 16
+#: Whether layers in float32 on the processor run in compiled loops.
+COMPILED = True
 
 
 def power_of_two(weight: Tensor, bits: int = WEIGHT_BITS) -> Tensor:
@@ -41,22 +47,47 @@ def fixed_point(x: Tensor, fraction: int = 16, whole: int = 16) -> Tensor:
     return x + (rounded - x).detach() if x.requires_grad else rounded
 
 
+@cache
+def _loops() -> ModuleType:
+    """The compiled loops; imported when first needed, because Numba takes a second."""
+    from cofront.network.torch_io import adder_loops
+
+    return adder_loops
+
+
+def _compiled(*tensors: Tensor) -> bool:
+    """Whether the compiled loops can take these."""
+    return COMPILED and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
+
+
+def _arrays(*tensors: Tensor) -> list[NDArray[np.float32]]:
+    return [t.detach().numpy() for t in tensors]
+
+
 class Differences(torch.autograd.Function):
     """-sum_k |x - w| of columns (r, k) and rows of weights (o, k): (r, o)."""
 
     @staticmethod
     def forward(ctx: Any, columns: Tensor, weight: Tensor) -> Tensor:
+        columns, weight = columns.contiguous(), weight.contiguous()
         ctx.save_for_backward(columns, weight)
-        return -torch.cdist(columns, weight, p=1.0)
+        if not _compiled(columns, weight):
+            return -torch.cdist(columns, weight, p=1.0)
+        out = columns.new_empty((len(columns), len(weight)))
+        _loops().forward(*_arrays(columns, weight, weight.t().contiguous(), out))
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
         columns, weight = ctx.saved_tensors
-        g = grads[0]
+        g = grads[0].contiguous()
         of_weight = g.t() @ columns - g.sum(0)[:, None] * weight if ctx.needs_input_grad[1] else None
         if not ctx.needs_input_grad[0]:
             return None, of_weight
         of_columns = torch.empty_like(columns)
+        if _compiled(columns, weight, g):
+            _loops().backward(*_arrays(columns, weight, weight.t().contiguous(), g, of_columns))
+            return of_columns, of_weight
         rows = max(1, CHUNK // weight.numel())
         for i in range(0, len(columns), rows):
             steps = (weight - columns[i : i + rows, None]).clamp_(-1.0, 1.0)  # (rows, o, k)
@@ -76,9 +107,13 @@ class ChannelDifferences(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, size: Pair, stride: Pair, dilation: Pair) -> Tensor:
+        x, weight = x.contiguous(), weight.contiguous()
         ctx.save_for_backward(x, weight)
         ctx.steps = stride, dilation
         out = x.new_zeros((*x.shape[:2], *size))
+        if _compiled(x, weight):
+            _loops().channels_forward(*_arrays(x, weight, out), *stride, *dilation)
+            return out
         for u in range(weight.shape[1]):
             for v in range(weight.shape[2]):
                 out.sub_((_tap(x, u, v, out, stride, dilation) - weight[:, u, v, None, None]).abs_())
@@ -87,7 +122,11 @@ class ChannelDifferences(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         x, weight = ctx.saved_tensors
-        g, of_x, of_weight = grads[0].contiguous(), torch.zeros_like(x), torch.empty_like(weight)
+        g, of_x, of_weight = grads[0].contiguous(), torch.zeros_like(x), torch.zeros_like(weight)
+        if _compiled(x, weight, g):
+            stride, dilation = ctx.steps
+            _loops().channels_backward(*_arrays(x, weight, g, of_x, of_weight), *stride, *dilation)
+            return of_x, of_weight, None, None, None
         for u in range(weight.shape[1]):
             for v in range(weight.shape[2]):
                 difference = weight[:, u, v, None, None] - _tap(x, u, v, g, *ctx.steps)
