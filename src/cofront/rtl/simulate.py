@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,6 +155,34 @@ def _cxxrtl(folder: Path, verilog: list[str], trace: bool) -> Path:
     return folder / "simulator"
 
 
+class Processes:
+    """Simulations that are running, so that whoever waits for several of them can stop them all.
+
+    A thread that reads what a simulator says never gets the interruption: that reaches the main thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._stopped = threading.Lock(), False
+        self._running: set[subprocess.Popen[str]] = set()
+
+    def add(self, process: subprocess.Popen[str]) -> None:
+        with self._lock:
+            self._running.add(process)
+            if self._stopped:
+                process.kill()
+
+    def remove(self, process: subprocess.Popen[str]) -> None:
+        with self._lock:
+            self._running.discard(process)
+
+    def stop(self) -> None:
+        """Kills those that run, and from now on whatever is added."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.kill()
+
+
 def simulate(
     simulator: Path,
     program: Program,
@@ -165,6 +194,7 @@ def simulate(
     vcd: Path | None = None,
     bucket: int = 0,
     progress: Progress | None = None,
+    processes: Processes | None = None,
 ) -> tuple[list[Run], npt.NDArray[np.uint8]]:
     """Runs images (n, h, w, c); what each took, and the memory behind it (n, memory bytes).
 
@@ -201,7 +231,7 @@ def simulate(
         if vcd is not None:
             arguments["vcd"] = str(vcd.resolve())
         command = [str(simulator.resolve()), *(f"{k}={v}" for k, v in arguments.items())]
-        runs = _follow(command, folder, progress)
+        runs = _follow(command, folder, progress, processes or Processes())
         raw = np.fromfile(folder / "outputs.bin", np.uint8)
     if len(runs) != len(images) or raw.size != len(images) * (last - first):
         raise ToolError(f"the simulation gave {len(runs)} results of {len(images)}")
@@ -210,12 +240,13 @@ def simulate(
     return runs, out
 
 
-def _follow(command: list[str], folder: Path, progress: Progress | None) -> list[Run]:
+def _follow(command: list[str], folder: Path, progress: Progress | None, processes: Processes) -> list[Run]:
     """Runs the simulator, reading its lines as they come."""
     runs: list[Run] = []
     with (folder / "stderr").open("w+") as errors:
         with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
             assert process.stdout is not None
+            processes.add(process)
             try:
                 for line in process.stdout:
                     try:
@@ -230,6 +261,8 @@ def _follow(command: list[str], folder: Path, progress: Progress | None) -> list
             except BaseException:  # interrupted: nothing is left running behind
                 process.kill()
                 raise
+            finally:
+                processes.remove(process)
         errors.seek(0)
         text = errors.read().strip()
     if process.returncode:

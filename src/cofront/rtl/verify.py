@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from cofront.rtl.manifest import Built
 from cofront.rtl.netlist import TOP
 from cofront.rtl.program import Program
 from cofront.rtl.schedule import schedule
-from cofront.rtl.simulate import MemoryModel, Run, Tool, choose_tool, compile_simulator, simulate
+from cofront.rtl.simulate import MemoryModel, Processes, Run, Tool, choose_tool, compile_simulator, simulate
 from cofront.rtl.synthesise import Synthesis, family_of, synthesise
 from cofront.rtl.yosys import Note, silent
 
@@ -99,6 +100,8 @@ def check_simulation(
     expected = int(built.manifest["expected"]["cycles"])
     given = built.manifest["memory"]
     model = memory or MemoryModel(int(given["latency"]), int(given["bytes_per_kilocycle"]))
+    # A memory that rests most of the time takes that much longer.
+    limit = (PATIENCE * expected + SLACK) * 1000 // (1000 - model.stall_per_mille)
     begun = time.monotonic()
     tracker = _Tracker(expected * len(images), begun, progress)
     size = max(min(BATCH_BYTES // max(jobs * built.program.memory_bytes, 1), -(-len(images) // jobs)), 1)
@@ -108,14 +111,21 @@ def check_simulation(
         part = images[batch.start : batch.stop]
         runs, memories = simulate(
             simulator, built.program, part, memory=model, everything=everything,
-            limit=PATIENCE * expected + SLACK, vcd=vcd if batch.start == 0 else None,
-            progress=lambda image, cycle, _: tracker(batch.start, image * expected + cycle, image),
+            limit=limit, vcd=vcd if batch.start == 0 else None,
+            progress=lambda image, cycle, _: tracker(batch.start, image * expected + cycle, image), processes=processes,
         )  # fmt: skip
         found = compare(built.quantized, built.program, part, memories, everything=everything, numbers=batch)
         return [replace(r, image=r.image + batch.start) for r in runs], found
 
-    with ThreadPoolExecutor(max(jobs, 1)) as pool:
-        done = list(pool.map(run, batches))
+    processes, pool = Processes(), ThreadPoolExecutor(max(jobs, 1))
+    try:
+        futures = [pool.submit(run, batch) for batch in batches]
+        for future in as_completed(futures):
+            future.result()
+        done = [future.result() for future in futures]
+    finally:  # interrupted, or one has failed: the others are not waited for
+        processes.stop()
+        pool.shutdown(cancel_futures=True)
     runs = tuple(r for part, _ in done for r in part)
     return Simulated(
         tool=chosen,
@@ -134,18 +144,20 @@ def check_simulation(
 
 
 class _Tracker:
-    """Adds up the progress of batches that run side by side."""
+    """Adds up the progress of batches that run side by side, each in a thread of its own."""
 
     def __init__(self, total: int, begun: float, show: Callable[[Work], None] | None) -> None:
         self.total, self.begun, self.show = total, begun, show
         self.done: dict[int, tuple[int, int]] = {}
+        self.lock = threading.Lock()
 
     def __call__(self, batch: int, cycles: int, images: int) -> None:
-        self.done[batch] = (cycles, images)
-        if self.show:
-            parts = self.done.values()
-            cycles, images = sum(c for c, _ in parts), sum(i for _, i in parts)
-            self.show(Work(min(cycles, self.total), self.total, images, time.monotonic() - self.begun))
+        with self.lock:
+            self.done[batch] = (cycles, images)
+            if self.show:
+                parts = self.done.values()
+                cycles, images = sum(c for c, _ in parts), sum(i for _, i in parts)
+                self.show(Work(min(cycles, self.total), self.total, images, time.monotonic() - self.begun))
 
 
 def simulator_of(built: Built, tool: Tool, trace: bool, note: Note) -> Path:
