@@ -121,6 +121,8 @@ def test_compilers_that_fail_are_one_line(source, tmp_path, monkeypatch):
 
     monkeypatch.setattr(simulate, "run_program", refused)
     monkeypatch.setattr(simulate, "tool_version", lambda tool: "0")
+    monkeypatch.setattr(simulate, "compiler_version", lambda: "0")
+    monkeypatch.setenv("COFRONT_CACHE", str(tmp_path / "cache"))
     with pytest.raises(CofrontError, match="verilator failed") as error:
         verify.simulator_of(built, "verilator", False, lambda _: None)
-    assert one_line(error) and not (tmp_path / "b" / "simulators").exists()
+    assert one_line(error) and not (tmp_path / "cache/simulators").exists()

@@ -42,8 +42,7 @@ def measure(built: Built, images: npt.NDArray[np.uint8], note: Note = silent) ->
     """One image through the engine with probes."""
     note("writing the engine with probes")
     text, ports = probed_verilog(built.config, built.bus_bits, note)
-    cache = built.folder / "simulators"
-    simulator = compile_simulator({"engine.v": text}, ports, built.bus_bits, cache, note=note)
+    simulator = compile_simulator({"engine.v": text}, ports, built.bus_bits, note=note)
     given = built.manifest["memory"]
     bucket = max(int(built.manifest["expected"]["cycles"]) // BUCKETS, 1)
     model = MemoryModel(int(given["latency"]), int(given["bytes_per_kilocycle"]))

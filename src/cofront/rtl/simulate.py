@@ -6,17 +6,22 @@ bench (`testbench/testbench.cpp`) is the same; its memory has a latency, a bandw
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +30,14 @@ from cofront.errors import InputError, MissingDependencyError
 from cofront.rtl.netlist import TOP
 from cofront.rtl.program import Program
 from cofront.rtl.yosys import Note, ToolError, ending, run_program, run_yosys, runtime_folder, silent, yosys_version
+from cofront.task.data import cache_dir
 
 Tool = Literal["verilator", "cxxrtl"]
 
 TESTBENCH = Path(__file__).with_name("testbench") / "testbench.cpp"
+
+#: Compiled simulators that are kept, the newest.
+KEPT: Final = 32
 
 #: What the test bench fills memory with before a run: bytes that a run does not write must not matter.
 UNWRITTEN = 0xA5
@@ -107,52 +116,92 @@ def compile_simulator(
     sources: Mapping[str, str],
     ports: Sequence[str],
     bus_bits: int,
-    cache: Path,
+    cache: Path | None = None,
     *,
     tool: Tool | None = None,
     trace: bool = False,
     note: Note = silent,
 ) -> Path:
-    """The simulator of Verilog `sources` (file name -> text), from `cache` if it was compiled before."""
+    """The simulator of Verilog `sources` (file name -> text), from `cache` if it was compiled before and runs here.
+
+    Without one it is kept in the user's cache folder, named by everything that it depends on.
+    """
     chosen = tool or choose_tool()
     texts = {**sources, "ports.h": ports_header(ports, bus_bits, chosen), "testbench.cpp": TESTBENCH.read_text()}
-    key = json.dumps([sorted(texts.items()), chosen, tool_version(chosen), trace])
-    target = cache / f"simulator-{chosen}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    if target.is_file():
-        return target
+    versions = [tool_version(chosen), compiler_version(), platform.machine()]
+    key = json.dumps([sorted(texts.items()), chosen, commands(chosen, list(sources), trace), versions])
+    folder = cache if cache is not None else cache_dir() / "simulators"
+    name = f"simulator-{chosen}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    if starts(folder / name):
+        with contextlib.suppress(OSError):
+            (folder / name).touch()
+        return folder / name
     size = sum(len(text) for text in sources.values())
     note(f"compiling the simulator with {chosen} ({size / 1e6:.1f} MB of Verilog; once, later runs take it from disk)")
     with tempfile.TemporaryDirectory(prefix="cofront-") as temporary:
-        folder = Path(temporary)
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
-        verilog = [name for name in sources if name.endswith(".v")]
-        made = (_verilate if chosen == "verilator" else _cxxrtl)(folder, verilog, trace)
-        cache.mkdir(parents=True, exist_ok=True)
-        part = cache / f".{target.name}.{os.getpid()}"
-        shutil.copy2(made, part)
-        part.replace(target)
-    return target
+        work = Path(temporary)
+        for text_name, text in texts.items():
+            (work / text_name).write_text(text, encoding="utf-8")
+        if chosen == "cxxrtl":
+            script = [f"read_verilog {name}" for name in sources if name.endswith(".v")]
+            script += [f"hierarchy -top {TOP}", f"write_cxxrtl {'-g4' if trace else '-g0'} engine.cxxrtl.h"]
+            run_yosys("\n".join(script), work)
+        for command in commands(chosen, list(sources), trace):
+            run_program(command, work, command[0])
+        made = work / ("simulator" if chosen == "cxxrtl" else f"obj_dir/V{TOP}")
+        return _keep(made, folder, name)
 
 
-def _verilate(folder: Path, verilog: list[str], trace: bool) -> Path:
-    flags = ["--trace", "-CFLAGS", "-DTRACE"] if trace else []
+def commands(tool: Tool, sources: Sequence[str], trace: bool) -> list[list[str]]:
+    """What makes a simulator of files in a folder, behind Yosys for CXXRTL."""
+    if tool == "cxxrtl":
+        flags = [f"-I{runtime_folder()}", "-I.", *(["-DTRACE"] if trace else [])]
+        return [["g++", "-std=c++17", "-O1", "-w", "-DCXXRTL", *flags, "testbench.cpp", "-o", "simulator"]]
     command = ["verilator", "--cc", "--exe", "--build", "-O3", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--noassert"]
     command += ["--x-assign", "fast", "--x-initial", "fast", "--top-module", TOP, "-CFLAGS", "-std=c++17"]
     # What runs once at the start is half of the code: it is not optimised.
     command += ["--build-jobs", str(os.cpu_count() or 1), "-MAKEFLAGS", "OPT_FAST=-O1 OPT_SLOW=-O0"]
-    run_program([*command, *flags, *verilog, "testbench.cpp"], folder, "verilator")
-    return folder / "obj_dir" / f"V{TOP}"
+    command += ["--trace", "-CFLAGS", "-DTRACE"] if trace else []
+    return [[*command, *(name for name in sources if name.endswith(".v")), "testbench.cpp"]]
 
 
-def _cxxrtl(folder: Path, verilog: list[str], trace: bool) -> Path:
-    script = [f"read_verilog {name}" for name in verilog]
-    level = "-g4" if trace else "-g0"
-    script += [f"hierarchy -top {TOP}", f"write_cxxrtl {level} engine.cxxrtl.h"]
-    run_yosys("\n".join(script), folder)
-    command = ["g++", "-std=c++17", "-O1", "-w", "-DCXXRTL", f"-I{runtime_folder()}", "-I."]
-    run_program([*command, *(["-DTRACE"] if trace else []), "testbench.cpp", "-o", "simulator"], folder, "g++")
-    return folder / "simulator"
+@cache
+def compiler_version() -> str:
+    """The C++ compiler's version, as it says it."""
+    return run_program(["g++", "--version"], Path.cwd(), "g++").splitlines()[0]
+
+
+def starts(simulator: Path) -> bool:
+    """Whether it is there and is a test bench that runs on this machine: it asks for its arguments."""
+    try:
+        done = subprocess.run([simulator.resolve()], capture_output=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 1 and b"cannot read ''" in done.stderr
+
+
+def _keep(made: Path, folder: Path, name: str) -> Path:
+    """A simulator in the cache; where that cannot be written, for as long as this process lives."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f".{name}.{os.getpid()}"
+        try:
+            shutil.copy2(made, part)
+            part.replace(folder / name)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="cofront-simulator-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        shutil.copy2(made, folder / name)
+        return folder / name
+    with contextlib.suppress(OSError):
+        for left in folder.glob(".simulator-*"):  # of processes that were killed
+            if time.time() - left.stat().st_mtime > 3600:
+                left.unlink(missing_ok=True)
+        for old in sorted(folder.glob("simulator-*"), key=lambda p: -p.stat().st_mtime)[KEPT:]:
+            old.unlink(missing_ok=True)
+    return folder / name
 
 
 class Processes:

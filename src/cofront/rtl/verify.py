@@ -161,12 +161,11 @@ class _Tracker:
 
 
 def simulator_of(built: Built, tool: Tool, trace: bool, note: Note) -> Path:
-    """The compiled simulator of a build, kept beside its files in `simulators`."""
+    """The compiled simulator of a build."""
     lines = (line.split() for line in built.text("testbench/ports.h").splitlines())
     names = [words[1].removeprefix("P_") for words in lines if len(words) == 3 and words[1].startswith("P_")]
     sources = {"engine.v": built.text(manifest.VERILOG), "dsp48e2.v": built.text(manifest.MODEL)}
-    cache = built.folder / "simulators"
-    return compile_simulator(sources, names, built.bus_bits, cache, tool=tool, trace=trace, note=note)
+    return compile_simulator(sources, names, built.bus_bits, tool=tool, trace=trace, note=note)
 
 
 def call_cycles(
