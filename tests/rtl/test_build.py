@@ -240,6 +240,27 @@ def test_missing_programs_name_their_packages(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("version", "old"),
+    [
+        ("Verilator 5.006 2023-01-22", False),
+        ("Verilator 10.1", False),
+        ("Verilator 4.228 2022-10-01", True),
+        ("?", True),
+    ],
+)
+def test_verilator_from_version_5_on(monkeypatch, version, old):
+    monkeypatch.setattr(simulate.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(simulate, "tool_version", lambda tool: version)
+    said: list[str] = []
+    assert simulate.choose_tool(None, said.append) == ("cxxrtl" if old else "verilator")
+    assert said == ([f"'{version}' is too old (Verilator 5 is needed): simulating with CXXRTL, which is slower"] * old)
+    assert simulate.choose_tool("cxxrtl") == "cxxrtl"
+    if old:
+        with pytest.raises(MissingDependencyError, match="simulation needs Verilator 5 or later, there is '"):
+            simulate.choose_tool("verilator")
+
+
+@pytest.mark.parametrize(
     ("script", "message"),
     [
         ('echo \'{"progress": 0, "cycle": 5, "finished": 1}\'; echo -n \'{"ima\'; kill -9 $$', "was killed (signal 9"),

@@ -36,7 +36,7 @@ def test_what_was_verified_is_in_the_study(tmp_path, monkeypatch):
     jobs = len(built.program.jobs)
     run = Run(0, 10 * jobs, tuple(10 * (i + 1) for i in range(jobs)), 1, 1)
     counts = {"conv": [[0, 10, 0, 0]] * jobs, "memory": [5] * jobs}
-    monkeypatch.setattr(simulate, "choose_tool", lambda wanted: "verilator")
+    monkeypatch.setattr(simulate, "choose_tool", lambda *_: "verilator")
     done = Simulated("verilator", Comparison(7, 0, 1, None), (run,), (), 10 * jobs, 1.0)
     monkeypatch.setattr(verify, "check_simulation", lambda *_, **__: done)
     activity = activity_of(Run(0, 10 * jobs, run.stamps, 1, 1, 10, counts))
@@ -73,7 +73,7 @@ def test_the_images_that_a_build_named_are_taken_again(tmp_path, monkeypatch):
         taken.append(data)
         raise UsageError("far enough")
 
-    monkeypatch.setattr(simulate, "choose_tool", lambda wanted: "verilator")
+    monkeypatch.setattr(simulate, "choose_tool", lambda *_: "verilator")
     monkeypatch.setattr(api, "_images", stop)
     for own in (None, tmp_path):
         with pytest.raises(UsageError, match="far enough"):
@@ -96,7 +96,7 @@ def test_a_missing_synthesis_tool_is_found_before_anything_is_simulated(tmp_path
     def missing():
         raise MissingDependencyError("no yosys")
 
-    monkeypatch.setattr(simulate, "choose_tool", lambda wanted: "verilator")
+    monkeypatch.setattr(simulate, "choose_tool", lambda *_: "verilator")
     monkeypatch.setattr(yosys, "yosys_version", missing)
     monkeypatch.setattr(verify, "check_simulation", lambda *_, **__: pytest.fail("simulated"))
     with pytest.raises(MissingDependencyError, match="no yosys"):

@@ -192,7 +192,7 @@ def verify(
         _check_study(study)
     built = read(folder)
     data = data or _images_of(built.manifest)
-    tool = choose_tool(simulator)
+    tool = choose_tool(simulator, note)
     if synth:  # before minutes of simulation
         family_of(built.device)
         yosys_version()

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -35,6 +36,9 @@ from cofront.task.data import cache_dir
 Tool = Literal["verilator", "cxxrtl"]
 
 TESTBENCH = Path(__file__).with_name("testbench") / "testbench.cpp"
+
+#: The first major version of Verilator with what the test bench and its compilation use.
+VERILATOR: Final = 5
 
 #: Compiled simulators that are kept, the newest.
 KEPT: Final = 32
@@ -79,8 +83,11 @@ class Run:
 Progress = Callable[[int, int, int], None]
 
 
-def choose_tool(wanted: str | None = None) -> Tool:
-    """The simulator that is installed; MissingDependencyError names the packages otherwise."""
+def choose_tool(wanted: str | None = None, note: Note = silent) -> Tool:
+    """The simulator that is installed; MissingDependencyError names the packages otherwise.
+
+    Verilator is taken from version 5 on: older ones do not compile the test bench.
+    """
     if wanted not in (None, "verilator", "cxxrtl"):
         raise InputError(f"simulators are verilator and cxxrtl, not '{wanted}'")
     if not shutil.which("g++"):
@@ -91,7 +98,13 @@ def choose_tool(wanted: str | None = None) -> Tool:
     if wanted == "verilator" and not complete:
         raise MissingDependencyError("verilator is not there: install the packages 'verilator' and 'make'")
     if wanted != "cxxrtl" and complete:
-        return "verilator"
+        version = tool_version("verilator")
+        found = re.match(r"Verilator (\d+)\.", version)
+        if found and int(found.group(1)) >= VERILATOR:
+            return "verilator"
+        if wanted == "verilator":
+            raise MissingDependencyError(f"simulation needs Verilator {VERILATOR} or later, there is '{version}'")
+        note(f"'{version}' is too old (Verilator {VERILATOR} is needed): simulating with CXXRTL, which is slower")
     yosys_version()
     return "cxxrtl"
 
