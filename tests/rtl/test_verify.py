@@ -11,6 +11,7 @@ from nets import accelerator, chain
 
 from cofront import device
 from cofront.rtl.build import Source, build
+from cofront.rtl.gantt import measure
 from cofront.rtl.simulate import MemoryModel, input_blob, simulate
 from cofront.rtl.standin import random_integers
 from cofront.rtl.verify import check_simulation, simulator_of
@@ -119,6 +120,14 @@ def test_a_waveform_needs_a_simulator_that_can_write_it(built, images, tmp_path)
     with pytest.raises(ToolError, match="no waveform: this test bench was compiled without -DTRACE"):
         simulate(simulator, built.program, images[:1], vcd=tmp_path / "w.vcd")
     assert not (tmp_path / "w.vcd").exists()
+
+
+def test_the_engine_with_probes_takes_the_same_cycles(built, images):
+    memory = MemoryModel(latency=20, bytes_per_kilocycle=3000, stall_per_mille=100, seed=5)
+    done = check_simulation(built, images, memory=memory)
+    measured = measure(built, images, memory=memory)
+    assert measured.differing == 0 and measured.cycles == done.cycles
+    assert measured.stamps == done.runs[0].stamps and 0 < measured.busy("dw") < 1
 
 
 def test_wrong_image_size_is_one_line(built):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cofront.network import Network
+    from cofront.rtl.gantt import Activity
     from cofront.rtl.verify import Simulated, Work
     from cofront.study.documents import DesignDocument
     from cofront.task.integer import QuantizedNetwork
@@ -216,7 +217,10 @@ def verify(
     if gantt is not None or study is not None:
         from cofront.rtl.gantt import chart_data, draw, measure
 
-        measured = measure(built, found, note)
+        measured = measure(built, found, tool=tool, memory=memory, note=note)
+        other = _other_run(measured, done)
+        if other:
+            result = replace_document(result, notes=[*result.notes, other])
         activity = chart_data(measured, built.program.jobs, built.manifest["clock_hz"])
         if gantt is not None:
             draw(activity, title, gantt)
@@ -242,6 +246,17 @@ def verify(
         except StudyError as error:  # minutes of simulation are not thrown away for that
             result = replace_document(result, study=None, notes=[*result.notes, f"not added to the study: {error}"])
     return result
+
+
+def _other_run(measured: Activity, done: Simulated) -> str:
+    """What the chart's run has not in common with the verified one; "" if they are the same."""
+    if bool(measured.differing) != bool(done.comparison.differing):
+        what = "its results differ" if measured.differing else "its results are right"
+    elif measured.cycles != done.cycles:
+        what = f"it takes {measured.cycles} cycles"
+    else:
+        return ""
+    return f"the chart is of the engine that this version of cofront writes, not of the folder's: {what}"
 
 
 def _check_study(study: Path) -> None:

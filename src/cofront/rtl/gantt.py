@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -12,10 +12,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from cofront.rtl.compare import compare
 from cofront.rtl.manifest import Built
 from cofront.rtl.netlist import probed_verilog
 from cofront.rtl.program import JobInfo
-from cofront.rtl.simulate import MemoryModel, Run, compile_simulator, simulate
+from cofront.rtl.simulate import MemoryModel, Run, Tool, compile_simulator, simulate
 from cofront.rtl.yosys import Note, silent
 from cofront.study.provenance import write_atomic
 
@@ -25,29 +26,41 @@ BUCKETS: Final = 12000
 
 @dataclass(frozen=True)
 class Activity:
-    """Counts by bucket: cycles of `kernels` (states, buckets) by name, words of the `memory` port (buckets,)."""
+    """Counts by bucket: cycles of `kernels` (states, buckets) by name, words of the `memory` port (buckets,).
+
+    `differing`: elements of the result that are not those of the integer model.
+    """
 
     bucket: int
     cycles: int
     stamps: tuple[int, ...]
     kernels: dict[str, npt.NDArray[np.int64]]
     memory: npt.NDArray[np.int64]
+    differing: int = 0
 
     def busy(self, name: str) -> float:
         """Share of the whole run in which a kernel multiplied."""
         return float(self.kernels[name][1].sum() / self.cycles)
 
 
-def measure(built: Built, images: npt.NDArray[np.uint8], note: Note = silent) -> Activity:
-    """One image through the engine with probes."""
+def measure(
+    built: Built,
+    images: npt.NDArray[np.uint8],
+    *,
+    tool: Tool | None = None,
+    memory: MemoryModel | None = None,
+    note: Note = silent,
+) -> Activity:
+    """The first image through the engine with probes, on the same simulator and memory as without."""
     note("writing the engine with probes")
-    text, ports = probed_verilog(built.config, built.bus_bits, note)
-    simulator = compile_simulator({"engine.v": text}, ports, built.bus_bits, note=note)
+    text, ports = probed_verilog(built.config, built.bus_bits, dsp=built.device.dsp_kind, note=note)
+    simulator = compile_simulator({"engine.v": text}, ports, built.bus_bits, tool=tool, note=note)
     given = built.manifest["memory"]
     bucket = max(int(built.manifest["expected"]["cycles"]) // BUCKETS, 1)
-    model = MemoryModel(int(given["latency"]), int(given["bytes_per_kilocycle"]))
-    runs, _ = simulate(simulator, built.program, images[:1], memory=model, bucket=bucket)
-    return activity_of(runs[0])
+    model = memory or MemoryModel(int(given["latency"]), int(given["bytes_per_kilocycle"]))
+    runs, memories = simulate(simulator, built.program, images[:1], memory=model, bucket=bucket)
+    differing = compare(built.quantized, built.program, images[:1], memories).differing
+    return replace(activity_of(runs[0]), differing=differing)
 
 
 def activity_of(run: Run) -> Activity:

@@ -37,16 +37,18 @@ def engine_verilog(
     return remembered(what, write, note)
 
 
-def probed_verilog(config: Config, bus_bits: int, note: Note = silent) -> tuple[str, list[str]]:
-    """Verilog of the engine with probes (our model in the place of DSP slices), and its ports."""
+def probed_verilog(
+    config: Config, bus_bits: int, *, dsp: str = "DSP48E2", note: Note = silent
+) -> tuple[str, list[str]]:
+    """Verilog of the engine with probes (our model in the place of its slices, `dsp`), and its ports."""
     need_amaranth()
     from cofront.rtl.probes import ProbedEngine
 
     def write() -> tuple[str, list[str]]:
-        engine = ProbedEngine(config, bus_bits)
+        engine = ProbedEngine(config, bus_bits, dsp)
         return verilog(engine, TOP, None, note), ["clk", "rst", *engine.signature.members]
 
-    return remembered({"config": config.to_dict(), "bus_bits": bus_bits, "probes": True}, write, note)
+    return remembered({"config": config.to_dict(), "bus_bits": bus_bits, "dsp": dsp, "probes": True}, write, note)
 
 
 def verilog(component: Any, name: str, platform: Any = None, note: Note = silent) -> str:

@@ -36,8 +36,8 @@ class ProbedKernel(Kernel):
 class ProbedEngine(wiring.Component):
     """The engine with an output `probe_<kernel>` for each kernel's state."""
 
-    def __init__(self, config: Config, bus_bits: int) -> None:
-        self.engine = Engine(config, bus_bits, ProbedKernel)
+    def __init__(self, config: Config, bus_bits: int, dsp: str = "DSP48E2") -> None:
+        self.engine = Engine(config, bus_bits, ProbedKernel, dsp)
         names = list(self.engine.kernels)
         super().__init__({**dict(self.engine.signature.members), **{f"probe_{name}": Out(2) for name in names}})
 

@@ -49,7 +49,7 @@ Weights: {content["weights"]}.
 | `program/program.bin` | memory from address 0 on: {content["descriptors"]} descriptors, weights, constants |
 | `program/program.json` | where every tensor is, and what each descriptor does |
 | `network/` | the network as QONNX, as integer ONNX (what hardware computes, bit for bit), and its integers |
-| `testbench/` | `make` compiles a test bench with Verilator (5 or later) and runs images against the results it must have |
+| `testbench/` | `make` compiles a test bench with Verilator (5 or later): images and their right results |
 | `manifest.json` | configuration, expected cycles and resources, versions, SHA-256 of every file |
 
 Expected (cost model): {expected["cycles"]} cycles, {1e3 * expected["latency_s"]:.3f} ms at \
