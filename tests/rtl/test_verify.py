@@ -45,6 +45,10 @@ def images():
         MemoryModel(latency=1),
         MemoryModel(latency=100, bytes_per_kilocycle=700),
         MemoryModel(stall_per_mille=400, seed=3, offset=0x3000),
+        MemoryModel(stall_per_mille=200, seed=4, hold="aw"),
+        MemoryModel(hold="w"),
+        MemoryModel(fault="r"),
+        MemoryModel(latency=3, fault="b"),
     ],
 )
 def test_every_tensor_is_bit_exact_whatever_memory_does(built, images, memory):
@@ -54,6 +58,7 @@ def test_every_tensor_is_bit_exact_whatever_memory_does(built, images, memory):
     for run in done.runs:
         assert list(run.stamps) == sorted(run.stamps) and len(run.stamps) == built.program.descriptors
         assert 0 < run.stamps[-1] <= run.cycles + 4
+    assert len({(run.cycles, run.stamps, run.words_read) for run in done.runs}) == 1  # memory begins afresh
     assert sum(c.simulated for c in done.calls) == done.runs[0].stamps[-1]
     assert [c.name for c in done.calls] == [c["name"] for c in built.manifest["expected"]["calls"]]
     if memory.bytes_per_kilocycle:

@@ -53,13 +53,19 @@ LATENCY = 32
 @dataclass(frozen=True)
 class MemoryModel:
     """Simulated memory: cycles of latency, bytes per 1000 cycles (0: no limit), stalls per 1000 cycles and their seed,
-    and the address where the accelerator's memory begins."""
+    and the address where the accelerator's memory begins.
+
+    `hold`: "aw" takes an address only when its data is there, "w" data only when its address was taken. `fault`: the
+    first word read ("r") or the first write ("b") is answered with an error, which the engine must report.
+    """
 
     latency: int = LATENCY
     bytes_per_kilocycle: int = 0
     stall_per_mille: int = 0
     seed: int = 0
     offset: int = 0
+    hold: Literal["", "aw", "w"] = ""
+    fault: Literal["", "r", "b"] = ""
 
 
 @dataclass(frozen=True)
@@ -285,6 +291,8 @@ def simulate(
             "stall": model.stall_per_mille,
             "seed": model.seed,
             "offset": model.offset,
+            "hold": model.hold,
+            "fault": model.fault,
         }
         if limit is not None:
             arguments["limit"] = limit

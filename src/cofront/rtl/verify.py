@@ -64,7 +64,7 @@ class Simulated:
 
     @property
     def cycles(self) -> int:
-        """Cycles of the first image (they depend on memory, not on the image)."""
+        """Cycles of the first image: of all of them, as they depend on memory, which begins afresh with each."""
         return self.runs[0].cycles
 
 

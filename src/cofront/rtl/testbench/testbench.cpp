@@ -11,6 +11,8 @@
 //   images=N  first=N   how many, from which on
 //   latency=N           cycles from an address to its data   rate=N       bytes per 1000 cycles, both ways; 0: no limit
 //   stall=N  seed=N     of 1000 cycles, at random, in which each of the memory's channels rests
+//   hold=aw  hold=w     an address is taken only when its data is there, or data only when its address was taken
+//   fault=r  fault=b    the first word read, or the first write, is answered with an error, and must be reported
 //   offset=A            base address of the accelerator's memory
 //   limit=N             cycles after which a run is given up
 //   vcd=FILE            waveform of the first image (compiled with -DTRACE)
@@ -123,8 +125,23 @@ class Memory {
   uint64_t words_read = 0, words_written = 0;
 
   Memory(Top& top, const Options& o)
-      : top_(top), random_(o.number("seed", 0)), offset_(o.number("offset", 0)), latency_(o.number("latency", 32)),
-        rate_(o.number("rate", 0)), stall_(unsigned(o.number("stall", 0))) {}
+      : top_(top), seed_(o.number("seed", 0)), random_(seed_), offset_(o.number("offset", 0)),
+        latency_(o.number("latency", 32)), rate_(o.number("rate", 0)), stall_(unsigned(o.number("stall", 0))),
+        hold_(o.str("hold")), fault_(o.str("fault")) {
+    if (hold_ != "" && hold_ != "aw" && hold_ != "w") fail(1, "expected hold=aw or hold=w, got '%s'", hold_.c_str());
+    if (fault_ != "" && fault_ != "r" && fault_ != "b") fail(1, "expected fault=r or fault=b, got '%s'", fault_.c_str());
+  }
+
+  // As before the first image: what an image takes does not depend on those before it.
+  void restart() {
+    if (!reads_.empty() || !writes_.empty() || !words_.empty() || !answers_.empty())
+      fail(4, "the engine is not busy and bursts are open");
+    random_ = Random(seed_);
+    cycle_ = 0, credit_ = 0, fresh_ = true;
+    ar_ready_ = r_valid_ = aw_ready_ = w_ready_ = b_valid_ = turn_ = false;
+  }
+
+  bool faulty() const { return !fault_.empty(); }
 
   void drive() {  // what the engine sees in the coming cycle
     put(top_.P_m_axi_arready, ar_ready_);
@@ -133,6 +150,8 @@ class Memory {
       put_bytes(top_.P_m_axi_rdata, &data[reads_.front().address]);
       put(top_.P_m_axi_rlast, reads_.front().words == 1);
     }
+    put(top_.P_m_axi_rresp, r_valid_ && fresh_ && fault_ == "r" ? 2 : 0);
+    put(top_.P_m_axi_bresp, b_valid_ && fresh_ && fault_ == "b" ? 2 : 0);
     put(top_.P_m_axi_awready, aw_ready_);
     put(top_.P_m_axi_wready, w_ready_);
     put(top_.P_m_axi_bvalid, b_valid_);
@@ -140,10 +159,27 @@ class Memory {
 
   void sample() {  // before the clock's edge
     cycle_++;
+    const auto& t = top_;
+    address_read_.check("AR", ar_ready_, get(t.P_m_axi_arvalid),
+                        {get(t.P_m_axi_araddr), get(t.P_m_axi_arlen), get(t.P_m_axi_arsize), get(t.P_m_axi_arburst)});
+    address_write_.check("AW", aw_ready_, get(t.P_m_axi_awvalid),
+                         {get(t.P_m_axi_awaddr), get(t.P_m_axi_awlen), get(t.P_m_axi_awsize), get(t.P_m_axi_awburst)});
+    Word offered;
+    memset(offered.data, 0, sizeof offered.data);
+    bool writing = get(t.P_m_axi_wvalid);
+    if (writing) {
+      get_bytes(top_.P_m_axi_wdata, offered.data);
+      offered.strobe = get(t.P_m_axi_wstrb);
+      offered.last = get(t.P_m_axi_wlast);
+    }
+    std::vector<uint64_t> payload{offered.strobe, offered.last};
+    payload.insert(payload.end(), offered.data, offered.data + BUS_BYTES);
+    data_write_.check("W", w_ready_, writing, payload);
     credit_ = std::min<int64_t>(credit_ + int64_t(rate_), int64_t(std::max<uint64_t>(rate_, 4000 * BUS_BYTES)));
     if (r_valid_ && get(top_.P_m_axi_rready)) {
       Burst& b = reads_.front();
       words_read++;
+      if (fault_ == "r") fresh_ = false;
       b.address += BUS_BYTES;
       if (--b.words == 0) reads_.pop_front();
       credit_ -= 1000 * BUS_BYTES;
@@ -155,12 +191,8 @@ class Memory {
     if (aw_ready_ && get(top_.P_m_axi_awvalid))
       writes_.push_back(burst("write", get(top_.P_m_axi_awaddr), get(top_.P_m_axi_awlen), get(top_.P_m_axi_awsize),
                               get(top_.P_m_axi_awburst)));
-    if (w_ready_ && get(top_.P_m_axi_wvalid)) {
-      Word w;
-      get_bytes(top_.P_m_axi_wdata, w.data);
-      w.strobe = get(top_.P_m_axi_wstrb);
-      w.last = get(top_.P_m_axi_wlast);
-      words_.push_back(w);
+    if (w_ready_ && writing) {
+      words_.push_back(offered);
       words_written++;
       credit_ -= 1000 * BUS_BYTES;
     }
@@ -177,19 +209,22 @@ class Memory {
         writes_.pop_front();
       }
     }
-    if (b_valid_ && get(top_.P_m_axi_bready)) answers_.pop_front(), b_valid_ = false;
+    if (b_valid_ && get(top_.P_m_axi_bready)) {
+      answers_.pop_front(), b_valid_ = false;
+      if (fault_ == "b") fresh_ = false;
+    }
     // Whoever was not served last goes first when the bandwidth is short.
     bool credit = !rate_ || credit_ >= int64_t(1000 * BUS_BYTES);
     bool more = !rate_ || credit_ >= int64_t(2000 * BUS_BYTES);
     bool wants_read = r_valid_ || (!reads_.empty() && reads_.front().from <= cycle_ && !rest());
     bool wants_write = words_.size() < 64 && !rest();
-    bool writing = get(top_.P_m_axi_wvalid);
+    if (hold_ == "w") wants_write = wants_write && !writes_.empty();
     bool read_first = !turn_ || !writing;
     r_valid_ = r_valid_ || (wants_read && (read_first ? credit : more || !wants_write));
     w_ready_ = wants_write && (read_first && wants_read ? more : credit);
     if (wants_read && writing) turn_ = !turn_;
     ar_ready_ = reads_.size() < 16 && !rest();
-    aw_ready_ = writes_.size() < 4 && !rest();
+    aw_ready_ = writes_.size() < 4 && !rest() && (hold_ != "aw" || writing || !words_.empty());
     b_valid_ = b_valid_ || (!answers_.empty() && answers_.front() <= cycle_ && !rest());
   }
 
@@ -199,8 +234,21 @@ class Memory {
   };
   struct Word {
     uint8_t data[BUS_BYTES];
-    uint64_t strobe;
-    bool last;
+    uint64_t strobe = 0;
+    bool last = false;
+  };
+
+  // What is valid stays so, and as it is, until it is taken.
+  struct Channel {
+    bool waits = false;
+    std::vector<uint64_t> payload;
+
+    void check(const char* name, bool ready, bool valid, std::vector<uint64_t> now) {
+      if (waits && !valid) fail(4, "%sVALID fell before %sREADY", name, name);
+      if (waits && now != payload) fail(4, "what %sVALID offers changed before %sREADY", name, name);
+      waits = valid && !ready;
+      payload.swap(now);
+    }
   };
 
   bool rest() { return random_.chance(stall_); }
@@ -218,9 +266,13 @@ class Memory {
   }
 
   Top& top_;
+  uint64_t seed_;
   Random random_;
   uint64_t offset_, latency_, rate_, cycle_ = 0;
   unsigned stall_;
+  std::string hold_, fault_;
+  bool fresh_ = true;  // nothing of the faulty channel has been answered
+  Channel address_read_, address_write_, data_write_;
   int64_t credit_ = 0;
   bool ar_ready_ = false, r_valid_ = false, aw_ready_ = false, w_ready_ = false, b_valid_ = false, turn_ = false;
   std::deque<Burst> reads_, writes_;
@@ -448,6 +500,8 @@ int main(int argc, char** argv) {
   std::unique_ptr<Bench> bench(new Bench(o));
   Memory& memory = bench->memory;
   if (bench->read(IDENTITY) != 0x636f6602) fail(4, "the identity register is 0x%llx", (unsigned long long)bench->read(IDENTITY));
+  bench->write(COUNT, 0), bench->write(CONTROL, 1);
+  if (bench->read(STATUS) != 2) fail(4, "a start without descriptors is not done");
   bool differs = false;
   Activity activity(o.number("bucket", 0));
   auto shown = std::chrono::steady_clock::now();
@@ -455,6 +509,7 @@ int main(int argc, char** argv) {
     memory.data.assign(offset + size, UNWRITTEN);
     std::copy(program.begin(), program.end(), memory.data.begin() + offset);
     std::copy_n(inputs.begin() + image * input.second, input.second, memory.data.begin() + offset + input.first);
+    memory.restart();
     uint64_t read = memory.words_read, written = memory.words_written;
     bench->write(PROGRAM, 0), bench->write(COUNT, count), bench->write(BASE, offset), bench->write(CONTROL, 1);
     std::vector<uint64_t> stamps;
@@ -480,7 +535,7 @@ int main(int argc, char** argv) {
     }
     bench->stop_trace();
     uint64_t status = bench->read(STATUS), cycles = bench->read(CYCLES);
-    if (status != 2) fail(4, "image %llu: the status register is %llu", (unsigned long long)image, (unsigned long long)status);
+    if (status != (memory.faulty() ? 6 : 2)) fail(4, "image %llu: the status register is %llu", (unsigned long long)image, (unsigned long long)status);
     if (!std::equal(program.begin(), program.end(), memory.data.begin() + offset))
       fail(4, "image %llu: the run has overwritten its program", (unsigned long long)image);
     printf("{\"image\": %llu, \"cycles\": %llu, \"words_read\": %llu, \"words_written\": %llu, \"stamps\": [",
