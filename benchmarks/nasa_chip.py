@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cofront.hardware.nasa import Chunk, Mapping, Silicon, Work, best_mapping, evaluate_network, load_units
+from cofront.hardware.nasa import Chunk, Evaluation, Mapping, Silicon, Work, best_mapping, evaluate_network, load_units
 from cofront.hardware.nasa.chunks import elements_um2
 from cofront.hardware.nasa.mapping import DATAFLOWS, ORDERS, evaluate, fits
 from cofront.hardware.nasa.work import layers_of
@@ -75,8 +75,8 @@ def run_edp(networks: int, seed: int) -> None:
             rows[label] = [
                 {
                     "pipelined": v.pipelined, "single": v.single, "energy": v.energy,
-                    "operations_energy": v.operations_energy, "hybrid": v.hybrid.to_dict(),
-                    "convolutions": v.convolutions.to_dict(),
+                    "operations_energy": v.operations_energy,
+                    "hybrid": figures(v.hybrid), "convolutions": figures(v.convolutions),
                 }
                 for v in found
             ]  # fmt: skip
@@ -86,6 +86,13 @@ def run_edp(networks: int, seed: int) -> None:
                 claims.append(fixed_dataflow(space, points[:3], found))
                 print(claims[-1].what, "|", claims[-1].ours, flush=True)
     write("edp", {"networks": networks, "seed": seed, "silicon": asdict(silicon), "rows": rows}, claims)
+
+
+def figures(e: Evaluation) -> dict[str, object]:
+    """What is kept of a network."""
+    parts = {k: float(f"{v:.6g}") for k, v in e.energy_parts_j.items()}
+    elements = [e.config.clp, e.config.slp, e.config.alp]
+    return {"elements": elements, "latency_s": e.latency_s, "interval_s": e.interval_s, "energy_j": parts}
 
 
 def fixed_dataflow(space: Nasa, points: np.ndarray, found: list[nasa.Versus]) -> Claim:

@@ -114,3 +114,24 @@ def test_a_chip_too_small_is_named() -> None:
     tiny = Silicon(elements_um2=100)
     with pytest.raises(UsageError, match="give the arrays more area"):
         nasa.versus(small(), np.zeros((1, 8), np.int64), tiny)
+
+
+def test_the_search_runs_on_the_supernet() -> None:
+    """Two paths a layer through shared weights, both splits, costs in weighted operations."""
+    torch = pytest.importorskip("torch")
+    from cofront.search.gradient.supernet import SupernetTask
+    from cofront.task.hybrid_supernet import HybridSupernet
+
+    space = small()
+    layers, layered = nasa.layers_of(space)
+    net = HybridSupernet(space.places, [space.operators(p) for p in space.places], (16, 32), 10, seed=0)
+    assert [tuple(o.name.partition("=")[2] for o in options) for options in layers.layers] == list(net.operators)
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn((16, 3, 8, 8), generator=g), torch.randint(0, 10, (16,), generator=g)
+    task = SupernetTask(layers, net, (x, y), (x, y), batch=8, judged=16)
+    recipe = replace(nasa.PAPER, epochs=2, weight_rate=0.01)
+    before = [p.detach().clone() for p in net.parameters()]
+    found = nasa.NasaSearch(task, nasa.operations_cost(layers, layered), recipe=recipe).run()
+    assert found.steps == 8 and math.isfinite(found.loss)
+    assert any(not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+    assert found.point.shape == (8,)
