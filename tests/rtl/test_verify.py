@@ -70,7 +70,7 @@ def test_cycles_are_those_of_the_schedule(built, images):
     """On maps of 4 x 4, where nothing but start and end counts; on real sizes see benchmarks/rtl_verify.json."""
     for memory in (MemoryModel(), MemoryModel(latency=100), MemoryModel(latency=8, bytes_per_kilocycle=2000)):
         done = check_simulation(built, images[:1], memory=memory)
-        assert abs(done.predicted_cycles - done.cycles) <= 0.1 * done.cycles
+        assert abs(done.predicted_cycles - done.cycles) <= 0.15 * done.cycles
         assert all(c.predicted > 0 for c in done.calls)
 
 
@@ -78,7 +78,9 @@ def test_images_side_by_side_and_progress(built, images):
     seen = []
     done = check_simulation(built, images, jobs=2, progress=seen.append)
     assert [r.image for r in done.runs] == [0, 1, 2] and done.comparison.elements == 3 * 7
-    assert seen[-1].images == 3 and all(w.cycles <= w.total for w in seen)
+    expected = built.manifest["expected"]["cycles"]
+    assert seen[-1].images == 3 and seen[-1].cycles == seen[-1].total == 3 * expected
+    assert [w.images for w in seen] == sorted(w.images for w in seen)
 
 
 def test_a_difference_is_found_and_named(built, images):
