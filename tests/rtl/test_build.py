@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,9 +88,57 @@ def test_a_device_of_ones_own_is_in_the_folder(source, tmp_path):
     assert manifest.device_of({**older, "device": "zu3eg"}) == PART
 
 
+def test_a_device_of_another_version_is_one_line(source, tmp_path):
+    build(source, tmp_path / "b")
+    path = tmp_path / "b/manifest.json"
+    found = json.loads(path.read_text())
+    found["device_figures"]["vector_units"] = 7
+    del found["digest"]
+    path.write_text(json.dumps({**found, "digest": manifest.digest(found)}))
+    with pytest.raises(
+        InputError, match=r"was built by another version of cofront \(.*vector_units.*\); build the design again"
+    ):
+        manifest.read(tmp_path / "b")
+
+
 def test_the_same_design_gives_the_same_folder(source, tmp_path):
+    """Verilog, which is stood in for here, has a test of its own."""
     hashes = [build(source, tmp_path / name).manifest["digest"] for name in "ab"]
     assert hashes[0] == hashes[1]
+
+
+WRITE = """
+from hashlib import sha256
+from nets import accelerator
+from cofront.rtl.netlist import verilog
+from cofront.rtl.dsp48 import Primitives
+from cofront.rtl.engine import Engine
+text = verilog(Engine(accelerator(pi=2, po=2, pc=2, taps=(1, 3), depth=512, rows=3, line=512, most=64), 64), "engine",
+               Primitives())
+assert "module engine" in text and "DSP48E2" in text
+print(sha256(text.encode()).hexdigest())
+"""
+
+
+def test_the_same_design_gives_the_same_verilog_in_every_process():
+    """Whatever order sets have there; nothing is taken from the cache."""
+    here = str(Path(__file__).parent)
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", WRITE],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": here},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert found[0] == found[1] and len(found[0].strip()) == 64
+
+
+def test_another_data_folder_changes_only_the_manifest(source, tmp_path):
+    one, two = (build(replace(source, data=name), tmp_path / name).manifest for name in ("here", "there"))
+    assert one["files"] == two["files"] and one["digest"] != two["digest"]
 
 
 def test_a_build_is_replaced_and_other_folders_are_not(source, tmp_path):

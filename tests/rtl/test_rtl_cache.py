@@ -37,6 +37,17 @@ def test_once_for_the_same_and_again_for_anything_else(folder, monkeypatch):
     assert cache.remembered({"config": {"a": 1, "b": 2}}, make) != first and make.calls == 3
 
 
+def test_a_folder_that_may_only_be_read_is_read(folder, monkeypatch):
+    make = Maker()
+    first = cache.remembered({}, make)
+
+    def refused(*_, **__):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(cache.Path, "touch", refused)
+    assert cache.remembered({}, make) == first and make.calls == 1
+
+
 @pytest.mark.parametrize("damage", [lambda raw: raw[:-9], lambda raw: b"", lambda raw: raw[:40] + b"xx" + raw[42:]])
 def test_a_damaged_file_counts_as_none(folder, damage):
     make = Maker()

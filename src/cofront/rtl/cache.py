@@ -61,7 +61,8 @@ def sources() -> str:
 def _read(path: Path) -> Written | None:
     try:
         found = json.loads(gzip.decompress(path.read_bytes()))
-        path.touch()
+        with contextlib.suppress(OSError):  # a folder that may only be read
+            path.touch()
         return str(found["verilog"]), [str(name) for name in found["ports"]]
     except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error):
         return None

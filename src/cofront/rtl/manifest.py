@@ -87,10 +87,11 @@ def read(folder: Path) -> Built:
     try:
         program = Program.from_dict(json.loads((folder / PROGRAM).read_text()), (folder / IMAGE).read_bytes())
         config = Config.from_dict(found["config"])
-    except (ValueError, CofrontError) as error:
+        device = device_of(found)
+    except (ValueError, TypeError, CofrontError) as error:
         raise InputError(f"'{folder}' was built by another version of cofront ({error}); {again}") from None
     quantized = QuantizedNetwork.load(folder / WEIGHTS)
-    return Built(folder, found, config, device_of(found), program, quantized)
+    return Built(folder, found, config, device, program, quantized)
 
 
 def device_of(content: dict[str, Any]) -> Device:
