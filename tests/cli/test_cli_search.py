@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -533,3 +534,33 @@ def test_a_device_has_one_folder_however_it_is_spelt(cofront, refused, table):
     assert cofront("fit", "fbnet-a", "-d", "own/board.toml", "--save", "fit.json")[0] == 0
     assert cofront("fit", "fit.json", "--save", "again.json")[0] == 0 == cofront("estimate", "again.json")[0]
     assert sorted(p.name for p in Path("runs").iterdir()) == ["tiny-my_board_2", "tiny-zu3eg"]
+
+
+@pytest.mark.parametrize("method", ["random", "nsga2", "hao"])
+def test_a_heuristic_that_found_nothing_is_not_finished(cofront, table, monkeypatch, method):
+    """Preparing used the time limit up: the same command again, on a machine that is warm, searches."""
+    import cofront.api.searching as searching
+
+    real = searching.solve
+
+    def empty(*arguments):
+        found, levels = real(*arguments)
+        return replace(found, designs=()), levels
+
+    command = search(table(), "--method", method, "--evaluations", "12")
+    with monkeypatch.context() as patched:
+        patched.setattr(searching, "solve", empty)
+        code, out, err = cofront(*command)
+    assert code == 1 and out == "" and err.count("\n") == 1, err
+    assert "nothing was found yet; allow more time or --evaluations (preparing took" in err
+    with Study("out/study.sqlite", write=False) as study:
+        assert [r.status for r in study.runs()] == ["interrupted"]
+    code, out, err = cofront(*command)
+    assert code == 0 and "finished before" not in err and "designs tried" in out
+
+
+def test_a_search_that_had_little_time_left_says_so(as_json, table):
+    few = as_json(*search(table(), "--method", "random", "--time-limit", "1e-6"))
+    assert any(n.startswith("preparing took") and "of the time limit of 1 us" in n for n in few["notes"]), few
+    enough = as_json(*search(table(), "--method", "random", "--evaluations", "20", "--time-limit", "10000"))
+    assert not any("preparing took" in n for n in enough["notes"])

@@ -18,6 +18,7 @@ from cofront.api.parts import load_device
 from cofront.api.request import OnProgress, Progress, SearchRequest, SearchResult
 from cofront.api.solving import covers, make_document, same_cover, solve
 from cofront.errors import CofrontError
+from cofront.figures import seconds
 from cofront.study.documents import SearchDocument, read_document
 from cofront.study.provenance import file_hash, source_hash
 
@@ -135,7 +136,8 @@ def _search(
     result, levels = solve(_left(request, prepared_s), measured, checkpoint, report, should_stop)
     # the one figure of how long was searched; of a search that went on it includes the earlier part
     searched_s = max(result.solve_s, time.perf_counter() - stages[SEARCHING])
-    result = replace(result, solve_s=searched_s, stats={**result.stats, "prepare_s": prepared_s})
+    notes = (*result.notes, *_little_left(request, prepared_s))
+    result = replace(result, solve_s=searched_s, stats={**result.stats, "prepare_s": prepared_s}, notes=notes)
     if request.chosen_method().certifies and result.designs:
         keep(searched_s, len(result.designs), result.gap, SEARCHING)
     document = make_document(
@@ -148,7 +150,7 @@ def _search(
     stopped = (
         len(costs) < len(document.front)
         or result.status == "feasible"
-        or (result.status == "heuristic" and should_stop())
+        or (result.status == "heuristic" and (should_stop() or not result.designs))  # nothing found: nothing to keep
     )
     if request.cover is not None and result.designs and not stopped:
         document = msgspec.structs.replace(document, cover=covers(measured, result, request.cover))
@@ -159,6 +161,15 @@ def _search(
         keep_answer(run, document)
         run.finish("interrupted" if stopped else "done", document)
     return SearchResult(document, costs, None if run is None else run.id, interrupted=stopped)
+
+
+def _little_left(request: SearchRequest, used_s: float) -> list[str]:
+    """What to say when preparing used most of the time limit: how little was searched is not the method's doing."""
+    limit = request.time_limit_s
+    if limit is None or used_s <= limit / 2:
+        return []
+    took = f"{seconds(used_s)} of the time limit of {seconds(limit)}"
+    return [f"preparing took {took}, so that little was searched; allow more with --time-limit"]
 
 
 def _left(request: SearchRequest, used_s: float) -> SearchRequest:

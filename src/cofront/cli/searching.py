@@ -66,7 +66,7 @@ def run_search(
 
 def _verdict(document: SearchDocument, interrupted: bool, asked: bool) -> int:
     """Says on standard error what is missing; the exit code. `asked`: by Ctrl-C, not by the time limit."""
-    if interrupted:
+    if interrupted and (asked or document.front or document.status != "heuristic"):
         certified = document.gap is not None and document.gap < 1
         gap = f"certified gap {100 * (document.gap or 0.0):.3f} points" if certified else "nothing certified"
         why = "interrupted" if asked else "the time limit was reached"
@@ -75,7 +75,8 @@ def _verdict(document: SearchDocument, interrupted: bool, asked: bool) -> int:
             return INTERRUPTED
     if document.status != "infeasible" and not document.front:
         prepared = output.seconds(document.stats.get("prepare_s"))
-        output.note(f"cofront: nothing was found yet; allow more time (preparing took {prepared})")
+        more = "more time or --evaluations" if document.status == "heuristic" else "more time"
+        output.note(f"cofront: nothing was found yet; allow {more} (preparing took {prepared})")
         return 1
     if document.status == "infeasible":
         show.limits(document.infeasible, f"no design of {document.space} fits {document.device}")
