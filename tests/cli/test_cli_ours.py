@@ -58,6 +58,33 @@ def test_the_same_search_again_makes_no_file_again(cofront, table, monkeypatch):
     assert cofront(*command)[0] == 0 and len(calls) == 5
 
 
+def test_what_was_left_out_is_tried_again_once_its_cause_is_gone(cofront, table, monkeypatch):
+    """The user installs what was missing and gives the same command again."""
+    from cofront.api import weights
+    from cofront.errors import MissingDependencyError
+    from cofront.network.weights import random_weights
+
+    made = []
+
+    def absent(design, network, images):
+        raise MissingDependencyError("taking them from the supernet needs the package 'torch'")
+
+    def present(design, network, images):
+        made.append(1)
+        return weights.Trained(random_weights(network, np.random.default_rng(5)), np.zeros((1, 3, 16, 16), np.float32))
+
+    command = (*TINY, table())
+    monkeypatch.setattr(weights, "_of_supernet", absent)
+    code, out, _ = cofront(*command)
+    random = Path("out/network.onnx").read_bytes()
+    assert code == 0 and "left out: trained weights: taking them from the supernet needs the package 'torch'" in out
+    monkeypatch.setattr(weights, "_of_supernet", present)
+    code, out, err = cofront(*command)
+    assert code == 0 and "finished before" in err and "left out" not in out and len(made) == 1
+    assert "out/weights.safetensors" in out and Path("out/network.onnx").read_bytes() != random
+    assert cofront(*command)[1] == out and len(made) == 1
+
+
 def test_written_files_are_compared_by_what_is_in_them(tmp_path):
     (tmp_path / "a").write_text("1")
     kept = hashes({"a": str(tmp_path / "a")})

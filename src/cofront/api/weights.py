@@ -34,6 +34,11 @@ class Trained:
     integers: Any = None  # a task.integer.QuantizedNetwork
 
 
+def no_supernet(space: str) -> str:
+    """Why a space has random weights alone, whatever is installed."""
+    return f"no supernet of space '{space}' comes with cofront"
+
+
 def check_request(space: str, data: Path | None) -> None:
     """UsageError when images are named that cannot be used, before anything else is done."""
     if data is None:
@@ -57,7 +62,7 @@ def _of_supernet(design: DesignDocument, network: Network, images: Path | None) 
     from cofront.api.training import load_data, need_torch
 
     if design.space not in SUPERNETS:
-        raise UnsupportedError(f"no supernet of space '{design.space}' comes with cofront")
+        raise UnsupportedError(no_supernet(design.space))
     need_torch("taking them from the supernet")
     from cofront.task.release import load_supernet
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -14,7 +15,7 @@ from cofront.api.ours import as_written, check_ours, hashes
 from cofront.api.parts import device_file, load_device
 from cofront.api.request import SearchRequest, SearchResult
 from cofront.api.searching import search
-from cofront.api.weights import SUPERNETS, check_request
+from cofront.api.weights import SUPERNETS, check_request, no_supernet
 from cofront.cli import output, show
 from cofront.cli.leftovers import leave_nothing
 from cofront.cli.main import INTERRUPTED
@@ -108,7 +109,8 @@ def _write(
         same = {"design": digest(msgspec.to_builtins(design)), "folder": str(out.resolve()), "images": _images(data)}
         assert result.run_id is not None
         earlier = [e for _, e in study.events(result.run_id, "exported") if all(e.get(k) == v for k, v in same.items())]
-        if earlier and as_written(earlier[-1]["hashes"]):  # the same again: minutes of quantising are saved
+        if earlier and _stays(earlier[-1], document.space) and as_written(earlier[-1]["hashes"]):
+            # the same again: minutes of quantising are saved
             files, left_out = earlier[-1]["files"], earlier[-1]["left_out"]
         else:
             done = export_design(
@@ -120,6 +122,12 @@ def _write(
     document = msgspec.structs.replace(document, files=files, left_out=left_out, report=str(out / "report.html"))
     write_report(study, out / "report.html", result.run_id, document)
     return document
+
+
+def _stays(exported: dict[str, Any], space: str) -> bool:
+    """Whether exporting again would leave out the same: all else, such as a package, may be there by now."""
+    always = f"trained weights: {no_supernet(space)}"
+    return all(text.startswith(always) for text in exported["left_out"])
 
 
 def _images(data: Path | None) -> str:
