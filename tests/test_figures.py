@@ -46,6 +46,35 @@ def test_a_limit_says_what_can_be_had_and_what_was_asked(entry, words):
     assert limit_words(*entry) == words
 
 
+def had_and_asked(text):
+    """Numbers of "at best A, asked for B; ..." with their units."""
+    units = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "%": 0.01}
+    pair = text.partition(": ")[2].partition(";")[0].removeprefix("at best ").split(", asked for ")
+    return [float(v) * units[u] for v, u in (p.split() for p in pair)], pair
+
+
+@given(st.floats(0.01, 1), st.integers(1, 11))
+def test_an_accuracy_that_can_be_had_is_rounded_down_and_is_not_what_was_asked(best, digits):
+    asked = best + 10.0**-digits
+    (had, wanted), (a, b) = had_and_asked(limit_words("accuracy", asked, best, "of 1", "x"))
+    assert had <= best * (1 + 1e-11) and had < wanted and a != b
+    assert best - had <= 1e-5 * best
+
+
+@given(st.floats(1e-8, 900), st.integers(1, 11))
+def test_a_latency_that_can_be_had_is_rounded_up_and_is_not_what_was_asked(best, digits):
+    asked = best * (1 - 10.0**-digits / 2)
+    (had, wanted), (a, b) = had_and_asked(limit_words("latency", best, asked, "s", "x"))
+    assert had >= best * (1 - 1e-11) and had > wanted and a != b
+    assert had - best <= 1.1e-5 * best
+
+
+def test_what_can_be_had_and_what_was_asked_are_not_the_same_words():
+    text = limit_words("accuracy", 0.7893234, 0.78932339, "of 1", "x")
+    assert text == "accuracy: at best 78.93233 %, asked for 78.93234 %; x"
+    assert "at best 2.00001 ms, asked for 2 ms" in limit_words("latency", 0.002000001, 0.002, "s", "x")
+
+
 @pytest.mark.parametrize("cell", ["1", "31.9 us", "2,020", "64 GMAC/s", "98 %", "-", "", "5.94e36", "-0.02 %", "<1 ms"])
 def test_numbers_are_right_aligned(cell):
     assert _numeric(cell)

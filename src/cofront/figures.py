@@ -7,6 +7,7 @@ printed can be asked for. Other figures are rounded to the nearest.
 from __future__ import annotations
 
 import math
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 
 #: Least digits of a frame rate: whole from 1,000 fps on.
 RATE_DIGITS = 4
@@ -61,12 +62,33 @@ def count(value: int) -> str:
     return f"{digits}e{int(exponent)}"
 
 
+def _digits(value: float, digits: int, rounding: str) -> float:
+    """A number with so many significant digits."""
+    if not math.isfinite(value):
+        return value
+    return float(Context(prec=digits, rounding=rounding).create_decimal(Decimal(value)))
+
+
+def _apart(best: float, rounding: str, asked: float) -> tuple[int, float, float]:
+    """Both with six significant digits, or as many more as it takes until they differ; the digits first."""
+    for n in range(6, 17):
+        had, wanted = _digits(best, n, rounding), _digits(asked, n, ROUND_HALF_EVEN)
+        if had != wanted:
+            break
+    return n, had, wanted
+
+
 def limit_words(limit: str, needed: float, available: float, unit: str, remedy: str) -> str:
-    """One limit that nothing meets, with enough digits that what is asked for and what can be had differ."""
+    """One limit that nothing meets, with enough digits that what is asked for and what can be had differ.
+
+    What can be had is rounded so that it can be asked for: latencies up, accuracies down.
+    """
     if unit == "s":
-        text = f"at best {seconds(needed, 6)}, asked for {seconds(available, 6)}"
+        n, had, wanted = _apart(needed * (1 - 1e-12), ROUND_CEILING, available)
+        text = f"at best {seconds(had, n)}, asked for {seconds(wanted, n)}"
     elif unit == "of 1":
-        text = f"at best {100 * available:.6g} %, asked for {100 * needed:.6g} %"
+        n, had, wanted = _apart(100 * available * (1 + 1e-12), ROUND_FLOOR, 100 * needed)
+        text = f"at best {had:.{n}g} %, asked for {wanted:.{n}g} %"
     elif unit in _PLAIN:
         return f"{limit}: {remedy}"
     elif limit == "support":
