@@ -9,11 +9,23 @@ from typing import Any
 import numpy as np
 
 
+class Steady:
+    """What a channel offers stays valid, and as it is, until it is taken."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.waits, self.payload = name, False, ()
+
+    def check(self, ready: Any, valid: Any, *payload: Any) -> None:
+        assert not self.waits or valid, f"{self.name}VALID fell before {self.name}READY"
+        assert not self.waits or payload == self.payload, f"{self.name} changed before {self.name}READY"
+        self.waits, self.payload = bool(valid) and not ready, payload
+
+
 class AxiMemory:
     """Drives the subordinate side of `port` (members as `axi.axi4`). `data` is its content.
 
     `hold`, as AXI allows it: "aw" takes an address only when a word of its burst is there, "w" a word only when the
-    address has been taken.
+    address has been taken. `fault`: the first word read ("r") or the first write ("b") is answered with an error.
     """
 
     def __init__(
@@ -26,8 +38,10 @@ class AxiMemory:
         stall: float = 0.0,
         seed: int = 0,
         hold: str = "",
+        fault: str = "",
     ):
-        assert hold in ("", "aw", "w")
+        assert hold in ("", "aw", "w") and fault in ("", "r", "b")
+        self.fault = fault
         self.port, self.data, self.bus_bytes, self.latency, self.stall = port, data, bus_bytes, latency, stall
         self.hold = hold
         self.random = random.Random(seed)
@@ -50,12 +64,14 @@ class AxiMemory:
         p = self.port
         pending: deque[tuple[int, int, bool]] = deque()  # cycle from which it may be given, address, last
         cycle, given, ready = 0, False, False
+        steady = Steady("AR")
         while True:
             ctx.set(p.arready, ready)
             _, _, valid, address, length, size, burst, taken = await ctx.tick().sample(
                 p.arvalid, p.araddr, p.arlen, p.arsize, p.arburst, p.rready
             )
             cycle += 1
+            steady.check(ready, valid, address, length, size, burst)
             if valid and ready:
                 self.check(address, length + 1, size, burst)
                 for i in range(length + 1):
@@ -69,6 +85,7 @@ class AxiMemory:
                     _, at, last = pending.popleft()
                     ctx.set(p.rdata, int.from_bytes(self.data[at : at + self.bus_bytes].tobytes(), "little"))
                     ctx.set(p.rlast, last)
+                    ctx.set(p.rresp, 2 if self.fault == "r" and self.words_read == 0 else 0)
                 ctx.set(p.rvalid, given)
             ready = len(pending) < 256 and not self.wait()
 
@@ -77,7 +94,8 @@ class AxiMemory:
         asked: deque[tuple[int, int]] = deque()
         words: deque[tuple[int, int, int]] = deque()
         answers: deque[int] = deque()
-        cycle, aw, w, given = 0, False, False, False
+        cycle, aw, w, given, given_before = 0, False, False, False, 0
+        steady_address, steady_word = Steady("AW"), Steady("W")
         while True:
             ctx.set(p.awready, aw)
             ctx.set(p.wready, w)
@@ -85,6 +103,8 @@ class AxiMemory:
                 p.awvalid, p.awaddr, p.awlen, p.awsize, p.awburst, p.wvalid, p.wdata, p.wstrb, p.wlast, p.bready
             )
             cycle += 1
+            steady_address.check(aw, aw_valid, address, length, size, burst)
+            steady_word.check(w, w_valid, data, strobe, last)
             if aw_valid and aw:
                 self.check(address, length + 1, size, burst)
                 asked.append((address, length + 1))
@@ -108,6 +128,8 @@ class AxiMemory:
                 given = bool(answers) and answers[0] <= cycle and not self.wait()
                 if given:
                     answers.popleft()
+                    ctx.set(p.bresp, 2 if self.fault == "b" and given_before == 0 else 0)
+                    given_before += 1
                 ctx.set(p.bvalid, given)
             aw, w = len(asked) < 4 and not self.wait(), len(words) < 64 and not self.wait()
             open_words = sum(count for _, count in asked) - len(words)  # of addresses taken, not here; negative: early

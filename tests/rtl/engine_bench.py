@@ -51,6 +51,7 @@ def run_engine(
     latency: int = 4,
     stall: float = 0.0,
     seed: int = 0,
+    fault: str = "",
     limit: int = 100_000,
     vcd: str | None = None,
 ) -> tuple[np.ndarray, dict[str, int]]:
@@ -59,7 +60,7 @@ def run_engine(
     data[base:] = program.memory(image)
     sim = Simulator(engine)
     sim.add_clock(1e-6)
-    memory = AxiMemory(engine.memory, data, program.bus_bytes, latency=latency, stall=stall, seed=seed)
+    memory = AxiMemory(engine.memory, data, program.bus_bytes, latency=latency, stall=stall, seed=seed, fault=fault)
     memory.attach(sim)
     for kernel in engine.kernels.values():
         if hasattr(kernel, "attach"):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator
 from hypothesis import Phase, settings
+
+#: Cycles behind the last payload in which none may follow: less than a run takes from its start to its first.
+SURPLUS = 8
 
 
 def examples(count: int) -> Any:
@@ -63,8 +66,13 @@ class Bench:
         stall: float | None = None,
         limit: int = 4000,
         after: list[bool] | None = None,
+        used: Callable[[int, Any], Any] = lambda i, payload: payload,
     ) -> None:
-        """`count` payloads into a list, not before `after` holds True; `stamps` of that list has their cycles."""
+        """`count` payloads into a list, not before `after` holds True; `stamps` of that list has their cycles.
+
+        None may follow in the `SURPLUS` cycles behind them, and what is valid stays until it is taken: of payload i
+        what is `used`, all of it if not given.
+        """
         rate, rng = self.stall if stall is None else stall, random.Random(self.random.random())
         stamps: list[int] = []
         self.stamps[id(into)] = stamps
@@ -74,17 +82,24 @@ class Bench:
             while after is not None and not after[0]:
                 await ctx.tick()
                 cycle += 1
-            ready = rng.random() >= rate
+            ready, held = rng.random() >= rate, None
             ctx.set(port.ready, ready)
             while len(into) < count:
                 _, _, valid, payload = await ctx.tick().sample(port.valid, port.payload)
                 cycle += 1
                 assert cycle < limit, f"only {len(into)} of {count} payloads after {limit} cycles"
+                payload = list(payload) if hasattr(payload, "__iter__") else payload
+                now = used(len(into), payload)
+                assert held is None or (valid and now == held), f"payload {len(into)} did not wait for ready"
+                held = now if valid and not ready else None
                 if valid and ready:
-                    into.append(list(payload) if hasattr(payload, "__iter__") else payload)
+                    into.append(payload)
                     stamps.append(cycle)
                 ready = rng.random() >= rate and len(into) < count
                 ctx.set(port.ready, ready)
+            for _ in range(SURPLUS):
+                _, _, valid = await ctx.tick().sample(port.valid)
+                assert not valid, f"more than {count} payloads"
 
         self.sim.add_testbench(collect)
 

@@ -40,7 +40,7 @@ def check(
     for name, layout in program.tensors.items():
         np.testing.assert_array_equal(layout.unpack(memory), layout.unpack(expected), err_msg=name)
     np.testing.assert_array_equal(program.logits(memory), quantized.run(image[None])[0])
-    assert registers["status"] == 2
+    assert registers["status"] == (6 if how.get("fault") else 2)
     assert registers["finished"] == program.descriptors
     return registers
 
@@ -49,20 +49,33 @@ TINY = {"pi": 4, "po": 3, "pc": 4, "taps": (1, 9), "depth": 512, "rows": 3, "lin
 
 
 @pytest.mark.parametrize(
-    ("mode", "bus_bits", "stall", "engine", "bits"),
+    ("mode", "bus_bits", "stall", "engine", "bits", "fault"),
     [
-        ("fused", 64, 0.0, "E88", (8, 8)),
-        ("fused", 128, 0.3, "E88", (4, 4)),
-        ("split", 64, 0.3, "DUAL", (4, 4)),
-        ("split", 256, 0.0, "DUAL", (4, 8)),
+        ("fused", 64, 0.0, "E88", (8, 8), "r"),
+        ("fused", 128, 0.3, "E88", (4, 4), ""),
+        ("split", 64, 0.3, "DUAL", (4, 4), "b"),
+        ("split", 256, 0.0, "DUAL", (4, 8), ""),
     ],
 )
 def test_engine_around_model_kernels(
-    mode: str, bus_bits: int, stall: float, engine: str, bits: tuple[int, int]
+    mode: str, bus_bits: int, stall: float, engine: str, bits: tuple[int, int], fault: str
 ) -> None:
-    """Memory access, control, gearboxes, alignment, tables, averages: all but the kernels is hardware."""
+    """Memory access, control, gearboxes, alignment, tables, averages: all but the kernels is hardware.
+
+    Errors that memory answers with are reported, and change nothing else.
+    """
     net = chain(cin=5, wide=9, cout=5, size=4).with_bits(lambda n: bits if n.block == "b" else (8, 8))
-    check(net, accelerator(engine, **TINY), 3, bus_bits=bus_bits, mode=mode, make=ModelKernel, stall=stall, base=4096)
+    check(
+        net,
+        accelerator(engine, **TINY),
+        3,
+        bus_bits=bus_bits,
+        mode=mode,
+        make=ModelKernel,
+        stall=stall,
+        base=4096,
+        fault=fault,
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ pytest.importorskip("amaranth")
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.sim import Simulator
-from axi_memory import AxiMemory
+from axi_memory import AxiMemory, Steady
 from rtl_bench import Bench
 
 from cofront.rtl.axi import ReadArbiter, axi4, connect
@@ -180,7 +180,13 @@ def test_align_and_place_are_inverse(data: st.DataObject) -> None:
     bench = Bench(Align(size), seed=1, stall=data.draw(st.sampled_from([0, 0.4])))
     bench.set(skip=skip, channels=channels)
     bench.send(bench.dut.input, words)
-    bench.take(bench.dut.output, pixels * out_words, got)
+    last = (1 << 8 * (channels - (out_words - 1) * size)) - 1  # bytes behind a pixel may be anything
+    bench.take(
+        bench.dut.output,
+        pixels * out_words,
+        got,
+        used=lambda i, word: word & last if i % out_words == out_words - 1 else word,
+    )
     bench.run()
     raw = np.array([list(w.to_bytes(size, "little")) for w in got], np.uint8).reshape(pixels, -1)
     np.testing.assert_array_equal(raw[:, :channels], values)
@@ -191,9 +197,8 @@ def test_align_and_place_are_inverse(data: st.DataObject) -> None:
     bench = Bench(Place(size), seed=2, stall=data.draw(st.sampled_from([0, 0.4])))
     bench.set(skip=skip, channels=channels)
     bench.send(bench.dut.input, [int.from_bytes(w.tobytes(), "little") for w in padded.reshape(-1, size)])
-    taken = _take_words(bench, flat, pixels * wide // size)
+    _take_words(bench, flat, pixels * wide // size)
     bench.run()
-    assert taken == []
     masks = np.array([[(s >> j) & 1 for j in range(size)] for _, s in flat]).reshape(pixels, wide)
     expected = np.zeros_like(masks)
     expected[:, skip : skip + channels] = 1
@@ -202,20 +207,25 @@ def test_align_and_place_are_inverse(data: st.DataObject) -> None:
     np.testing.assert_array_equal(raw[:, skip : skip + channels], values)
 
 
-def _take_words(bench: Bench, into: list[Any], count: int) -> list[Any]:
+def _take_words(bench: Bench, into: list[Any], count: int) -> None:
+    """`count` words and no more, each of which waits as it is until it is taken."""
     port: stream.Interface = bench.dut.output
+    steady = Steady("")
 
     async def collect(ctx: Any) -> None:
-        ready = True
+        ready, left = True, 8
         for _ in range(2000):
             ctx.set(port.ready, ready)
             _, _, valid, value, strobe = await ctx.tick().sample(port.valid, port.payload.data, port.payload.strobe)
+            masked = [value >> 8 * i & 255 for i in range(len(port.payload.strobe)) if strobe >> i & 1]
+            steady.check(ready, valid, strobe, masked)
             if valid and ready:
                 into.append((value, strobe))
-            if len(into) == count:
+            assert len(into) <= count
+            left -= len(into) == count
+            if not left:
                 return
-            ready = bench.random.random() >= bench.stall
+            ready = len(into) == count or bench.random.random() >= bench.stall
         raise AssertionError(f"{len(into)} of {count} words")
 
     bench.sim.add_testbench(collect)
-    return []
