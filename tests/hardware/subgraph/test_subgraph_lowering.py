@@ -170,6 +170,14 @@ def test_rows_that_are_waited_for() -> None:
     assert stalls(2, 5) == (3 - 1) * (5 - 2)
 
 
+def test_a_window_wider_than_tall_holds_rows_enough() -> None:
+    b = Builder("net", (8, 10, 10))
+    b.block = "b"
+    b.add(Conv2d(8, (3, 5), (2, 2), (1, 2, 1, 2)))
+    (stage,) = lower(b.build().uniform_bits(8, 8))[0].stages
+    assert (stage.rows, stage.stalls) == (5, 0)
+
+
 @pytest.mark.parametrize("name", zoo.names())
 def test_zoo_networks_lower_with_all_their_macs(name: str) -> None:
     net = zoo.load(name).uniform_bits(8, 8)

@@ -65,7 +65,8 @@ class Call:
     other operand of a residual addition, a pooled copy. A call without stages only moves `moved_bytes` (an
     element-wise operator that could not be folded into a producer). Names do not count in comparisons, so equal calls
     of different layers are equal. `averaged`: channels whose average over the map is taken at the end. `opens`: reads
-    the image, so that no call before it hides the loading of its weights.
+    the unfolded image, so that no call before it hides the loading of its weights (an image that is not unfolded does
+    not tell: fragments of a space have inputs, too).
     """
 
     stages: tuple[Stage, ...]

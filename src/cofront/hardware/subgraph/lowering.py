@@ -228,12 +228,12 @@ class _Lowering:
         col = min(max(-(-(width - span_w + left) // op.stride[1]), 0), out_shape[2] - 1)
         flush = pixels - (row * out_shape[2] + col)
         overlap = max(span_w - op.stride[1], 0)
-        # Where no more rows are held than a window has, the first columns that every further row of outputs needs are
-        # read only when the row before it is done.
-        late = late_rows(out_shape[1], height, span_h, op.stride[0], top, span_h)
-        stalls = int(late.sum()) * _clip(span_w - left, width) if span_h > 1 else 0
         # Window registers are square and as many rows deep: 1 x k, too, needs a window that moves along a row.
         window = max(span_h, span_w)
+        # Where no more rows are held than that, the first columns that every further row of outputs needs are read only
+        # when the row before it is done.
+        late = late_rows(out_shape[1], height, span_h, op.stride[0], top, window)
+        stalls = int(late.sum()) * _clip(span_w - left, width) if window > 1 else 0
         return Stage(
             kernel,
             channels,
