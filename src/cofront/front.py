@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 Status = Literal["optimal", "feasible", "infeasible", "heuristic"]
 
 
+#: A design has an accuracy when it has this share of it: sums of the same figures differ in their last bits.
+ENOUGH = 1 - 1e-12
+
+
 @dataclass(frozen=True)
 class Design:
     """One (network, precision, accelerator) choice. `accuracy` is a fraction; `point` a point of the space."""
@@ -84,12 +88,13 @@ class Front:
 
     def best(self, *, max_latency_s: float | None = None, min_accuracy: float | None = None) -> Design | None:
         """The most accurate design within a latency, or the fastest of at least an accuracy; the knee by default."""
+        least = None if min_accuracy is None else min_accuracy * ENOUGH
         if max_latency_s is not None:
             fit = [d for d in self.designs if d.latency_s <= max_latency_s]
-            fit = [d for d in fit if min_accuracy is None or d.accuracy >= min_accuracy]
+            fit = [d for d in fit if least is None or d.accuracy >= least]
             return fit[-1] if fit else None
-        if min_accuracy is not None:
-            return next((d for d in self.designs if d.accuracy >= min_accuracy), None)
+        if least is not None:
+            return next((d for d in self.designs if d.accuracy >= least), None)
         return self.knee()
 
     def knee(self) -> Design | None:

@@ -1,13 +1,15 @@
 """Which design `--fps` means, and the frame rates that are printed."""
 
+import math
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofront.api.choosing import choose
+from cofront.api.choosing import choose, front_of
 from cofront.api.request import SearchRequest
-from cofront.cli.output import count, rate, seconds
+from cofront.cli.output import accuracy, count, rate, seconds
 from cofront.cli.searching import _print
 from cofront.study.documents import Design, SearchDocument
 
@@ -61,6 +63,31 @@ def test_a_design_is_found_by_its_own_frame_rate(cycles, clock_hz):
         assert alone.chosen is None and [e.limit for e in alone.infeasible] == ["accuracy"]
         too_slow = choose(front(clock_hz)(cycles + 1), SearchRequest(fps=fps))
         assert too_slow.chosen is None and [e.limit for e in too_slow.infeasible] == ["latency"]
+
+
+@given(st.integers(4000, 9900), st.integers(0, 3))
+def test_a_design_is_found_by_the_accuracy_that_is_printed(hundredths, below):
+    """Sums of the same figures differ in their last bits: what prints as 79.00 % can be asked for as 0.79."""
+    asked = value = hundredths / 1e4
+    for _ in range(below):
+        value = math.nextafter(value, 0)
+    assert accuracy(value) == f"{hundredths / 100:.2f} %"
+    for third in (None, "dsp"):
+        document = front(2.5e8, third)(1000, 2000, 3000)
+        accuracies = (value - 0.1, value, value + 0.01)
+        designs = [msgspec.structs.replace(d, accuracy=a) for d, a in zip(document.front, accuracies, strict=True)]
+        document = msgspec.structs.replace(document, front=designs)
+        assert front_of(document).best(min_accuracy=asked).cycles == 2000
+        assert choose(document, SearchRequest(accuracy=asked)).chosen == 1
+        both = SearchRequest(accuracy=asked, fps=2.5e8 / 2000, third=third)
+        assert choose(document, both).chosen == 1
+        fast = choose(document, SearchRequest(accuracy=asked, fps=2.5e8 / 999))
+        assert fast.chosen is None and [e.limit for e in fast.infeasible] == ["latency"]
+        short = msgspec.structs.replace(document, front=designs[:2])
+        fast = choose(short, SearchRequest(accuracy=asked, fps=2.5e8 / 999))
+        assert fast.chosen is None and [e.limit for e in fast.infeasible] == ["latency"]
+        more = choose(short, SearchRequest(accuracy=asked + 1e-9))
+        assert more.chosen is None and more.infeasible[0].needed == asked + 1e-9
 
 
 def test_counts_and_times_read_well():
