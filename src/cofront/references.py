@@ -33,12 +33,12 @@ REFERENCES: dict[str, str] = {
     "Horowitz14": "Horowitz. Computing's energy problem (and what we can do about it). ISSCC 2014.",
     "Jacob18": "Jacob, Kligys, Chen, Zhu, Tang, et al. Quantization and Training of Neural Networks "
     "for Efficient Integer-Arithmetic-Only Inference. CVPR 2018, arXiv:1712.05877.",
-    "NASA22": "Shi, You, Zhao, Wang, Lin. NASA: Neural Architecture Search and Acceleration for Hardware Inspired Hybrid "
-    "Networks. ICCAD 2022, arXiv:2210.13361.",
+    "NASA22": "Shi, You, Zhao, Wang, Lin. NASA: Neural Architecture Search and Acceleration for Hardware Inspired "
+    "Hybrid Networks. ICCAD 2022, arXiv:2210.13361.",
     "DeepShift21": "Elhoushi, Chen, Shafiq, Tian, Li. DeepShift: Towards Multiplication-Less Neural Networks. CVPR "
     "Workshops 2021, arXiv:1905.13298.",
-    "AdderNet20": "Chen, Wang, Xu, Shi, Xu, Tian, Xu. AdderNet: Do We Really Need Multiplications in Deep Learning? CVPR "
-    "2020, arXiv:1912.13200.",
+    "AdderNet20": "Chen, Wang, Xu, Shi, Xu, Tian, Xu. AdderNet: Do We Really Need Multiplications in Deep Learning? "
+    "CVPR 2020, arXiv:1912.13200.",
     "ShiftAddNet20": "You, Chen, Zhang, Li, Li, Liu, Wang, Lin. ShiftAddNet: A Hardware-Inspired Deep Network. NeurIPS "
     "2020, arXiv:2010.12785.",
     "Eyeriss16": "Chen, Emer, Sze. Eyeriss: A Spatial Architecture for Energy-Efficient Dataflow for Convolutional "
