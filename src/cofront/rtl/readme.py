@@ -22,8 +22,8 @@ run: $(DIR)/V{TOP}
 \t./$(DIR)/V{TOP} $(RUN) $(if $(TRACE),vcd=engine.vcd)
 
 $(DIR)/V{TOP}: $(VERILOG) testbench.cpp ports.h
-\tverilator --Mdir $(DIR) --cc --exe --build -O3 -Wno-fatal -Wno-lint -Wno-style --noassert \\
-\t  --x-assign fast --x-initial fast --top-module {TOP} -CFLAGS "-std=c++17 -O1 -I.." $(FLAGS) $(VERILOG) testbench.cpp
+\tverilator --Mdir $(DIR) --cc --exe --build -O3 -Wno-fatal -Wno-lint -Wno-style --noassert --x-assign fast \\
+\t  --x-initial unique --top-module {TOP} -CFLAGS "-std=c++17 -O1 -I.." $(FLAGS) $(VERILOG) testbench.cpp
 
 clean:
 \trm -rf obj_dir obj_trace engine.vcd

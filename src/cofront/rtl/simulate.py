@@ -177,7 +177,7 @@ def commands(tool: Tool, sources: Sequence[str], trace: bool) -> list[list[str]]
         flags = [f"-I{runtime_folder()}", "-I.", *(["-DTRACE"] if trace else [])]
         return [["g++", "-std=c++17", "-O1", "-w", "-DCXXRTL", *flags, "testbench.cpp", "-o", "simulator"]]
     command = ["verilator", "--cc", "--exe", "--build", "-O3", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--noassert"]
-    command += ["--x-assign", "fast", "--x-initial", "fast", "--top-module", TOP, "-CFLAGS", "-std=c++17"]
+    command += ["--x-assign", "fast", "--x-initial", "unique", "--top-module", TOP, "-CFLAGS", "-std=c++17"]
     # What runs once at the start is half of the code: it is not optimised.
     command += ["--build-jobs", str(os.cpu_count() or 1), "-MAKEFLAGS", "OPT_FAST=-O1 OPT_SLOW=-O0"]
     command += ["--trace", "-CFLAGS", "-DTRACE"] if trace else []

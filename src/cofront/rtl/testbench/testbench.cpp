@@ -10,7 +10,8 @@
 //   expected=FILE       what `outputs` must be (optional)
 //   images=N  first=N   how many, from which on
 //   latency=N           cycles from an address to its data   rate=N       bytes per 1000 cycles, both ways; 0: no limit
-//   stall=N  seed=N     of 1000 cycles, at random, in which each of the memory's channels rests
+//   stall=N  seed=N     of 1000 cycles, at random, in which each of the memory's channels rests; the seed of that and,
+//                       with Verilator, of what memories and registers without a reset hold at first
 //   hold=aw  hold=w     an address is taken only when its data is there, or data only when its address was taken
 //   fault=r  fault=b    the first word read, or the first write, is answered with an error, and must be reported
 //   offset=A            base address of the accelerator's memory
@@ -497,6 +498,11 @@ int main(int argc, char** argv) {
   FILE* out = o.str("outputs").empty() ? nullptr : fopen(o.str("outputs").c_str(), "wb");
   if (!out && !o.str("outputs").empty()) fail(1, "cannot write '%s'", o.str("outputs").c_str());
 
+#ifndef CXXRTL
+  // Registers without a reset and memories begin with anything: whatever is read must have been written.
+  Verilated::threadContextp()->randReset(2);
+  Verilated::threadContextp()->randSeed(int(o.number("seed", 0) % 1000000 + 1));
+#endif
   std::unique_ptr<Bench> bench(new Bench(o));
   Memory& memory = bench->memory;
   if (bench->read(IDENTITY) != 0x636f6602) fail(4, "the identity register is 0x%llx", (unsigned long long)bench->read(IDENTITY));
