@@ -33,6 +33,52 @@ def test_what_is_not_ours_is_never_replaced(cofront, refused, table, name):
         assert code == 2 and str(path) in line and path.read_bytes() == before
 
 
+def test_a_file_that_names_cofront_is_not_ours_by_that(onnx_of, tmp_path):
+    """Words, keys and tensors of that name stand in the files of others, too."""
+    kinds = {"kind": "design", "schema": 1, "cofront": "0"}
+    foreign = {
+        "notes.json": {"uses": "cofront", "kind": "note", "cofront": "0", "schema": 1},
+        "nested.json": {"mine": kinds, "kind": ["design"]},
+        "list.json": [kinds],
+        "bare.json": {"kind": "design", "cofront": "0"},
+    }
+    for name, content in foreign.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    (tmp_path / "cut.json").write_text(json.dumps(kinds)[:-1])
+    (tmp_path / "blog.html").write_text("<!doctype html><title>cofront</title><p>I like cofront.")
+    onnx_of("tool", "cofront", tmp_path / "tool.onnx")
+    onnx_of("", "cofront", tmp_path / "nobody.onnx")
+    (tmp_path / "text.onnx").write_text("cofront " * 20)
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    (tmp_path / "ones.onnx").write_bytes(b"\xff" * 70_000)
+    (tmp_path / "odd.safetensors").write_bytes(b"\xff" * 20)
+    save_file({"cofront": np.ones(3, np.float32)}, tmp_path / "tensor.safetensors")
+    save_file({"a": np.ones(3, np.float32)}, tmp_path / "value.safetensors", {"for": '"cofront"', "network": "n"})
+    assert [p.name for p in sorted(tmp_path.iterdir()) if is_ours(p)] == []
+
+    (tmp_path / "mine.json").write_text(json.dumps({"padding": "x" * 100_000, **kinds}))
+    (tmp_path / "old.html").write_text('<style>x</style><p class="brand">cofront <span id="version"></span></p>')
+    onnx_of("cofront", "x", tmp_path / "mine.onnx")
+    many = {f"layer{i}" * 10: np.ones(1, np.float32) for i in range(2000)}
+    save_file(many, tmp_path / "mine.safetensors", {"network": "n"})
+    ours = [p.name for p in sorted(tmp_path.iterdir()) if is_ours(p)]
+    assert ours == ["mine.json", "mine.onnx", "mine.safetensors", "old.html"]
+
+
+@pytest.fixture
+def onnx_of():
+    """Writes an ONNX file with a producer and a word in its graph."""
+
+    def write(producer, word, path):
+        from onnx import TensorProto, helper
+
+        shape = helper.make_tensor_value_info(word, TensorProto.FLOAT, [1])
+        graph = helper.make_graph([helper.make_node("Relu", [word], ["y"])], word, [shape], [])
+        path.write_bytes(helper.make_model(graph, producer_name=producer, doc_string=word).SerializeToString())
+
+    return write
+
+
 def test_everything_that_a_search_writes_is_known_as_ours(cofront, table):
     cofront(*TINY, table())
     written = {p.name for p in Path("out").iterdir()} - {"study.sqlite"}

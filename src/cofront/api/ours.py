@@ -7,37 +7,85 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cofront.api.files import MOST_BYTES
 from cofront.errors import UsageError
 from cofront.study.provenance import file_hash
 
-#: Bytes at the start of a file that say whose it is.
+#: Bytes at the start of a file in which an ONNX file or a report says whose it is.
 _HEAD = 1 << 16
+#: Of a report: what it is made by, and the element that reports had before that was written.
+_REPORT = (b'<meta name="generator" content="cofront">', b'<p class="brand">cofront <span id="version">')
+#: Field 2 of an ONNX model, its producer, as protocol buffers number it.
+_PRODUCER = 2
 
 
 def is_ours(path: Path) -> bool:
-    """Whether cofront wrote a file: by the kind in a document, the producer of an ONNX file, the header of weights."""
+    """Whether cofront wrote a file: by the kind of a document, the producer of an ONNX file, the header of weights."""
+    kind = path.suffix.lower()
     try:
         with path.open("rb") as file:
+            if kind == ".safetensors":
+                return _weights(file.read(int.from_bytes(file.read(8), "little") % MOST_BYTES))
+            if kind == ".json":
+                return _document(file.read(MOST_BYTES))
             head = file.read(_HEAD)
     except OSError:
         return False
-    if path.suffix == ".safetensors":
-        return _metadata(head)
-    if path.suffix == ".json":
-        return b'"cofront"' in head and b'"kind"' in head
-    return b"cofront" in head
+    if kind == ".onnx":
+        return _producer(head) == b"cofront"
+    return any(mark in head for mark in _REPORT)
 
 
-def _metadata(head: bytes) -> bool:
-    """Weights say "cofront", or the name of their network alone."""
-    size = int.from_bytes(head[:8], "little")
-    if b'"cofront"' in head[8 : 8 + size]:
-        return True
+def _parsed(raw: bytes) -> dict[str, Any]:
+    """A JSON object; {} for anything else."""
     try:
-        found = json.loads(head[8 : 8 + size]).get("__metadata__")
-    except (ValueError, AttributeError):
-        return False
-    return isinstance(found, dict) and set(found) == {"network"}
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _document(raw: bytes) -> bool:
+    from cofront.study.documents import KINDS
+
+    found = _parsed(raw)
+    kinds = {str(kind.__struct_config__.tag) for kind in KINDS}
+    return "cofront" in found and isinstance(found.get("schema"), int) and str(found.get("kind")) in kinds
+
+
+def _weights(header: bytes) -> bool:
+    """Weights say "cofront", or the name of their network alone."""
+    found = _parsed(header).get("__metadata__")
+    return isinstance(found, dict) and ("cofront" in found or set(found) == {"network"})
+
+
+def _producer(head: bytes) -> bytes | None:
+    """The producer of an ONNX model, from the fields at its beginning; None when there is none."""
+    at = 0
+
+    def number() -> int:
+        nonlocal at
+        value = shift = 0
+        while shift < 64:
+            byte = head[at]
+            value, at, shift = value | (byte & 127) << shift, at + 1, shift + 7
+            if byte < 128:
+                return value
+        raise IndexError  # no number is as long
+
+    try:
+        while True:
+            field, kind = divmod(number(), 8)
+            size = number() if kind in (0, 2) else -1
+            if kind == 0:
+                continue
+            if kind != 2:  # no field of a model: not an ONNX file
+                return None
+            if field == _PRODUCER:
+                return head[at : at + size]
+            at += size
+    except IndexError:
+        return None
 
 
 def check_ours(folder: Path, names: Iterable[str]) -> None:
@@ -47,6 +95,14 @@ def check_ours(folder: Path, names: Iterable[str]) -> None:
         raise UsageError(
             f"--out {folder}: {', '.join(foreign)} would be replaced and was not written by cofront; move it, or "
             "choose another folder"
+        )
+
+
+def check_our_file(path: Path, option: str) -> None:
+    """The same for one file that an option names."""
+    if path.exists() and not is_ours(path):
+        raise UsageError(
+            f"{option} {path} would be replaced and was not written by cofront; move it, or choose another name"
         )
 
 
