@@ -33,6 +33,30 @@ def test_what_is_not_ours_is_never_replaced(cofront, refused, table, name):
         assert code == 2 and str(path) in line and path.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["mine", "mine.json", "mine.html"])
+def test_a_report_or_a_fit_replaces_no_file_of_others(cofront, refused, table, name):
+    cofront(*TINY, table())
+    own = '{"uses": "cofront", "kind": "note"}'
+    Path(name).write_text(own)
+    for option, command in (("--out", ("report", "out")), ("--save", ("fit", "out/design.json"))):
+        code, line = refused(*command, option, name)
+        assert code == 2 and line == (
+            f"{option} {name} would be replaced and was not written by cofront; move it, or choose another name"
+        )
+        assert Path(name).read_text() == own
+    Path(name).unlink()
+    for _ in range(2):  # ours are replaced, whatever they are called
+        assert cofront("report", "out", "--out", f"report-{name}")[0] == 0
+        assert cofront("fit", "out/design.json", "--save", f"design-{name}")[0] == 0
+
+
+def test_a_report_beside_a_study_replaces_no_file_of_others(cofront, refused, table):
+    cofront(*TINY, table())
+    Path("out/report.html").write_text("mine")
+    code, line = refused("report", "out")
+    assert code == 2 and "out/report.html would be replaced" in line and Path("out/report.html").read_text() == "mine"
+
+
 def test_a_file_that_names_cofront_is_not_ours_by_that(onnx_of, tmp_path):
     """Words, keys and tensors of that name stand in the files of others, too."""
     kinds = {"kind": "design", "schema": 1, "cofront": "0"}

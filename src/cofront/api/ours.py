@@ -19,9 +19,14 @@ _REPORT = (b'<meta name="generator" content="cofront">', b'<p class="brand">cofr
 _PRODUCER = 2
 
 
-def is_ours(path: Path) -> bool:
-    """Whether cofront wrote a file: by the kind of a document, the producer of an ONNX file, the header of weights."""
-    kind = path.suffix.lower()
+def is_ours(path: Path, kind: str = "") -> bool:
+    """Whether cofront wrote a file: by the kind of a document, the producer of an ONNX file, the header of weights.
+
+    `kind` is the suffix that such files have, where this one may have another.
+    """
+    kind = kind or path.suffix.lower()
+    if not path.is_file():  # reading from a device could wait for ever
+        return False
     try:
         with path.open("rb") as file:
             if kind == ".safetensors":
@@ -98,9 +103,9 @@ def check_ours(folder: Path, names: Iterable[str]) -> None:
         )
 
 
-def check_our_file(path: Path, option: str) -> None:
+def check_our_file(path: Path, kind: str, option: str) -> None:
     """The same for one file that an option names."""
-    if path.exists() and not is_ours(path):
+    if path.exists() and not is_ours(path, kind):
         raise UsageError(
             f"{option} {path} would be replaced and was not written by cofront; move it, or choose another name"
         )

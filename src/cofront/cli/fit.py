@@ -64,11 +64,13 @@ def run(
 ) -> int:
     from cofront import api
     from cofront.api.exporting import network_to_save
+    from cofront.api.ours import check_our_file
     from cofront.cli import show
 
     not_a_folder("--save", save)
     if save is not None:
         network_to_save(network, save, precision, parse_shape(input_shape))
+        check_our_file(save, ".json", "--save")
     best: list[tuple[float, float]] = []  # (value, bound) in the solver's units, as it goes
     try:
         found = api.fit(

@@ -27,6 +27,7 @@ def run(
     seed: Seed = 0,
 ) -> None:
     from cofront.api.files import need_file
+    from cofront.api.ours import check_our_file
     from cofront.study import Study
     from cofront.study.report import write_report
 
@@ -36,8 +37,10 @@ def run(
     elif study.is_dir():  # the folder of a search
         study = study / "study.sqlite"
     need_file(study, "a study, as `cofront search` writes it")
+    path = out or study.with_name("report.html")
+    check_our_file(path, ".html", "--out")
     with Study(study, write=False) as opened:
-        document = write_report(opened, out or study.with_name("report.html"), which)
+        document = write_report(opened, path, which)
     if json:
         output.emit_json(document)
     else:
