@@ -537,6 +537,21 @@ def test_a_device_has_one_folder_however_it_is_spelt(cofront, refused, table):
     assert sorted(p.name for p in Path("runs").iterdir()) == ["tiny-my_board_2", "tiny-zu3eg"]
 
 
+def test_a_study_finds_its_device_file_from_another_folder(cofront, table, monkeypatch):
+    from cofront.api.smallest import smallest_design
+
+    board = Path("board.toml")
+    board.write_text((PARTS / "zu3eg.toml").read_text().replace('name = "zu3eg"', 'name = "mine"'))
+    command = (*TINY, "--accuracy-table", table())
+    assert cofront(*command, "-d", "board.toml", "--out", "out")[0] == 0
+    assert "finished before" in cofront(*command, "-d", board.resolve(), "--out", "out")[2]
+    expected, study = str(board.resolve()), Path("out").resolve()
+    Path("elsewhere").mkdir()
+    Path("elsewhere/board.toml").write_text("another board of that name")
+    monkeypatch.chdir("elsewhere")
+    assert smallest_design(study).device_file == expected
+
+
 @pytest.mark.parametrize("method", ["random", "nsga2", "hao"])
 def test_a_heuristic_that_found_nothing_is_not_finished(cofront, table, monkeypatch, method):
     """Preparing used the time limit up: the same command again, on a machine that is warm, searches."""

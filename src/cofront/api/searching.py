@@ -14,7 +14,7 @@ from cofront.api.accuracy import build_problem, shipped_table
 from cofront.api.checking import record, stored_costs
 from cofront.api.choosing import answer_again, choose, keep_answer
 from cofront.api.limits import why_nothing
-from cofront.api.parts import load_device
+from cofront.api.parts import device_file, load_device
 from cofront.api.request import OnProgress, Progress, SearchRequest, SearchResult
 from cofront.api.solving import covers, make_document, same_cover, solve
 from cofront.errors import CofrontError
@@ -46,7 +46,7 @@ def inputs_of(request: SearchRequest, space: Space, device: Device) -> dict[str,
     asked["accuracy_table"] = table.name
     own = request.device.lower().endswith(".toml")
     path = Path(request.device) if own else PARTS / f"{device.name}.toml"
-    asked["device"] = request.device if own else device.name
+    asked["device"] = device_file(request.device) or device.name  # to be found from any folder: `build --smallest`
     return {
         **asked, "table_hash": file_hash(table), "device_hash": file_hash(path), "source_hash": source_hash(),
         "device_figures": {k: v for k, v in device.to_dict().items() if k != "sources"},
