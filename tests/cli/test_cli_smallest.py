@@ -57,6 +57,17 @@ def test_the_newest_front_of_a_study_or_its_folder():
     assert smallest_design(Path("own.sqlite")).device_file == str(Path("mine.toml").resolve())
 
 
+def test_a_study_without_smallest_is_one_line_that_says_so(refused):
+    study(Path("out/study.sqlite"), document([(1, 1)]))
+    for name in ("out", "out/study.sqlite"):
+        assert refused("build", name) == (
+            2, f"'{name}' is a study: add --smallest, or name its design file, out/design.json"
+        )  # fmt: skip
+    Path("empty").mkdir()
+    for name in ("empty", "none", "none.json"):
+        assert "is a study" not in refused("build", name)[1]
+
+
 def test_what_is_no_study_with_a_front_is_one_line(refused):
     expected = "there is no file 'none.sqlite'; expected a study, as `cofront search` writes it"
     assert refused("build", "none.sqlite", "--smallest") == (2, expected)

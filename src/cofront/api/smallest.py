@@ -13,10 +13,24 @@ if TYPE_CHECKING:
     from cofront.study.documents import DesignDocument, SearchDocument
 
 
+#: How every SQLite file begins.
+_SQLITE = b"SQLite format 3\0"
+
+
 def smallest(document: SearchDocument) -> int:
     """Which design of the front has the fewest DSPs, of those the fewest LUTs, of those the least latency."""
     sizes = [(d.resources.get("dsp", 0), d.resources.get("lut", 0), d.latency_s) for d in document.front]
     return sizes.index(min(sizes))
+
+
+def study_at(path: Path) -> Path | None:
+    """The study that a path names, being one or the folder that `search` wrote; None when it names none."""
+    study = path / "study.sqlite" if path.is_dir() else path
+    try:
+        with study.open("rb") as file:
+            return study if file.read(len(_SQLITE)) == _SQLITE else None
+    except OSError:
+        return None
 
 
 def smallest_design(study: Path) -> DesignDocument:

@@ -22,7 +22,7 @@ Example, after `cofront search`:
 
 
 def run(
-    design: Annotated[Path, typer.Argument(metavar="DESIGN", help="Design file, or a study.")],
+    design: Annotated[Path, typer.Argument(metavar="DESIGN", help="Design file; with --smallest, a study.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")] = Path("built"),
     smallest: Annotated[
         bool, typer.Option("--smallest", help="The design of a study's front with the fewest DSPs, then LUTs.")
@@ -42,7 +42,11 @@ def run(
     seed: Seed = 0,
 ) -> None:
     from cofront.api import building
+    from cofront.api.smallest import study_at
+    from cofront.errors import UsageError
 
+    if not smallest and (study := study_at(design)) is not None:
+        raise UsageError(f"'{design}' is a study: add --smallest, or name its design file, {study.parent}/design.json")
     done = building.build(
         design, out, smallest=smallest, weights=weights, data=data, bus_bits=bus, seed=seed, note=output.note
     )
