@@ -72,10 +72,10 @@ def run(
 def show_accuracies(found: AccuracyDocument) -> None:
     """Predicted and measured side by side."""
     if found.predicted is not None:
-        output.line(f"predicted          {output.percent(found.predicted)}")
+        output.line(f"predicted          {output.accuracy(found.predicted)}")
     words = {"pytorch": "quantised PyTorch", "integer": "integers", "agreement": "same answer"}
     for name, value in found.accuracies.items():
-        output.line(f"{words.get(name, name):<18} {output.percent(value)}")
+        output.line(f"{words.get(name, name):<18} {output.accuracy(value)}")
     for name, path in found.files.items():
         output.line(f"  {name:<12} {path}")
     output.line(f"{found.note} ({found.images:,} images, {found.seconds:.0f} s)" if found.images else found.note)

@@ -106,7 +106,7 @@ def _show(done: VerifyDocument) -> None:
     for text in done.notes:
         output.line(f"note: {text}")
     if done.accuracy is not None:
-        output.line(f"accuracy on these images: {output.percent(done.accuracy)}")
+        output.line(f"accuracy on these images: {output.accuracy(done.accuracy)}")
     what = f"{done.elements:,} elements of {done.tensors} tensors, {done.image_source}, {done.simulator}"
     if done.first_difference is None:
         output.line(f"bit-exact: {what}")
