@@ -90,8 +90,13 @@ def default_folder(design: Path, seed: int) -> Path:
 def finetuned(design: Path) -> Path | None:
     """Weights that `train` left beside a design file, those of the least seed; None when there are none."""
     folder = default_folder(design, 0)
-    found = sorted(folder.parent.glob(f"{glob.escape(folder.name.removesuffix('0'))}*/finetuned.safetensors"))
-    return found[0] if found else None
+    stem = folder.name.removesuffix("0")
+    found = {
+        int(seed): path
+        for path in folder.parent.glob(f"{glob.escape(stem)}*/finetuned.safetensors")
+        if (seed := path.parent.name.removeprefix(stem)).isdecimal()
+    }
+    return found[min(found)] if found else None
 
 
 def train(
