@@ -1,6 +1,7 @@
 """Which design `--fps` means, and the frame rates that are printed."""
 
 import math
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -40,7 +41,7 @@ def test_the_commands_that_come_next_are_named(capsys, space, verbs):
     document = front(2.5e8)(1000)
     design = msgspec.structs.replace(document.front[0], config={"engine": "E88"})
     document = msgspec.structs.replace(document, space=space, front=[design], files={"design": "a b/design.json"})
-    _print(document, SearchRequest())
+    _print(document, None)
     lines = capsys.readouterr().out.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("next: "))
     after = [line.removeprefix("next:").split() for line in lines[start:]]
@@ -48,6 +49,18 @@ def test_the_commands_that_come_next_are_named(capsys, space, verbs):
     assert all("'a b/design.json'" in line for line in lines[start:])
     if "build" in verbs:
         assert lines[-1] == "      cofront build 'a b/design.json' -o built"
+
+
+def test_the_commands_that_come_next_take_the_images_that_were_named(capsys):
+    document = front(2.5e8)(1000)
+    designs = [msgspec.structs.replace(document.front[0], config={"engine": "E88"})]
+    document = msgspec.structs.replace(document, space="subgraph32", front=designs, files={"design": "design.json"})
+    _print(document, Path("my images"))
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()[-3:]] == [
+        "next: cofront estimate design.json --calls",
+        "cofront train design.json --data 'my images'",
+        "cofront build design.json --data 'my images' -o built",
+    ]
 
 
 @given(st.integers(3, 10**9), st.sampled_from([2.5e8, 1e8, 187_512_345.0, 333e6]))

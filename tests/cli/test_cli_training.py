@@ -61,6 +61,28 @@ def test_evaluate_tests_the_quantised_network_and_the_integers(as_json, cofront,
     assert code == 0 and "predicted          81.00 %" in out and "integers" in out
 
 
+def test_the_next_step_of_evaluate_takes_the_same_images(cofront, design, data, monkeypatch):
+    from cofront.api import training
+    from cofront.study.documents import AccuracyDocument
+
+    found = AccuracyDocument(
+        verb="evaluate", design="", task="cifar10", images=20, predicted=0.789999, seconds=1.0, files={}, note="n",
+        accuracies={"pytorch": 0.799999, "integer": 0.8, "agreement": 0.999999},
+    )  # fmt: skip
+    monkeypatch.setattr(training, "evaluate", lambda *_, **__: found)
+    lines = cofront("evaluate", design, "--data", "my data.npz")[1].splitlines()
+    assert lines[-1].startswith("next: cofront train design.json --data 'my data.npz'  (")
+    # accuracies are never rounded up
+    assert [line.split()[-2] for line in lines[:4]] == ["78.99", "79.99", "80.00", "99.99"]
+    for seed in (10, 2):
+        tuned = training.default_folder(design, seed) / "finetuned.safetensors"
+        tuned.parent.mkdir()
+        tuned.write_bytes(b"")
+    last = cofront("evaluate", design, "--data", "my data.npz")[1].splitlines()[-1]
+    assert f"evaluate design.json --data 'my data.npz' --weights {tuned}" in last and "seed2/" in last
+    assert "--data" not in cofront("evaluate", design)[1].splitlines()[-1]
+
+
 def test_train_fine_tunes_resumes_and_keeps_standard_output_clean(as_json, design, data, weights):
     command = ("train", design, "--data", data, "--weights", weights, "--minutes", "0.004", "--out", "t")
     found = as_json(*command)

@@ -44,8 +44,9 @@ def run(
         show_accuracies(found)
         if weights is None:
             tuned = training.finetuned(design)
+            name = shlex.quote(str(design)) + output.named_data(data)
             if tuned is None:
-                output.line(f"next: cofront train {shlex.quote(str(design))}  (fine-tunes the shared weights for it)")
+                output.line(f"next: cofront train {name}  (fine-tunes the shared weights for it)")
             else:
-                name = shlex.quote(str(tuned))
-                output.line(f"next: cofront evaluate {shlex.quote(str(design))} --weights {name}  (fine-tuned for it)")
+                name += f" --weights {shlex.quote(str(tuned))}"
+                output.line(f"next: cofront evaluate {name}  (fine-tuned for it)")

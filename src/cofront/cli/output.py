@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cofront.figures import accuracy as accuracy
@@ -17,6 +19,11 @@ from cofront.figures import seconds as seconds
 
 if TYPE_CHECKING:
     from cofront.study.documents import Document
+
+
+def named_data(data: Path | None) -> str:
+    """For a command that comes next: the images that were named, as its last option; "" when none were."""
+    return "" if data is None else f" --data {shlex.quote(str(data))}"
 
 
 def fancy() -> bool:

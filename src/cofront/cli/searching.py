@@ -58,7 +58,7 @@ def run_search(
     if json:
         output.emit_json(document)
     else:
-        _print(document, request)
+        _print(document, data)
     code = _verdict(document, result.interrupted, stop.asked)
     if told:
         output.note(f"cofront: {told}")
@@ -146,7 +146,7 @@ def _cost(request: SearchRequest, result: SearchResult, document: SearchDocument
     return cost_of(document, document.chosen, load_device(request.device, request.budget))
 
 
-def _print(document: SearchDocument, request: SearchRequest) -> None:
+def _print(document: SearchDocument, data: Path | None) -> None:
     if document.front:
         show.front(document)
         output.line(_proof(document))
@@ -171,9 +171,10 @@ def _print(document: SearchDocument, request: SearchRequest) -> None:
         design = shlex.quote(document.files["design"])
         output.line(f"next: cofront estimate {design} --calls")
         if document.space in SUPERNETS:
-            output.line(f"      cofront train {design}")
+            images = output.named_data(data)
+            output.line(f"      cofront train {design}{images}")
             if document.accelerator == "subgraph":
-                output.line(f"      cofront build {design} -o built")
+                output.line(f"      cofront build {design}{images} -o built")
 
 
 def _proof(document: SearchDocument) -> str:
