@@ -268,3 +268,18 @@ def test_the_command_is_kept_as_it_can_be_typed(monkeypatch, program):
 
     monkeypatch.setattr("sys.argv", [program, "search", "--out", "a b"])
     assert command_line() == "cofront search --out 'a b'"
+
+
+@pytest.mark.parametrize("name", ["search/front.py", "device/parts/zu3eg.toml", "hardware/subgraph/area.json"])
+def test_the_hash_of_the_sources_covers_every_file_that_gives_figures(tmp_path, name):
+    from cofront.study import provenance
+
+    root = Path(provenance.__file__).parents[1]
+    assert provenance.source_hash() == provenance.hash_of_sources(root) != provenance.hash_of_sources(tmp_path)
+    assert (root / "hardware/subgraph/area.json").is_file()
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.write_text("1")
+    one = provenance.hash_of_sources(tmp_path)
+    path.write_text("2")
+    assert provenance.hash_of_sources(tmp_path) != one

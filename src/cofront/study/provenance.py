@@ -49,9 +49,13 @@ def file_hash(path: Path) -> str:
 @cache
 def source_hash() -> str:
     """SHA-256 over the package's own sources: a result of changed code is never taken for an old one."""
+    return hash_of_sources(Path(__file__).parent.parent)
+
+
+def hash_of_sources(root: Path) -> str:
+    """SHA-256 over code, devices and fitted figures, such as the areas, below a folder."""
     digest = hashlib.sha256()
-    root = Path(__file__).parent.parent
-    for path in sorted(root.rglob("*.py")) + sorted(root.rglob("*.toml")):
+    for path in sorted(p for kind in ("*.py", "*.toml", "*.json") for p in root.rglob(kind)):
         digest.update(str(path.relative_to(root)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
