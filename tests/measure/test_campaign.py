@@ -22,10 +22,12 @@ from cofront.measure.models import as_float, operators, sample
 from cofront.measure.split import split
 from cofront.measure.table import read_description
 from cofront.measure.target import Target, parse_target
+from cofront.measure.work import kind_of
 from cofront.network import Network
 from cofront.network.onnx_io.write import write_onnx
 from cofront.network.weights import random_weights
 from cofront.search.additive import additive_front
+from cofront.space.work import WORK, network_work
 from cofront.study.documents import Design, DesignDocument, clean, to_json
 
 MACRO = space.load("nasbench_macro")
@@ -234,6 +236,19 @@ def test_a_foreign_table_of_operators(tmp_path: Path) -> None:
     assert found.latency_s == pytest.approx(1e-3) and "a guess" in found.how
     with pytest.raises(InputError, match=r"no operator .* measure it or add its row"):
         api.predict(["resnet18"], device=str(tmp_path / "t.json"))
+
+
+def test_how_far_work_is_off_is_measured_or_called_a_guess(tmp_path: Path) -> None:
+    """A table of one kind of operators has none to leave out, one of many has."""
+    items = operators(MACRO)
+    for first, words in ((True, ", off by up to a factor of 4 as a guess: "), (False, " are left out in turn")):
+        kept = [i for i in items if kind_of(i.key) == kind_of(items[0].key)] if first else items
+        totals = np.array([network_work(i.network) for i in kept])
+        table = {"operator": [i.key for i in kept], "latency_us": (10 + totals.sum(axis=1) * 1e-4).tolist()}
+        table |= {name: totals[:, j].tolist() for j, name in enumerate(WORK)}
+        (tmp_path / "t.json").write_text(json.dumps(table))
+        how = api.predict(["resnet18"], device=str(tmp_path / "t.json")).networks[0].how
+        assert words in how and ("guess: the table" in how) == first
 
 
 @pytest.mark.parametrize("name", ["ofa_mobilenetv3", "fbnet", "mnasnet_accel", "nasbench_macro", "subgraph32"])

@@ -19,7 +19,7 @@ from cofront.measure.known import known_devices
 from cofront.measure.models import as_float, plain_points
 from cofront.measure.split import split
 from cofront.measure.table import read_description
-from cofront.measure.work import work_rates
+from cofront.measure.work import GUESS, work_rates
 from cofront.network import Network
 from cofront.predict.base import Predictor
 from cofront.predict.devices import KnownDevices, load_devices
@@ -81,7 +81,11 @@ class OperatorModel(LatencyModel):
         overhead = description.get("overhead") or {}
         self.spread: float | None = overhead.get("spread")
         self.checked = overhead.get("networks", 0)
-        self._rates, self._factor = work_rates(work)
+        self._rates, measured = work_rates(work)
+        self._factor = GUESS if measured is None else measured
+        self._words = "where the table's own kinds of operators are left out in turn"
+        if measured is None:
+            self._words = "as a guess: the table has too few kinds of operators to leave one out"
 
     def estimate(self, subject: Subject) -> Estimate:
         if self.device.by == "feature":
@@ -113,7 +117,7 @@ class OperatorModel(LatencyModel):
         above = math.hypot(NORMAL_95 * std, rest * (self._factor - 1))
         how += (
             f"; {len(missing)} of them not in the table ({100 * rest / total:.0f} %): by their work, off by up to a "
-            f"factor of {self._factor:.2g} where the table's own kinds of operators are left out in turn"
+            f"factor of {self._factor:.2g} {self._words}"
         )
         return Estimate(total, (below + above) / (2 * NORMAL_95), how, (max(total - below, 0.0), total + above))
 

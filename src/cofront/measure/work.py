@@ -29,16 +29,17 @@ def kind_of(key: str) -> str:
     return "|".join(re.sub(r"@[\d.]+$", "", re.sub(r"(?<=conv)\d+(?=k)|(?<=linear)\d+|g\d+", "", w)) for w in words)
 
 
-def work_rates(work: Mapping[str, Any]) -> tuple[FloatArray | None, float]:
+def work_rates(work: Mapping[str, Any]) -> tuple[FloatArray | None, float | None]:
     """(w,) seconds per unit of each total of work, not negative, of least relative error; and the factor within which
-    95 % of operators of another kind lie. `work`: columns by name, "seconds" and "operator" keys; may be empty.
+    95 % of operators of another kind lie, None where no kind can be left out. `work`: columns by name, "seconds" and
+    "operator" keys; may be empty.
     """
     if not work:
-        return None, 1.0
+        return None, None
     rows, seconds = np.column_stack([work[name] for name in WORK]), np.asarray(work["seconds"], float)
     kept = seconds > 0
     if not kept.any():
-        return None, 1.0
+        return None, None
     rows, seconds = rows[kept], seconds[kept]
     kinds = np.array([kind_of(key) for key in np.asarray(work["operator"])[kept]])
     return _fit(rows, seconds), _factor(rows, seconds, kinds)
@@ -50,11 +51,13 @@ def _fit(rows: FloatArray, seconds: FloatArray) -> FloatArray:
     return np.asarray(nnls(rows / seconds[:, None], np.ones(len(seconds)))[0], float)
 
 
-def _factor(rows: FloatArray, seconds: FloatArray, kinds: Any) -> float:
-    """At least 1. Each kind counts alike, and a kind by its operators' quantile: they are off together."""
+def _factor(rows: FloatArray, seconds: FloatArray, kinds: Any) -> float | None:
+    """At least 1; None for fewer than two kinds. Each kind counts alike, and a kind by its operators' quantile: they
+    are off together.
+    """
     names = sorted(set(kinds.tolist()))
     if len(names) < 2:
-        return GUESS
+        return None
     off = np.empty(len(seconds))
     for name in names:
         mine = kinds == name
