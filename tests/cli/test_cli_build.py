@@ -31,6 +31,19 @@ def test_requests_that_cannot_be_are_refused_in_one_line(refused):
     assert not Path("built").exists()
 
 
+def test_images_that_are_gone_are_said_and_the_usual_ones_taken():
+    from cofront.api.building import _images_of
+
+    said = []
+    assert _images_of({"data": "gone/images"}, said.append) is None
+    assert said == [
+        "the images this was built with ('gone/images') are not here: the usual ones are taken; --data names others"
+    ]
+    Path("here.npz").write_bytes(b"")
+    assert _images_of({"data": "here.npz"}, said.append) == Path("here.npz")
+    assert _images_of({}, said.append) is None and _images_of({"data": ""}, said.append) is None and len(said) == 1
+
+
 @needs_rtl
 def test_missing_packages_are_named(refused, monkeypatch):
     import cofront.rtl.yosys as yosys

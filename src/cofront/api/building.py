@@ -144,13 +144,14 @@ def _check_images(data: Path | None) -> None:
         check_data(data)
 
 
-def _images_of(manifest: dict[str, Any]) -> Path | None:
-    """The images that were named when the folder was built; None when none were."""
+def _images_of(manifest: dict[str, Any], note: Note) -> Path | None:
+    """The images that were named when the folder was built; None when none were, or when they are not here."""
     named = str(manifest.get("data") or "")
     if not named:
         return None
     if not Path(named).exists():
-        raise UsageError(f"the images this was built with ('{named}') are gone: name them, or others, with --data")
+        note(f"the images this was built with ('{named}') are not here: the usual ones are taken; --data names others")
+        return None
     return Path(named)
 
 
@@ -192,7 +193,7 @@ def verify(
     if study is not None:
         _check_study(study)
     built = read(folder)
-    data = data or _images_of(built.manifest)
+    data = data or _images_of(built.manifest, note)
     tool = choose_tool(simulator, note)
     if synth:  # before minutes of simulation
         family_of(built.device)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 HELP = """Simulate a built accelerator on test images and compare every output.
 
-DIR is a folder that `build` wrote; the images are those that `build --data` named, unless --data names others. Two
-predictions of the cycles stand beside the simulated ones: the cost model's, which searches use, and the schedule's,
-which knows the program. Exit code 1 when anything differs from the integer model."""
+DIR is a folder that `build` wrote; the images are those that `build --data` named, while they are there, unless --data
+names others. Two predictions of the cycles stand beside the simulated ones: the cost model's, which searches use, and
+the schedule's, which knows the program. Exit code 1 when anything differs from the integer model."""
 EXAMPLE = """
 Example, after `cofront build`:
   $ cofront verify built --images 100 --synth
