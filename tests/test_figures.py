@@ -23,9 +23,14 @@ def test_an_accuracy_is_never_rounded_up(fraction):
     assert 100 * fraction - 0.01 - 1e-9 <= value(accuracy(fraction)) <= 100 * fraction + 1e-9
 
 
+@given(st.floats(0, 1e-4))
+def test_every_frame_rate_can_be_printed(fps):
+    assert 0 <= value(rate(fps)) <= fps * (1 + 1e-11)
+
+
 def test_figures_that_are_exact_stay():
-    assert [rate(x) for x in (2000, 32820.9, 999.96, 30, 0.5, 0, math.inf)] == [
-        "2,000", "32,820", "999.9", "30", "0.5", "0", "unlimited"
+    assert [rate(x) for x in (2000, 32820.9, 999.96, 30, 0.5, 0, 1e-310, math.inf)] == [
+        "2,000", "32,820", "999.9", "30", "0.5", "0", "0", "unlimited"
     ]  # fmt: skip
     assert [accuracy(x) for x in (0.7, 0.84999, None)] == ["70.00 %", "84.99 %", "-"]
 

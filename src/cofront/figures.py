@@ -27,7 +27,7 @@ def seconds(value: float | None, digits: int = 3) -> str:
 
 def rate(fps: float) -> str:
     """A frame rate rounded down to four digits, or to a whole number where it has more."""
-    if not fps > 0:
+    if not fps > 1e-290:  # below, powers of ten have no end
         return "0"
     if fps == math.inf:
         return "unlimited"
