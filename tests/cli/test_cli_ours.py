@@ -12,14 +12,26 @@ from cofront.api.ours import as_written, hashes, is_ours
 TINY = ("search", "--space", "tiny", "--grid", "tiny", "--out", "out", "--accuracy-table")
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "design.json", "network.onnx", "report.html"])
+def test_a_file_that_a_search_never_writes_is_in_nobodys_way(cofront, refused, table):
+    """A space without a supernet has no trained integers, so files of their names are left alone."""
+    Path("out").mkdir()
+    own = {"weights.safetensors": b"mine", "network.integer.onnx": b"mine, too"}
+    for name, raw in own.items():
+        (Path("out") / name).write_bytes(raw)
+    for more in ((), (), ("--accuracy", "0.72"), ("--evaluations", "50", "--method", "random")):
+        code, out, _ = cofront(*TINY, table(), *more)
+        assert code == 0 and "no supernet of space 'tiny'" in out and "stay" not in out
+        assert {name: (Path("out") / name).read_bytes() for name in own} == own
+    assert Path("out/network.onnx").is_file()
+    code, line = refused("search", "--method", "random", "--evaluations", "50", "--out", "out")
+    assert code == 2 and "out/network.integer.onnx, out/weights.safetensors would be replaced" in line
+
+
+@pytest.mark.parametrize("name", ["design.json", "network.onnx", "report.html"])
 def test_what_is_not_ours_is_never_replaced(cofront, refused, table, name):
     path = Path("out") / name
     path.parent.mkdir()
-    if name.endswith("safetensors"):
-        save_file({"mine": np.ones(3, np.float32)}, path, {"framework": "pt"})
-    else:
-        path.write_text('{"mine": 1}')
+    path.write_text('{"mine": 1}')
     before = path.read_bytes()
     code, line = refused(*TINY, table())
     assert code == 2 and f"{path} would be replaced and was not written by cofront; move it, or choose" in line
@@ -101,6 +113,15 @@ def onnx_of():
         path.write_bytes(helper.make_model(graph, producer_name=producer, doc_string=word).SerializeToString())
 
     return write
+
+
+def test_an_export_replaces_no_weights_of_others(cofront, refused, table):
+    cofront(*TINY, table())
+    path = Path("out/weights.safetensors")
+    save_file({"mine": np.ones(3, np.float32)}, path, {"framework": "pt"})
+    before = path.read_bytes()
+    code, line = refused("export", "out/design.json", "--out", "out")
+    assert code == 2 and str(path) in line and path.read_bytes() == before
 
 
 def test_everything_that_a_search_writes_is_known_as_ours(cofront, table):

@@ -191,7 +191,7 @@ def export_design(
 
 def _trained_before(folder: Path, design: DesignDocument) -> list[str]:
     """The formats of network files in `folder` that hold trained weights of the same network, if any."""
-    if not (folder / FORMATS["integer"]).is_file() or not (folder / FORMATS["design"]).is_file():
+    if not is_ours(folder / FORMATS["integer"]) or not (folder / FORMATS["design"]).is_file():
         return []
     try:
         earlier = read_design(folder / FORMATS["design"])
@@ -199,7 +199,7 @@ def _trained_before(folder: Path, design: DesignDocument) -> list[str]:
         return []
     same = (earlier.space, earlier.network, earlier.design.point) == (design.space, design.network, design.design.point)
     names = ("onnx", "qonnx", "integer", "weights")
-    return [n for n in names if (folder / FORMATS[n]).is_file()] if same else []
+    return [n for n in names if is_ours(folder / FORMATS[n])] if same else []
 
 
 def _write_network(network: Network, trained: Trained, formats: Sequence[str], put: Callable[..., None]) -> None:

@@ -41,7 +41,7 @@ def run_search(
     `data` is what exported weights are set on, `started` when the command began.
     """
     check_request(request.space, data)
-    check_ours(out, [*FORMATS.values(), "report.html"])  # before minutes of searching
+    check_ours(out, [*_written(request.space), "report.html"])  # before minutes of searching
     path = study_path or out / "study.sqlite"
     with leave_nothing(path, out), Study(path) as study, Interrupt() as stop:
         with reporter() as progress:
@@ -122,6 +122,11 @@ def _write(
     document = msgspec.structs.replace(document, files=files, left_out=left_out, report=str(out / "report.html"))
     write_report(study, out / "report.html", result.run_id, document)
     return document
+
+
+def _written(space: str) -> list[str]:
+    """The files that a search of a space writes or replaces: without a supernet it has no trained integers."""
+    return [name for form, name in FORMATS.items() if space in SUPERNETS or form not in ("integer", "weights")]
 
 
 def _stays(exported: dict[str, Any], space: str) -> bool:
