@@ -178,6 +178,9 @@ def test_predictions_by_operators(tmp_path: Path) -> None:
         (["nasbench_macro:" + ",".join("9" * 16)], {"device": "few.parquet"}, "expected 0 to 2"),
         (["nasbench_macro:1,2"], {"device": "none.parquet"}, "none.parquet|expected points"),
         (["mobilenetv2"], {"device": "b", "table": "few.parquet"}, "device or column"),
+        (["mobilenetv2"], {"device": "none.parquet"}, "^there is no file 'none.parquet'; expected a table, as .* or"),
+        (["mobilenetv2"], {"device": "none.csv"}, "^there is no file 'none.csv'; expected a table"),
+        (["mobilenetv2"], {"device": "b", "table": "none.parquet"}, "^there is no file 'none.parquet'; expected a"),
     ],
 )
 def test_requests_that_cannot_be_met(

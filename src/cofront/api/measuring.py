@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from cofront.api.files import is_table
+from cofront.api.files import is_table, need_file
 from cofront.errors import InputError, UsageError
 from cofront.study.documents import LatencyDocument, LatencyPart, MeasurementDocument, OverheadPart
 
@@ -121,11 +121,13 @@ def _model(device: str | None, table: str | Path | None, space: object) -> tuple
 
     assert space is None or isinstance(space, Space)
     if table is not None:
+        need_file(Path(table), "a table, as `cofront measure` writes it")
         return load_model(Path(table), column=device, space=space), Path(table)
     if device is None:
         raise UsageError("say on which device: --device TABLE, as `cofront measure` writes them, or a known device")
     path = Path(device)
     if is_table(path):
+        need_file(path, "a table, as `cofront measure` writes it, or the name of a known device")
         return load_model(path, space=space), path
     _check_known(device)
     if space is None:
