@@ -261,7 +261,7 @@ def test_a_frame_rate_out_of_reach_names_the_one_within_reach() -> None:
     problem = next(p for p in map(single_path, range(100)) if (brute_force(p, ANY) or (0, 0))[0] > 100)
     result = fit(problem, min_fps=problem.clock_hz)
     text = str(result.infeasible[0])
-    assert text.startswith("latency: at least ")
+    assert text.startswith("latency: at best ")
     fps = float(text.split("at most ")[1].split(" fps")[0].replace(",", ""))
     assert fit(problem, min_fps=fps).status == "optimal"  # within the budget, not with any resources
     assert len(result.infeasible) == 1 and "with any resources: " in text

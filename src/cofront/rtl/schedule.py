@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from cofront.hardware.subgraph.calls import KERNELS
 from cofront.hardware.subgraph.config import Config
 from cofront.hardware.subgraph.engines import ENGINES
-from cofront.hardware.subgraph.recurrence import late_rows, serve, work_by_pixel
+from cofront.hardware.subgraph.late import late_rows
+from cofront.hardware.subgraph.recurrence import serve, work_by_pixel
 from cofront.rtl.average import DELAY
 from cofront.rtl.config import KernelDesign, up
 from cofront.rtl.descriptor import SIZE_BYTES, decode

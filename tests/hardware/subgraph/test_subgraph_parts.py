@@ -24,8 +24,9 @@ from cofront.hardware.subgraph.coefficients import describe
 from cofront.hardware.subgraph.config import ABSENT
 from cofront.hardware.subgraph.engines import engine
 from cofront.hardware.subgraph.grid import GRIDS, grid
+from cofront.hardware.subgraph.late import late_rows
 from cofront.hardware.subgraph.packing import PAIRS, PORTS, SHARED
-from cofront.hardware.subgraph.recurrence import PixelKernel, fused_cycles, late_rows
+from cofront.hardware.subgraph.recurrence import PixelKernel, fused_cycles
 from cofront.hardware.subgraph.roofline import breakdown, roofline
 from cofront.hardware.subgraph.scalar import kernel_resources
 from cofront.hardware.subgraph.tables import network_problem
@@ -439,4 +440,4 @@ def test_rows_that_come_late_by_walking_through_the_window() -> None:
                 written += 1
             needed = min(y * stride - padding + kernel - 1, height - 1)
             expected.append(written < needed * width + kernel - padding)
-        assert late_rows(rows, height, kernel, stride, padding, held).tolist() == expected
+        assert late_rows(rows, height, kernel, stride, padding, held) == expected

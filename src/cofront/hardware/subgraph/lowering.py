@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from cofront.errors import UnsupportedError
 from cofront.hardware.subgraph.calls import KERNELS, PARAM_BITS, Call, KernelName, Stage, bits_to_bytes
-from cofront.hardware.subgraph.recurrence import late_rows
+from cofront.hardware.subgraph.late import late_rows
 from cofront.network import (
     Activation,
     Add,
@@ -233,7 +233,7 @@ class _Lowering:
         # Where no more rows are held than that, the first columns that every further row of outputs needs are read only
         # when the row before it is done.
         late = late_rows(out_shape[1], height, span_h, op.stride[0], top, window)
-        stalls = int(late.sum()) * _clip(span_w - left, width) if window > 1 else 0
+        stalls = sum(late) * _clip(span_w - left, width) if window > 1 else 0
         return Stage(
             kernel,
             channels,

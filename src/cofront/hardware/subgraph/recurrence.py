@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cofront.hardware.subgraph.late import late_rows
+
 
 @dataclass(frozen=True)
 class PixelKernel:
@@ -51,22 +53,10 @@ def serve(arrival: NDArray[np.int64], cycles: int | NDArray[np.int64]) -> NDArra
     return np.asarray(np.maximum.accumulate(arrival - spent + cycles) + spent, dtype=np.int64)
 
 
-def late_rows(rows: int, height: int, kernel: int, stride: int, padding: int, held: int) -> NDArray[np.bool_]:
-    """(rows,) whether a row of outputs must wait for its first columns when the row before it has been computed.
-
-    A kernel that holds `held` rows takes one more behind the window as it moves along; of a further one the first
-    columns come only when the row of outputs ends. Rows of padding do not count.
-    """
-    y = np.arange(1, rows)
-    first = (y - 1) * stride - padding  # the row before still needs it and those below
-    needed = np.minimum(y * stride - padding + kernel - 1, height - 1)
-    return np.concatenate([[False], needed > np.maximum(first + held, held - 1)])
-
-
-def work_by_pixel(work: int, columns: int, late: NDArray[np.bool_], wait: int) -> NDArray[np.int64]:
+def work_by_pixel(work: int, columns: int, late: Sequence[bool], wait: int) -> NDArray[np.int64]:
     """(rows * columns,) cycles of every output pixel: `work`, and `wait` more where a `late` row begins."""
     out = np.full((len(late), columns), work, dtype=np.int64)
-    out[late, 0] += wait
+    out[np.asarray(late), 0] += wait
     return out.reshape(-1)
 
 
