@@ -80,8 +80,10 @@ def test_the_images_that_a_build_named_are_taken_again(tmp_path, monkeypatch):
             api.verify(tmp_path / "b", data=own)
     assert taken == [images, tmp_path]
     images.unlink()
-    with pytest.raises(UsageError, match=r"mine.npz'\) are gone: name them, or others, with --data"):
-        api.verify(tmp_path / "b")
+    said = []
+    with pytest.raises(UsageError, match="far enough"):
+        api.verify(tmp_path / "b", note=said.append)
+    assert taken[-1] is None and "mine.npz') are not here" in said[0]
     build(Source(integers, config, part, "{}\n"), tmp_path / "c")
     with pytest.raises(UsageError, match="far enough"):
         api.verify(tmp_path / "c")
