@@ -38,7 +38,6 @@ from cofront.hardware.subgraph import coefficients
 from cofront.hardware.subgraph.config import Config
 from cofront.hardware.subgraph.scalar import cost as network_cost
 from cofront.network import Network
-from cofront.rtl.build import bus_bits_for
 from cofront.rtl.compare import compare
 from cofront.rtl.compiler import compile_program
 from cofront.rtl.netlist import engine_verilog
@@ -166,7 +165,7 @@ def predicted_again(row: dict[str, Any], document: DesignDocument) -> dict[str, 
     device, config = load_device(document.device), Config.from_dict(row["config"], document.clock_hz)
     network = design_network(document)
     quantized, _ = integers_of(document, network, None, SEED, _say)
-    program = compile_program(quantized, config, device, bus_bits=bus_bits_for(device, config.clock_hz))
+    program = compile_program(quantized, config, device, bus_bits=coefficients.load().bus_bits(device, config.clock_hz))
     expected = network_cost(quantized.network, config, device)
     memory = MemoryModel(LATENCY, coefficients.load().bytes_per_kilocycle(device, config.clock_hz))
     stamps = row.get("stamps") or list(itertools.accumulate(c["simulated"] for c in row["calls"]))
@@ -225,7 +224,7 @@ def main() -> None:
         documents = drawn(case, args.networks)
         device = load_device(documents[0].device)
         config = Config.from_dict(documents[0].design.config, documents[0].clock_hz)
-        bus = bus_bits_for(device, config.clock_hz)
+        bus = coefficients.load().bus_bits(device, config.clock_hz)
         _say(f"case {case} {CASES[case]}: {len(documents)} designs, {config.to_dict()}")
         verilog, ports = engine_verilog(config, bus, primitives=True, note=_say)
         sources = {"engine.v": verilog, "dsp48e2.v": TESTBENCH.with_name("dsp48e2.v").read_text()}

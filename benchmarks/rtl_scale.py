@@ -37,7 +37,6 @@ from cofront.hardware.subgraph import Config, KernelConfig, coefficients
 from cofront.hardware.subgraph.scalar import cost as network_cost
 from cofront.hardware.subgraph.scalar import resources
 from cofront.network import Builder, Network, zoo
-from cofront.rtl.build import bus_bits_for
 from cofront.rtl.compare import compare
 from cofront.rtl.compiler import compile_program
 from cofront.rtl.netlist import engine_verilog
@@ -89,7 +88,7 @@ def of_mobilenet() -> tuple[Network, Config, Device]:
 
 def measure(network: Network, config: Config, device: Device, folder: Path, data: Path | None) -> dict[str, Any]:
     """One image on one accelerator: compared, and timed."""
-    bus = bus_bits_for(device, config.clock_hz)
+    bus = coefficients.load().bus_bits(device, config.clock_hz)
     said: list[str] = []
 
     def note(text: str) -> None:

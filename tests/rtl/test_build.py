@@ -18,9 +18,10 @@ from nets import accelerator, chain
 
 from cofront import device
 from cofront.errors import InputError, MissingDependencyError, StudyError, UsageError
+from cofront.hardware.subgraph import coefficients
 from cofront.rtl import build as building
 from cofront.rtl import manifest, simulate
-from cofront.rtl.build import Source, build, bus_bits_for, result_bytes
+from cofront.rtl.build import Source, build, result_bytes
 from cofront.rtl.layout import TensorLayout
 from cofront.rtl.standin import random_integers
 from cofront.rtl.yosys import ToolError
@@ -255,9 +256,10 @@ def _edit(folder: Path, **values: object) -> None:
 
 
 def test_the_port_follows_the_memory():
-    assert bus_bits_for(PART, 250e6) == 128
-    assert bus_bits_for(PART, 1e6) == 512
-    assert bus_bits_for(PART, 645e6) == 64
+    port = coefficients.load().bus_bits
+    assert port(PART, 250e6) == 128
+    assert port(PART, 1e6) == 512
+    assert port(PART, 645e6) == 64
 
 
 def test_expected_results_are_as_the_engine_leaves_them():

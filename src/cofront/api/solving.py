@@ -80,7 +80,7 @@ def make_document(
         why = explain()
     return SearchDocument(
         accelerator=request.accelerator, predictor=request.predictor,
-        notes=[*found.notes, *extrapolated(found, device)],
+        notes=[*found.notes, *extrapolated(found, device, measured.problem.clock_hz)],
         status=found.status, space=measured.space.name, device=device.name, precisions=list(measured.precisions),
         clock_hz=float(measured.problem.clock_hz), method=request.method, grid=request.grid, budget=device.budget,
         front=designs, gap=found.gap if certified else None, designs=found.n_designs,
@@ -93,11 +93,11 @@ def make_document(
     )  # fmt: skip
 
 
-def extrapolated(found: front.Front, device: Device) -> list[str]:
+def extrapolated(found: front.Front, device: Device, clock_hz: float) -> list[str]:
     """A note on designs whose LUTs and flip-flops lie outside what their model was fitted on."""
     from cofront.hardware.subgraph import coefficients
 
-    bus = coefficients.load().bus_bits(device)
+    bus = coefficients.load().bus_bits(device, clock_hz)
     parts = [{k: v for k, v in d.config.items() if isinstance(v, dict)} for d in found.designs]
     outside = [words for p in parts if p and (words := coefficients.outside_range(p, bus))]
     if not outside:

@@ -30,8 +30,6 @@ from cofront.task.integer import QuantizedNetwork
 if TYPE_CHECKING:
     from cofront.hardware.base import Cost
 
-BUS_BITS = (64, 128, 256, 512)
-
 #: Images that the folder's own test bench runs.
 VECTORS = 2
 
@@ -53,20 +51,14 @@ class Source:
     data: str = ""
 
 
-def bus_bits_for(device: Device, clock_hz: float) -> int:
-    """The narrowest port that moves what the device's memory delivers."""
-    rate = coefficients.load().bytes_per_kilocycle(device, clock_hz)
-    return next((bits for bits in BUS_BITS if bits * 125 >= rate), BUS_BITS[-1])
-
-
 def build(source: Source, folder: Path, *, bus_bits: int | None = None, note: Note = silent) -> manifest.Built:
     """Writes the folder, whole or not at all; an earlier build there is replaced, anything else is not."""
     from cofront.rtl.compiler import compile_program
 
     folder = folder.resolve()  # ".", and links: the folder that they are
     check_target(folder, bus_bits)
-    bus = bus_bits or bus_bits_for(source.device, source.config.clock_hz)
-    expected = network_cost(source.quantized.network, source.config, source.device)
+    bus = bus_bits or coefficients.load().bus_bits(source.device, source.config.clock_hz)
+    expected = network_cost(source.quantized.network, source.config, source.device, bus_bits=bus)
     if expected.infeasible:
         short = expected.infeasible[0]
         raise InputError(
@@ -93,8 +85,8 @@ def build(source: Source, folder: Path, *, bus_bits: int | None = None, note: No
 
 def check_target(folder: Path, bus_bits: int | None) -> None:
     """UsageError for a port that there is not, and for a folder that must not be replaced."""
-    if bus_bits is not None and bus_bits not in BUS_BITS:
-        raise UsageError(f"the memory port is {', '.join(map(str, BUS_BITS))} bits wide, not {bus_bits}")
+    if bus_bits is not None and bus_bits not in coefficients.BUS_BITS:
+        raise UsageError(f"the memory port is {', '.join(map(str, coefficients.BUS_BITS))} bits wide, not {bus_bits}")
     if folder.exists() and not (folder.is_dir() and ((folder / manifest.NAME).is_file() or not any(folder.iterdir()))):
         raise UsageError(f"'{folder}' is there and is not a build folder; choose another --out")
 

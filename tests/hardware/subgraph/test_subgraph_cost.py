@@ -20,7 +20,7 @@ from cofront.hardware.subgraph.lowering import lower
 from cofront.hardware.subgraph.roofline import breakdown, roofline
 from cofront.hardware.subgraph.scalar import call_cost, cost_of_calls
 from cofront.hardware.subgraph.tables import kernel_tables
-from cofront.network import Builder, Network
+from cofront.network import Builder, Flatten, Linear, Network
 from cofront.problem import INFEASIBLE, CodesignProblem, Engine
 
 SLOW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -272,6 +272,28 @@ def test_weights_that_exceed_the_memory_are_taken_in_tiles() -> None:
     assert on_pw(14)[0] == "infeasible"  # not even one group
 
 
+@pytest.mark.parametrize(("depth", "tiles"), [(64, 1), (48, 2), (32, 2), (24, 0), (16, 0)])
+def test_tiles_of_logits_are_whole_groups_on_dual_engines(depth: int, tiles: int) -> None:
+    """Logits stand in groups of the lanes of W4A4: at W8A8 two units of 8 words each. Half a memory of `depth`."""
+    b = Builder("classifier", (64, 1, 1))
+    b.add(Linear(32), b.add(Flatten()))
+    net = b.build().uniform_bits(8, 8)
+    empty = KernelConfig(0, 0, 0, 0, 0, 0, 0, 0, 0)
+    pw = KernelConfig(8, 8, 1, 1, depth, 1, 0, 64, 64)
+    (row,) = cost(net, Config("DUAL", empty, empty, pw, 250e6), ZU3EG).calls
+    assert (row.mode == "infeasible") == (tiles == 0)
+    small = Grid("one", (8,), (8,), (1,), (8,), (9,), (depth,), (512,), (1.0,), (1,))
+    table = network_problem(net, ZU3EG, small, engines=("DUAL",)).engines[0].kernels[2]
+    if tiles:
+        assert row.cycles == table.solo[-1, 0]
+        # By hand: 8 beats of input for each tile, 8 cycles a unit, 4 units.
+        co = coefficients.load()
+        assert row.kernels["pw"] == 32 + tiles * (8 + co.pipeline_cycles + 1 + 2 + 1)
+    else:
+        assert table.solo[-1, 0] == INFEASIBLE
+    assert cost(net, Config("E88", empty, empty, pw, 250e6), ZU3EG).calls[0].mode != "infeasible"
+
+
 def _on_conv(net: Network, conv: KernelConfig) -> tuple[int, int]:
     """(busy cycles, bytes) of a network of one convolution."""
     empty = KernelConfig(0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -328,7 +350,7 @@ def test_energy_is_none_without_power_figures_and_counts_each_part_once() -> Non
     part = ZU3EG.with_budget(dsp=10**6, lut=10**9, ff=10**9, bram36=10**9)
     answer = cost(net, config, part)
     co = coefficients.load()
-    call: Call = lower(net, co.word_bytes(part))[0]
+    call: Call = lower(net, co.word_bytes(co.bus_bits(part)))[0]
     dynamic = (call.macs * dict(co.mac_fj)["88"] + call.bytes * co.dram_fj_per_byte) * 1e-15
     assert answer.energy_j == pytest.approx(dynamic + 5.1 * answer.latency_s, rel=1e-6)
     bare = device.load("zu7ev").with_budget(dsp=10**6, lut=10**9, ff=10**9, bram36=10**9)

@@ -26,6 +26,7 @@ class Stage:
     `lead` at its own pace: `fed` is 1 when there is one, `next_lead` is the `lead` of the stage behind (1 if none).
     Bytes are of tensors and weights as stored in memory. `apart`: least cycles between beats of output channels.
     `stalls`: input pixels that are waited for between rows of outputs by a kernel of no more rows than the window.
+    `logits`: 1 where the outputs are the network's, stored by all output lanes that an engine has at any precision.
     """
 
     kernel: KernelName
@@ -50,6 +51,7 @@ class Stage:
     stride: int = 1
     apart: int = 1
     stalls: int = 0
+    logits: int = 0
 
     @property
     def macs(self) -> int:

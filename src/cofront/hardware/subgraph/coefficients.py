@@ -57,16 +57,16 @@ class Coefficients:
         """Multipliers in one DSP block."""
         return dict(dict(self.packing)[dsp_kind])["multipliers"]
 
-    def bus_bits(self, device: Device) -> int:
-        """The narrowest memory port that moves what the device's memory delivers, at the device's own clock."""
+    def bus_bits(self, device: Device, clock_hz: float | None = None) -> int:
+        """The narrowest memory port that moves what the device's memory delivers at a clock, by default its own."""
         if not self.shell:
             return BUS_BITS[1]
-        rate = self.bytes_per_kilocycle(device, device.clock_hz)
+        rate = self.bytes_per_kilocycle(device, device.clock(clock_hz))
         return next((bits for bits in BUS_BITS if bits * 125 >= rate), BUS_BITS[-1])
 
-    def word_bytes(self, device: Device) -> int:
-        """Bytes of a word of memory."""
-        return self.bus_bits(device) // 8 if self.shell else 1
+    def word_bytes(self, bus_bits: int) -> int:
+        """Bytes to which pixels are padded in the memory behind a port."""
+        return bus_bits // 8 if self.shell else 1
 
     def opening_cycles(self, exposed_bytes: int, bytes_per_kilocycle: int) -> int:
         """Cycles before a call in which its weights are loaded and nothing else happens."""

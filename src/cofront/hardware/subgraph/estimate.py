@@ -74,24 +74,23 @@ def estimate(
     `config` as an object may leave out its clock; `clock_hz` overrides it, and is the device's default when None.
     """
     co = coefficients.load()
-    calls = lower(with_precision(network, precision), co.word_bytes(device))
+    given = config if config is None or isinstance(config, Config) else Config.from_dict(config, device.clock(clock_hz))
+    if given and clock_hz is not None:
+        given = replace(given, clock_hz=device.clock(clock_hz))
+    bus = co.bus_bits(device, given.clock_hz if given else clock_hz)
+    calls = lower(with_precision(network, precision), co.word_bytes(bus))
     if not calls:
         raise UsageError(f"network '{network.name}' has nothing for an accelerator to compute")
     notes: tuple[str, ...] = ()
     if precision is None and network.layers and network.layers[0].weight_bits is None:
         notes += ("the network has no bit-widths: costed at W8A8",)
-    if config is None:
-        chosen = default_config(calls, device, clock_hz)
+    chosen = given or default_config(calls, device, clock_hz)
+    if given is None:
         notes += (f"default accelerator, not optimised: {chosen}",)
-    else:
-        chosen = config if isinstance(config, Config) else Config.from_dict(config, device.clock(clock_hz))
-        if clock_hz is not None:
-            chosen = replace(chosen, clock_hz=device.clock(clock_hz))
     if unfolded := unfolded_by_host(network):
         notes += (f"the host unfolds the image for {', '.join(unfolded)} (im2col): that work is not costed",)
     if pools := overlapping_pools(network):
         notes += (f"the rows that the overlapping windows of {', '.join(pools)} hold on chip are not costed",)
-    bus = co.bus_bits(device)
     if outside := coefficients.outside_range({name: vars(chosen.kernel(name)) for name in KERNELS}, bus):
         notes += (
             f"LUTs and flip-flops are extrapolated, being fitted on smaller or other designs: {'; '.join(outside)}",

@@ -265,6 +265,8 @@ class _Lowering:
         stages = tuple(replace(s, fed=int(i > 0), next_lead=leads[i]) for i, s in enumerate(stages))
         if call.adds:
             stages = (*stages[:-1], replace(stages[-1], apart=RESIDUAL_APART))
+        if isinstance(parts[-1][1].op, Linear) and not self.net.consumers[call.output]:
+            stages = (*stages[:-1], replace(stages[-1], logits=1))
         opens = self.unfolds(parts[0][1])
         return Call(stages, call.extra_bytes, 0, call.averaged, opens, name, tuple(call.layers))
 

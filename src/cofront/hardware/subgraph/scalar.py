@@ -41,6 +41,7 @@ class _Work:
         if not self.there:
             return
         self.lanes = kernel.po * factor
+        self.group = kind.w4a4_factor // factor if stage.logits else 1
         self.line = kernel.line_elements * factor
         turns = self.turns()
         if name == "dw":
@@ -123,6 +124,8 @@ class _Work:
             return None
         s, k = self.stage, self.kernel
         cap = k.weight_depth // 2 // self.words
+        if cap < self.units:  # every tile of logits but the last has whole groups
+            cap = cap // self.group * self.group
         in_pixels, in_bytes, stripes = s.in_pixels, s.in_bytes, 1
         if s.rows > 1 and self.name == "dw":
             cap = min(cap, self.line // s.in_width // self.lanes)
@@ -235,7 +238,7 @@ def kernel_resources(
         spread = name == "dw" or co.ideal_packing
         columns = _up(multipliers, per_dsp) if spread else k.pi * k.taps * _up(k.po, per_dsp)
         dsp += _up(columns, co.multipliers(device.dsp_kind))
-    bus = bus_bits or co.bus_bits(device)
+    bus = bus_bits or co.bus_bits(device, config.clock_hz)
     lut, ff = co.weighed(area.features(name, vars(k), kind, bus))
     return {"dsp": dsp, "lut": lut, "ff": ff, "bram36": area.memories(name, vars(k), kind)}
 
@@ -245,7 +248,7 @@ def resources(
 ) -> dict[str, int]:
     """DSP, LUT, FF and BRAM36 of a whole accelerator; `bus_bits` of the memory port, by default as the device needs."""
     co = co or coefficients.load()
-    bus = bus_bits or co.bus_bits(device)
+    bus = bus_bits or co.bus_bits(device, config.clock_hz)
     total = dict(zip(("dsp", "lut", "ff", "bram36"), co.base(bus), strict=True))
     for name in KERNELS:
         for key, value in kernel_resources(name, config.kernel(name), config, device, co, bus).items():
@@ -253,21 +256,29 @@ def resources(
     return total
 
 
-def cost(network: Network, config: Config, device: Device, co: Coefficients | None = None) -> Cost:
-    """Cycles, resources and energy of a network on an accelerator, call by call."""
+def cost(
+    network: Network, config: Config, device: Device, co: Coefficients | None = None, bus_bits: int | None = None
+) -> Cost:
+    """Cycles, resources and energy of a network on an accelerator, call by call; `bus_bits` as in `resources`."""
     co = co or coefficients.load()
-    return cost_of_calls(lower(network, co.word_bytes(device)), config, device, co, network.name)
+    bus = bus_bits or co.bus_bits(device, config.clock_hz)
+    return cost_of_calls(lower(network, co.word_bytes(bus)), config, device, co, network.name, bus)
 
 
 def cost_of_calls(
-    calls: Sequence[Call], config: Config, device: Device, co: Coefficients | None = None, name: str = ""
+    calls: Sequence[Call],
+    config: Config,
+    device: Device,
+    co: Coefficients | None = None,
+    name: str = "",
+    bus_bits: int | None = None,
 ) -> Cost:
     co = co or coefficients.load()
     if not calls:
         raise UsageError(f"network '{name}' has nothing for an accelerator to compute")
     clock = device.clock(config.clock_hz)
     rows = tuple(call_cost(c, config, device, co) for c in calls)
-    used, limit = resources(config, device, co), device.budget
+    used, limit = resources(config, device, co, bus_bits), device.budget
     problems = [
         Infeasible(r, used[r], limit[r], r, f"lower the parallelism or buffers, or take a part with more {r}")
         for r in used

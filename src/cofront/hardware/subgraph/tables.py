@@ -45,7 +45,7 @@ def kernel_tables(
     Cycles do not depend on the engine but for its factor and the precisions it serves, nor on where the multipliers
     are; and many rows ask the same of a kernel. So only what is distinct is computed.
     """
-    used = {kind.name: _resources(kernel, params, kind, device, co) for kind in kinds}
+    used = {kind.name: _resources(kernel, params, kind, device, clock_hz, co) for kind in kinds}
     fits = {n: np.all(r <= limit, axis=1) if limit is not None else np.ones(len(r), bool) for n, r in used.items()}
     kept = np.flatnonzero(np.any(list(fits.values()), axis=0))
     bare = params[kept].copy()
@@ -94,13 +94,16 @@ def _around(call: Call, co: Coefficients, bytes_per_kilocycle: int) -> int:
     return co.average_cycles(call.averaged) + co.opening_cycles(call.exposed_bytes, bytes_per_kilocycle)
 
 
-def _resources(kernel: KernelName, params: IntArray, kind: EngineKind, device: Device, co: Coefficients) -> IntArray:
+def _resources(
+    kernel: KernelName, params: IntArray, kind: EngineKind, device: Device, clock_hz: float | None, co: Coefficients
+) -> IntArray:
     """(j, R); absent kernels need nothing."""
     resources = np.zeros((len(params), len(RESOURCES)), dtype=np.int64)
     there = params[:, PARAMS.index("po")] > 0
     columns = {name: params[there, i] for i, name in enumerate(PARAMS)}
     if there.any():
-        resources[there] = kernel_resources(kernel, columns, kind, device.dsp_kind, co, co.bus_bits(device))
+        bus = co.bus_bits(device, clock_hz)
+        resources[there] = kernel_resources(kernel, columns, kind, device.dsp_kind, co, bus)
     return resources
 
 
@@ -121,7 +124,7 @@ def engines(
     co = co or coefficients.load()
     g = grid(which)
     clock = device.clock(clock_hz)
-    base = np.array(co.base(co.bus_bits(device)), dtype=np.int64)
+    base = np.array(co.base(co.bus_bits(device, clock)), dtype=np.int64)
     room = budget(device) - base
     speed = co.bytes_per_kilocycle(device, clock)
     memory = ceil_div(1000 * np.array([c.bytes for c in calls], dtype=np.int64), speed)
@@ -191,7 +194,7 @@ def network_problem(
 ) -> CodesignProblem:
     """Which configuration runs one network best: a trellis of a single edge."""
     co = co or coefficients.load()
-    calls = lower(network, co.word_bytes(device))
+    calls = lower(network, co.word_bytes(co.bus_bits(device, clock_hz)))
     if not calls:
         raise UsageError(f"network '{network.name}' has nothing for an accelerator to compute")
     distinct = tuple(dict.fromkeys(calls))
@@ -243,7 +246,7 @@ def codesign_problem(
 ) -> CodesignProblem:
     """Which network of the space on which configuration: `edge_score` (e,) is the integer score of each edge."""
     co = co or coefficients.load()
-    trellis, calls = layered_rows(layered, co.word_bytes(device))
+    trellis, calls = layered_rows(layered, co.word_bytes(co.bus_bits(device, clock_hz)))
     if len(edge_score) != trellis.n_edges:
         raise UsageError(f"edge_score has {len(edge_score)} entries, the space's trellis {trellis.n_edges} edges")
     scores = np.asarray(edge_score, dtype=np.int64)

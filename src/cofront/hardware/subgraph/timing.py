@@ -35,6 +35,7 @@ _FIELDS = (
     "stride",
     "apart",
     "stalls",
+    "logits",
 )
 
 
@@ -132,7 +133,21 @@ def kernel_times(
     tail = (flush * work + pipeline) * fill
 
     alone, possible = _by_itself(
-        kernel, rows, units, step, words, read, line, half, lead + stalls, flush, po, pipeline, co, bytes_per_kilocycle
+        kernel,
+        rows,
+        units,
+        step,
+        words,
+        read,
+        line,
+        half,
+        lead + stalls,
+        flush,
+        po,
+        pipeline,
+        co,
+        bytes_per_kilocycle,
+        dual,
     )
     alone = np.where(usable & possible, alone, INFEASIBLE)
     cycles = np.where(rows["alone"] > 0, alone, np.where(usable & fits, fused, INFEASIBLE))
@@ -198,6 +213,7 @@ def _by_itself(
     pipeline: Int,
     co: Coefficients,
     bytes_per_kilocycle: int,
+    dual: bool,
 ) -> tuple[Int, Int]:
     """Cycles (j, r) of one kernel between reads and writes of external memory, and whether it can run at all.
 
@@ -209,6 +225,8 @@ def _by_itself(
     windowed = rows["rows"] > 1
     width, channels = rows["in_width"], rows["in_channels"]
     cap = half // stored
+    # Every tile of logits but the last has whole groups of what the lanes of a DUAL engine are at W4A4.
+    cap = np.where((rows["logits"] > 0) & (rows["factor"] == 1) & dual & (cap < units), cap // 2 * 2, cap)
     in_pixels, in_bytes = rows["in_pixels"], rows["in_bytes"]
     if kernel == "dw":
         cap = np.where(windowed, np.minimum(cap, (line // width) // po), cap)
