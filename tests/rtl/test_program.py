@@ -162,6 +162,20 @@ def test_logits_of_dual_that_no_tile_holds_are_refused() -> None:
     check(whole, program, config, np.random.default_rng(0).integers(0, 256, (1, 1, 800)).astype(np.uint8))
 
 
+@pytest.mark.parametrize("line", [1000, 100, 60])
+def test_strided_pointwise_layers_run_where_rows_are_held(line: int) -> None:
+    """The pixels that they leave out are read all the same: on conv, in stripes of its line buffer, never on pw."""
+    b = Builder("strided", (20, 9, 9))
+    source = b.last
+    one = b.conv(48, 1, act="relu")
+    b.sum(b.conv(24, 1, 2, src=one), b.conv(24, 1, 2, src=source))
+    b.classifier(7)
+    quantized = random_integers(b.build().uniform_bits(8, 8), 3)
+    config = accelerator("E88", pi=4, po=4, taps=(1, 1), rows=3, line=line)
+    program = compile_program(quantized, config, PART, bus_bits=64, acc_bits=32)
+    check(quantized, program, config, np.random.default_rng(1).integers(0, 256, (9, 9, 20)).astype(np.uint8))
+
+
 def test_stripes_happen() -> None:
     net = chain(depthwise=False, size=9, cin=400).uniform_bits(8, 8)
     config = accelerator(line=2000, pi=4, po=4, depth=1 << 16)

@@ -202,7 +202,7 @@ class Planner:
         size = round(stage.taps**0.5)
         words = form.weight_words(stage.in_channels, stage.out_channels, size)
         row = stage.in_width * form.in_beats(stage.in_channels)
-        lines = stage.rows == 1 or row <= form.design.line_words
+        lines = not stage.windowed or row <= form.design.line_words
         return words <= form.design.weight_half and lines
 
     def _by_itself(self, call: Call, node: Node, stage: Stage, form: KernelFormat) -> Iterator[Job]:

@@ -163,7 +163,7 @@ def compile_simulator(
             (work / text_name).write_text(text, encoding="utf-8")
         if chosen == "cxxrtl":
             script = [f"read_verilog {name}" for name in sources if name.endswith(".v")]
-            script += [f"hierarchy -top {TOP}", f"write_cxxrtl {'-g4' if trace else '-g0'} engine.cxxrtl.h"]
+            script += [f"hierarchy -top {TOP}", f"write_cxxrtl -noflatten {'-g4' if trace else '-g0'} engine.cxxrtl.h"]
             run_yosys("\n".join(script), work)
         for command in commands(chosen, list(sources), trace):
             run_program(command, work, command[0])

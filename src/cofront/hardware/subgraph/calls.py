@@ -54,6 +54,11 @@ class Stage:
     logits: int = 0
 
     @property
+    def windowed(self) -> bool:
+        """Whether the kernel needs rows of the map on chip: for a window, or for pixels that it leaves out."""
+        return self.rows > 1 or self.stride > 1
+
+    @property
     def macs(self) -> int:
         summed = 1 if self.kernel == "dw" else self.in_channels // self.groups
         return self.out_pixels * self.out_channels * summed * self.taps
@@ -85,7 +90,7 @@ class Call:
 
     @property
     def is_pointwise(self) -> bool:
-        """A single 1 x 1 layer, which may run on `conv` or on `pw`."""
+        """A single 1 x 1 layer of stride 1, which may run on `conv` or on `pw`."""
         return len(self.stages) == 1 and self.stages[0].kernel == "pw"
 
     @property

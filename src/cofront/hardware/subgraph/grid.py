@@ -76,8 +76,8 @@ def capacities(kernel: KernelName, calls: Sequence[Call]) -> tuple[int, int, int
     if not stages:
         return 0, 0, 0, 0
     return (
-        max(s.rows for s in stages),
-        max((s.in_width * s.in_channels for s in stages if s.rows > 1), default=0),
+        max(max(s.rows, 2) if s.windowed else 1 for s in stages),
+        max((s.in_width * s.in_channels for s in stages if s.windowed), default=0),
         max(s.in_channels for s in stages),
         max(s.out_channels for s in stages),
     )

@@ -133,7 +133,7 @@ class _Lowering:
             return ("dw",)
         if self.is_vector(node) or op.groups > 1:
             return ("conv",)
-        return ("conv", "pw") if op.kernel == (1, 1) or self.unfolds(node) else ("conv",)
+        return ("conv", "pw") if self.pointwise(node) else ("conv",)
 
     def unfolds(self, node: Node) -> bool:
         src = node.inputs[0]
@@ -274,7 +274,7 @@ class _Lowering:
         op = node.op
         if not isinstance(op, Conv2d):
             return True
-        return op.groups == 1 and (op.kernel == (1, 1) or self.unfolds(node))
+        return op.groups == 1 and (op.kernel == op.stride == (1, 1) or self.unfolds(node))
 
 
 def _clip(index: int, size: int) -> int:

@@ -82,7 +82,7 @@ class _Work:
 
     @property
     def usable(self) -> bool:
-        if not self.there or self.stage.rows > self.kernel.rows:
+        if not self.there or self.stage.rows > self.kernel.rows or (self.stage.windowed and self.kernel.rows == 1):
             return False
         if self.kernel.taps > self.kernel.rows and (self.kernel.rows - self.stage.rows) % 2:
             return False
@@ -97,7 +97,7 @@ class _Work:
         return (
             self.usable
             and self.units * self.words <= self.kernel.weight_depth // 2
-            and (self.stage.rows == 1 or row <= self.line)
+            and (not self.stage.windowed or row <= self.line)
         )
 
     def stream(self, units: int, in_pixels: int, lead: int) -> int:
@@ -127,9 +127,9 @@ class _Work:
         if cap < self.units:  # every tile of logits but the last has whole groups
             cap = cap // self.group * self.group
         in_pixels, in_bytes, stripes = s.in_pixels, s.in_bytes, 1
-        if s.rows > 1 and self.name == "dw":
+        if s.windowed and self.name == "dw":
             cap = min(cap, self.line // s.in_width // self.lanes)
-        elif s.rows > 1:
+        elif s.windowed:
             columns = self.line // s.in_channels
             if columns < s.in_width:
                 if columns <= s.overlap:

@@ -114,13 +114,13 @@ def kernel_times(
 
     # With more taps than rows the window's middle is that of the rows.
     centred = (taps <= p["rows"]) | ((p["rows"] - rows["rows"]) % 2 == 0)
-    window_ok = (rows["rows"] <= p["rows"]) & centred
+    windowed = (rows["rows"] > 1) | (rows["stride"] > 1)
+    window_ok = (rows["rows"] <= p["rows"]) & centred & (~windowed | (p["rows"] > 1))
     channel_ok = rows["out_channels"] <= p["out_elements"]
     if not depthwise:
         channel_ok = channel_ok & (channels <= p["in_elements"])
     usable = exists & window_ok & channel_ok
     line = p["line_elements"] * rows["factor"]
-    windowed = rows["rows"] > 1
     half = p["weight_depth"] // 2
     # Where the kernel holds just the rows of the window, and for how many pixels it then waits between rows.
     stalls = rows["stalls"] * (p["rows"] == rows["rows"]) * fill
@@ -222,7 +222,7 @@ def _by_itself(
     buffer works in vertical stripes that re-read `overlap` columns. Every tile and stripe is a run, whose overhead but
     one is added here.
     """
-    windowed = rows["rows"] > 1
+    windowed = (rows["rows"] > 1) | (rows["stride"] > 1)
     width, channels = rows["in_width"], rows["in_channels"]
     cap = half // stored
     # Every tile of logits but the last has whole groups of what the lanes of a DUAL engine are at W4A4.
