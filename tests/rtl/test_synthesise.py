@@ -6,8 +6,8 @@ import pytest
 
 from cofront import device
 from cofront.errors import UnsupportedError
+from cofront.rtl.programs import ToolError
 from cofront.rtl.synthesise import RULES, block_rams, count, family_of
-from cofront.rtl.yosys import ToolError
 
 
 def test_cells_are_counted_by_the_rules():

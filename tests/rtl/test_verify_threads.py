@@ -20,9 +20,9 @@ from cofront import device
 from cofront.rtl import build as building
 from cofront.rtl import verify
 from cofront.rtl.build import Source, build
+from cofront.rtl.programs import ToolError
 from cofront.rtl.simulate import MemoryModel
 from cofront.rtl.standin import random_integers
-from cofront.rtl.yosys import ToolError
 
 TINY = {"pi": 2, "po": 2, "pc": 2, "taps": (1, 3), "depth": 512, "rows": 3, "line": 512, "most": 64}
 IMAGES = np.zeros((2, 4, 4, 5), np.uint8)

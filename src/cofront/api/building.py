@@ -176,7 +176,9 @@ def verify(
 
     What is found is added to `study`, whose report then shows it.
     """
+    from cofront.rtl.gantt import chart_data, draw, measure
     from cofront.rtl.manifest import read
+    from cofront.rtl.programs import beside
     from cofront.rtl.simulate import MemoryModel, choose_tool
     from cofront.rtl.synthesise import family_of
     from cofront.rtl.verify import check_simulation, check_synthesis
@@ -204,9 +206,13 @@ def verify(
     found, labels, source = _images(built.quantized, data, images)
     given = built.manifest["memory"]
     memory = MemoryModel(int(given["latency"]), int(given["bytes_per_kilocycle"]), stalls, seed)
-    done = check_simulation(
-        built, found, everything=tensors, tool=tool, memory=memory, jobs=jobs, vcd=vcd, note=note, progress=progress
-    )  # fmt: skip
+    with beside(lambda own: check_synthesis(built, note=note, processes=own) if synth else None) as synthesis:
+        done = check_simulation(
+            built, found, everything=tensors, tool=tool, memory=memory, jobs=jobs, vcd=vcd, note=note, progress=progress
+        )  # fmt: skip
+        charted = gantt is not None or study is not None
+        measured = measure(built, found, tool=tool, memory=memory, note=note) if charted else None
+        counted = synthesis.result()
     title = f"{built.manifest['network']} on {built.device.name}"
     result = replace_document(_document(folder, done, images, source), title=title)
     if stalls:
@@ -215,10 +221,7 @@ def verify(
         accuracy = built.quantized.accuracy(found, cast(Any, labels))
         result = replace_document(result, accuracy=accuracy)
     activity = None
-    if gantt is not None or study is not None:
-        from cofront.rtl.gantt import chart_data, draw, measure
-
-        measured = measure(built, found, tool=tool, memory=memory, note=note)
+    if measured is not None:
         other = _other_run(measured, done)
         if other:
             result = replace_document(result, notes=[*result.notes, other])
@@ -227,8 +230,7 @@ def verify(
             draw(activity, title, gantt)
         busy = {name: measured.busy(name) for name in measured.kernels}
         result = replace_document(result, busy=busy, gantt=str(gantt) if gantt else None)
-    if synth:
-        counted = check_synthesis(built, note=note)
+    if counted is not None:
         predicted = built.manifest["expected"]["resources"]
         rows = [
             ResourcePart(resource=k, predicted=predicted[k], counted=n, error=(predicted[k] - n) / n if n else None)

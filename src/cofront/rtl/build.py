@@ -22,9 +22,10 @@ from cofront.rights import file_mode
 from cofront.rtl import manifest
 from cofront.rtl.netlist import TOP, engine_verilog
 from cofront.rtl.program import Program
+from cofront.rtl.programs import Note, silent
 from cofront.rtl.readme import makefile, readme
 from cofront.rtl.simulate import LATENCY, TESTBENCH, UNWRITTEN, dump_region, input_blob, input_region, ports_header
-from cofront.rtl.yosys import Note, silent, yosys_version
+from cofront.rtl.yosys import yosys_version
 from cofront.task.integer import QuantizedNetwork
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from typing import Any, Final
 
 import cofront.hardware.subgraph
 from cofront.errors import CofrontError
-from cofront.rtl.yosys import Note, silent, yosys_version
+from cofront.rtl.programs import Note, silent
+from cofront.rtl.yosys import yosys_version
 from cofront.study.provenance import digest, write_atomic
 from cofront.task.data import cache_dir
 

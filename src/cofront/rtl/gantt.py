@@ -16,8 +16,8 @@ from cofront.rtl.compare import compare
 from cofront.rtl.manifest import Built
 from cofront.rtl.netlist import probed_verilog
 from cofront.rtl.program import JobInfo
+from cofront.rtl.programs import Note, silent
 from cofront.rtl.simulate import MemoryModel, Run, Tool, compile_simulator, simulate
-from cofront.rtl.yosys import Note, silent
 from cofront.study.provenance import write_atomic
 
 #: Buckets of a run: enough for a picture of a call that is a twentieth of it.

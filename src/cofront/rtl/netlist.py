@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from cofront.rtl.cache import remembered
 from cofront.rtl.modules import Verilog
-from cofront.rtl.yosys import Note, need_amaranth, run_yosys, silent
+from cofront.rtl.programs import Note, silent
+from cofront.rtl.yosys import need_amaranth, run_yosys
 
 if TYPE_CHECKING:
     from cofront.hardware.subgraph.config import Config

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from cofront.errors import MissingDependencyError
 from cofront.rtl.netlist import verilog
-from cofront.rtl.yosys import Note, ToolError, run_program, run_yosys, silent, yosys_version
+from cofront.rtl.programs import Note, ToolError, run_program, silent
+from cofront.rtl.yosys import run_yosys, yosys_version
 
 #: The largest part: 83,640 LUTs and flip-flops, 156 multipliers, 208 block RAMs of 18 kbit.
 PART: Final = "LFE5UM5G-85F-8CABGA756"
@@ -73,7 +74,7 @@ def place(component: Any, *, seed: int = 1, note: Note = silent, timeout_s: floa
         note("placing and routing")
         arguments = [*_FLAGS, "--json", "bed.json", "--report", "report.json", "--freq", f"{TARGET_MHZ:g}"]
         arguments += ["--seed", str(seed), "--timing-allow-fail", "--lpf-allow-unconstrained", "--quiet"]
-        printed = run_program([sys.executable, "-c", _LAUNCH, *arguments], folder, "nextpnr-ecp5", timeout_s)
+        printed = run_program([sys.executable, "-c", _LAUNCH, *arguments], folder, "nextpnr-ecp5", timeout_s=timeout_s)
         try:
             report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
             return placement_of(report, bed.flip_flops, tools)

@@ -16,7 +16,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +29,8 @@ import numpy.typing as npt
 from cofront.errors import InputError, MissingDependencyError
 from cofront.rtl.netlist import TOP
 from cofront.rtl.program import Program
-from cofront.rtl.yosys import Note, ToolError, ending, run_program, run_yosys, runtime_folder, silent, yosys_version
+from cofront.rtl.programs import Note, Processes, ToolError, ending, kill, run_program, silent
+from cofront.rtl.yosys import run_yosys, runtime_folder, yosys_version
 from cofront.task.data import cache_dir
 
 Tool = Literal["verilator", "cxxrtl"]
@@ -148,7 +148,8 @@ def compile_simulator(
     chosen = tool or choose_tool()
     texts = {**sources, "ports.h": ports_header(ports, bus_bits, chosen), "testbench.cpp": TESTBENCH.read_text()}
     versions = [tool_version(chosen), compiler_version(), platform.machine()]
-    key = json.dumps([sorted(texts.items()), chosen, commands(chosen, list(sources), trace), versions])
+    script = _to_cpp(list(sources), trace) if chosen == "cxxrtl" else ""
+    key = json.dumps([sorted(texts.items()), chosen, script, commands(chosen, list(sources), trace), versions])
     folder = cache if cache is not None else cache_dir() / "simulators"
     name = f"simulator-{chosen}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     if starts(folder / name):
@@ -161,14 +162,18 @@ def compile_simulator(
         work = Path(temporary)
         for text_name, text in texts.items():
             (work / text_name).write_text(text, encoding="utf-8")
-        if chosen == "cxxrtl":
-            script = [f"read_verilog {name}" for name in sources if name.endswith(".v")]
-            script += [f"hierarchy -top {TOP}", f"write_cxxrtl -noflatten {'-g4' if trace else '-g0'} engine.cxxrtl.h"]
-            run_yosys("\n".join(script), work)
+        if script:
+            run_yosys(script, work)
         for command in commands(chosen, list(sources), trace):
             run_program(command, work, command[0])
         made = work / ("simulator" if chosen == "cxxrtl" else f"obj_dir/V{TOP}")
         return _keep(made, folder, name)
+
+
+def _to_cpp(sources: Sequence[str], trace: bool) -> str:
+    """Commands of Yosys that write the design for CXXRTL, module by module: flat, compilers take ten times as long."""
+    lines = [f"read_verilog {name}" for name in sources if name.endswith(".v")]
+    return "\n".join([*lines, f"hierarchy -top {TOP}", f"write_cxxrtl -noflatten -g{4 * trace} engine.cxxrtl.h"])
 
 
 def commands(tool: Tool, sources: Sequence[str], trace: bool) -> list[list[str]]:
@@ -221,34 +226,6 @@ def _keep(made: Path, folder: Path, name: str) -> Path:
         for old in sorted(folder.glob("simulator-*"), key=lambda p: -p.stat().st_mtime)[KEPT:]:
             old.unlink(missing_ok=True)
     return folder / name
-
-
-class Processes:
-    """Simulations that are running, so that whoever waits for several of them can stop them all.
-
-    A thread that reads what a simulator says never gets the interruption: that reaches the main thread.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._stopped = threading.Lock(), False
-        self._running: set[subprocess.Popen[str]] = set()
-
-    def add(self, process: subprocess.Popen[str]) -> None:
-        with self._lock:
-            self._running.add(process)
-            if self._stopped:
-                process.kill()
-
-    def remove(self, process: subprocess.Popen[str]) -> None:
-        with self._lock:
-            self._running.discard(process)
-
-    def stop(self) -> None:
-        """Kills those that run, and from now on whatever is added."""
-        with self._lock:
-            self._stopped = True
-            for process in self._running:
-                process.kill()
 
 
 def simulate(
@@ -314,9 +291,8 @@ def _follow(command: list[str], folder: Path, progress: Progress | None, process
     """Runs the simulator, reading its lines as they come."""
     runs: list[Run] = []
     with (folder / "stderr").open("w+") as errors:
-        with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+        with processes.start(command, cwd=folder, stdout=subprocess.PIPE, stderr=errors) as process:
             assert process.stdout is not None
-            processes.add(process)
             try:
                 for line in process.stdout:
                     try:
@@ -329,7 +305,7 @@ def _follow(command: list[str], folder: Path, progress: Progress | None, process
                     if progress:
                         progress(found["progress"], found["cycle"], found["finished"])
             except BaseException:  # interrupted: nothing is left running behind
-                process.kill()
+                kill(process)
                 raise
             finally:
                 processes.remove(process)

@@ -11,8 +11,9 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,8 @@ from typing import Any, Final
 from cofront.device import Device
 from cofront.errors import UnsupportedError
 from cofront.rtl.modules import Canonical, Verilog
-from cofront.rtl.yosys import Note, ToolError, run_yosys, share_text, silent, yosys_version
+from cofront.rtl.programs import Note, Processes, ToolError, silent
+from cofront.rtl.yosys import run_yosys, share_text, yosys_version
 
 #: DSP kind -> family of `synth_xilinx`.
 FAMILIES: Final[Mapping[str, str]] = {"DSP48E2": "xcup", "DSP48E1": "xc7"}
@@ -203,11 +205,12 @@ def synthesise(
     bank: Bank | None = None,
     note: Note = silent,
     timeout_s: float | None = None,
+    processes: Processes | None = None,
 ) -> Synthesis:
     """Counts the cells that the Verilog of `top` maps to. What `bank` has is not mapped again."""
     design = Verilog.parse(verilog, top)
     bank = bank or Bank(family)
-    map_modules([design], bank, note=note, timeout_s=timeout_s)
+    map_modules([design], bank, note=note, timeout_s=timeout_s, processes=processes)
     cells: Counter[str] = Counter()
     bram36 = 0
     for key, times in occurrences(design).items():
@@ -236,7 +239,14 @@ def occurrences(design: Verilog) -> Counter[str]:
     return total
 
 
-def map_modules(designs: Iterable[Verilog], bank: Bank, *, note: Note = silent, timeout_s: float | None = None) -> None:
+def map_modules(
+    designs: Iterable[Verilog],
+    bank: Bank,
+    *,
+    note: Note = silent,
+    timeout_s: float | None = None,
+    processes: Processes | None = None,
+) -> None:
     """Maps all modules of the designs that the bank does not have, in one run of Yosys."""
     wanted: dict[str, None] = {}
     modules: dict[str, Canonical] = {}
@@ -264,10 +274,11 @@ def map_modules(designs: Iterable[Verilog], bank: Bank, *, note: Note = silent, 
         lines.append(modules[key].text(names(key), f"m_{key}"))
     stubs = {child for key in (*missing, *inner) for child in modules[key].inside if flat.get(key) != child}
     lines += [modules[key].stub(f"b_{key}") for key in sorted(stubs)]
-    bank.add(_run("\n".join(lines), missing, bank.family, note, timeout_s))
+    call = partial(run_yosys, note=note, timeout_s=timeout_s, processes=processes)
+    bank.add(_run("\n".join(lines), missing, bank.family, call))
 
 
-def _run(text: str, keys: Sequence[str], family: str, note: Note, timeout_s: float | None) -> dict[str, Part]:
+def _run(text: str, keys: Sequence[str], family: str, yosys: Callable[[str, Path], str]) -> dict[str, Part]:
     with tempfile.TemporaryDirectory(prefix="cofront-") as temporary:
         folder = Path(temporary)
         (folder / "design.v").write_text(text, encoding="utf-8")
@@ -281,7 +292,7 @@ def _run(text: str, keys: Sequence[str], family: str, note: Note, timeout_s: flo
         libraries = "".join(f"read_verilog -lib +/xilinx/{name}.v\n" for name in ("cells_sim", "cells_xtra"))
         steps = _STEPS.replace("FAMILY", family).replace("LIBRARIES", _LIBRARIES[family])
         steps = steps.replace("+/xilinx/lutrams_xcu.txt", "lutrams_xcu.txt")
-        printed = run_yosys(f"{libraries}read_verilog design.v{steps}", folder, note=note, timeout_s=timeout_s)
+        printed = yosys(f"{libraries}read_verilog design.v{steps}", folder)
         try:
             stat = json.loads((folder / "stat.json").read_text(encoding="utf-8"))["modules"]
             wide, narrow = ((folder / f"{name}.txt").read_text().split() for name in ("wide", "narrow"))

@@ -19,10 +19,10 @@ from cofront.rtl.compare import Comparison, Difference, compare
 from cofront.rtl.manifest import Built
 from cofront.rtl.netlist import TOP
 from cofront.rtl.program import Program
+from cofront.rtl.programs import Note, Processes, silent
 from cofront.rtl.schedule import schedule
-from cofront.rtl.simulate import MemoryModel, Processes, Run, Tool, choose_tool, compile_simulator, simulate
+from cofront.rtl.simulate import MemoryModel, Run, Tool, choose_tool, compile_simulator, simulate
 from cofront.rtl.synthesise import Synthesis, family_of, synthesise
-from cofront.rtl.yosys import Note, silent
 
 #: Memory contents kept at once.
 BATCH_BYTES = 1 << 28
@@ -193,7 +193,7 @@ def _joined(parts: Sequence[Comparison]) -> Comparison:
     )
 
 
-def check_synthesis(built: Built, *, note: Note = silent) -> Synthesis:
+def check_synthesis(built: Built, *, note: Note = silent, processes: Processes | None = None) -> Synthesis:
     """Counts the resources of the built engine."""
     note(f"synthesising with yosys for {family_of(built.device)} (minutes for engines of hundreds of DSPs)")
-    return synthesise(built.text(manifest.VERILOG), TOP, family_of(built.device), note=note)
+    return synthesise(built.text(manifest.VERILOG), TOP, family_of(built.device), note=note, processes=processes)

