@@ -1,6 +1,11 @@
-"""Hypothesis without deadlines: a slow machine is no fault of the code."""
+"""Hypothesis without deadlines: a slow machine is no fault of the code. One thread a process: workers share the cores."""
+
+import os
 
 from hypothesis import HealthCheck, settings
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
 settings.register_profile("cofront", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("cofront")

@@ -24,6 +24,7 @@ from cofront.predict.base import MIN_ROWS, FloatArray, Prediction, check_trainin
 from cofront.predict.columns import check_columns, check_variety
 from cofront.predict.devices import DevicePredictor, KnownDevices, shipped
 from cofront.predict.help_net import Params, Shape
+from cofront.predict.nets import one_thread
 from cofront.predict.transfer import Transfer
 from cofront.space import Space
 
@@ -120,6 +121,7 @@ class Help(DevicePredictor):
         # Weights from before their devices were noted were trained on those that ship, HELP's training and validation.
         return shipped_weights(space.name).devices or shipped(space.name).names
 
+    @one_thread()
     def fit(self, x: FloatArray, y: FloatArray, reference: FloatArray | None = None) -> Self:
         """Adapt to latencies y (n,) of x (n, f); `reference` (10,) are those of the ten reference networks."""
         x, y = check_training(x, y, self.name)

@@ -22,6 +22,7 @@ from cofront.predict import help_net
 from cofront.predict.base import FloatArray
 from cofront.predict.help import MetaWeights
 from cofront.predict.help_net import Params, Shape
+from cofront.predict.nets import one_thread
 from cofront.predict.latency_harness import IntArray, trimmed
 
 
@@ -79,6 +80,7 @@ class MetaState:
         return {f"{p}/{k}": v for p, d in parts.items() for k, v in d.items()}
 
 
+@one_thread()
 def meta_train(
     devices: Devices,
     shape: Shape,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Self
 
@@ -16,6 +17,17 @@ from cofront.predict.base import FloatArray, Prediction, Predictor, check_traini
 from cofront.predict.columns import check_columns, check_variety
 
 FOLDS = 4
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch without threads of its own: networks this small take many times as long with threads to wait for."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class NetPredictor(Predictor):
@@ -40,6 +52,7 @@ class NetPredictor(Predictor):
     def module(self, columns: int) -> nn.Module:
         """A network from (n, columns) to (n,)."""
 
+    @one_thread()
     def fit(self, x: FloatArray, y: FloatArray) -> Self:
         x, y = check_training(x, y, self.name)
         check_variety(x, y, self.name)
