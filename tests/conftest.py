@@ -1,4 +1,4 @@
-"""Hypothesis without deadlines: a slow machine is no fault of the code. One thread a process: workers share the cores."""
+"""Hypothesis without deadlines: a slow machine is no fault of the code. One thread a process: workers share cores."""
 
 import os
 

@@ -22,8 +22,8 @@ from cofront.predict import help_net
 from cofront.predict.base import FloatArray
 from cofront.predict.help import MetaWeights
 from cofront.predict.help_net import Params, Shape
-from cofront.predict.nets import one_thread
 from cofront.predict.latency_harness import IntArray, trimmed
+from cofront.predict.nets import one_thread
 
 
 @dataclass(frozen=True)
