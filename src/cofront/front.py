@@ -38,6 +38,10 @@ class Design:
     def fps(self) -> float:
         return 1.0 / self.latency_s if self.latency_s > 0 else math.inf
 
+    def reaches(self, accuracy: float) -> bool:
+        """Whether the design has an accuracy (fraction), give or take the last bits of a sum."""
+        return self.accuracy >= accuracy * ENOUGH
+
 
 @dataclass(frozen=True)
 class Infeasible:
@@ -88,13 +92,12 @@ class Front:
 
     def best(self, *, max_latency_s: float | None = None, min_accuracy: float | None = None) -> Design | None:
         """The most accurate design within a latency, or the fastest of at least an accuracy; the knee by default."""
-        least = None if min_accuracy is None else min_accuracy * ENOUGH
         if max_latency_s is not None:
             fit = [d for d in self.designs if d.latency_s <= max_latency_s]
-            fit = [d for d in fit if least is None or d.accuracy >= least]
+            fit = [d for d in fit if min_accuracy is None or d.reaches(min_accuracy)]
             return fit[-1] if fit else None
-        if least is not None:
-            return next((d for d in self.designs if d.accuracy >= least), None)
+        if min_accuracy is not None:
+            return next((d for d in self.designs if d.reaches(min_accuracy)), None)
         return self.knee()
 
     def knee(self) -> Design | None:

@@ -103,6 +103,23 @@ def test_a_design_is_found_by_the_accuracy_that_is_printed(hundredths, below):
         assert more.chosen is None and more.infeasible[0].needed == asked + 1e-9
 
 
+def test_an_accuracy_is_met_by_a_design_of_it_and_not_by_one_a_hair_below():
+    document = front(2.5e8, "dsp")(1000, 2000, 3000)
+    top = document.front[-1].accuracy
+    for fps in (None, 2.5e8 / 3000):
+        assert choose(document, SearchRequest(accuracy=top, fps=fps, third="dsp")).chosen == 2
+        # the tolerance is for rounding and used once: its double is too much
+        above = top * (1 + 1.5e-12)
+        missed = choose(document, SearchRequest(accuracy=above, fps=fps, third="dsp"))
+        assert missed.chosen is None and [(e.limit, e.needed) for e in missed.infeasible] == [("accuracy", above)]
+    # nor is such a design among those of which the least of the third is taken
+    leanest = msgspec.structs.replace(document.front[1], resources={"dsp": 1})
+    document = msgspec.structs.replace(document, front=[document.front[0], leanest, document.front[2]])
+    for share, chosen in ((1.0, 1), (1 + 1.5e-12, 2)):
+        asked = SearchRequest(accuracy=leanest.accuracy * share, fps=2.5e8 / 3000, third="dsp")
+        assert choose(document, asked).chosen == chosen
+
+
 def test_counts_and_times_read_well():
     assert [count(n) for n in (81, 9_999_999, 19_041_280, 3 * 10**39)] == ["81", "9,999,999", "1.90e7", "3.00e39"]
     assert [seconds(t, 6) for t in (1.5, 0.00360309, 1e-5)] == ["1.5 s", "3.60309 ms", "10 us"]

@@ -65,24 +65,20 @@ def choose(document: SearchDocument, request: SearchRequest) -> SearchDocument:
     found = front_of(document)
     if not found.designs:
         return document
-    from cofront.front import ENOUGH
     from cofront.search.exact.infeasible import explain_request
 
     latency = None if request.fps is None else latency_within(request.fps, document.clock_hz)
     flat = replace(found, designs=rising(found.designs))
-    least = None if request.accuracy is None else request.accuracy * ENOUGH
-    best = flat.best(max_latency_s=latency, min_accuracy=least)
-    if best is not None and request.third is not None and None not in (request.fps, request.accuracy):
+    best = flat.best(max_latency_s=latency, min_accuracy=request.accuracy)
+    if best is not None and request.third is not None and latency is not None and request.accuracy is not None:
         # with both asked for, what is left to choose is the least of the third objective
         from cofront.api.thirds import third_value
 
-        meets = [d for d in found.designs if d.latency_s <= latency and d.accuracy >= least * ENOUGH]  # type: ignore[operator]
+        meets = [d for d in found.designs if d.latency_s <= latency and d.reaches(request.accuracy)]
         best = min(meets, key=lambda d: third_value(d, request.third or ""))
-    why = () if best is not None else explain_request(flat, min_accuracy=least, max_latency_s=latency)
+    why = () if best is not None else explain_request(flat, min_accuracy=request.accuracy, max_latency_s=latency)
     if request.fps is not None:  # what was asked for, not the last whole cycle that meets it
         why = tuple(replace(e, available=1 / request.fps) if e.limit == "latency" else e for e in why)
-    if request.accuracy is not None:
-        why = tuple(replace(e, needed=request.accuracy) if e.limit == "accuracy" else e for e in why)
     return msgspec.structs.replace(
         document, chosen=None if best is None else found.designs.index(best), required_fps=request.fps,
         required_accuracy=request.accuracy, infeasible=limits_of(why),

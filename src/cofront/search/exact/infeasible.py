@@ -147,7 +147,7 @@ def explain_request(
     if max_latency_s is not None and fastest.latency_s > max_latency_s:
         remedy = f"the fastest design reaches {rate(fastest.fps)} fps"
         entries.append(Infeasible("latency", fastest.latency_s, max_latency_s, "s", remedy))
-    if min_accuracy is not None and top.accuracy < min_accuracy:
+    if min_accuracy is not None and not top.reaches(min_accuracy):
         remedy = f"the most accurate design reaches {accuracy(top.accuracy)}"
         entries.append(Infeasible("accuracy", min_accuracy, top.accuracy, "of 1", remedy))
     if not entries and min_accuracy is not None and max_latency_s is not None:
