@@ -16,15 +16,23 @@ from cofront.rtl import registers
 from cofront.rtl.registers import Registers
 
 
-def test_registers() -> None:
+def clocked() -> tuple[Registers, Simulator]:
     dut = Registers()
     sim = Simulator(dut)
     sim.add_clock(1e-6)
+    return dut, sim
 
+
+def host_of(dut: Registers) -> Any:
     class Engine:
         control = dut
 
-    host: Any = Host(Engine())  # type: ignore[arg-type]
+    return Host(Engine())  # type: ignore[arg-type]
+
+
+def test_registers() -> None:
+    dut, sim = clocked()
+    host = host_of(dut)
     starts: list[int] = []
 
     async def watch(ctx: Any) -> None:
@@ -74,9 +82,7 @@ OUTPUTS = ("awready", "wready", "bvalid", "bresp", "arready", "rdata", "rvalid",
 
 
 def test_no_output_follows_an_input_within_a_cycle() -> None:
-    dut = Registers()
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
+    dut, sim = clocked()
     rng = random.Random(0)
     taken = 0
 
@@ -96,14 +102,9 @@ def test_no_output_follows_an_input_within_a_cycle() -> None:
 
 
 def test_a_byte_is_written_at_its_own_address() -> None:
-    dut = Registers()
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
+    dut, sim = clocked()
 
-    class Engine:
-        control = dut
-
-    host: Any = Host(Engine())  # type: ignore[arg-type]
+    host = host_of(dut)
 
     async def test(ctx: Any) -> None:
         await host.write(ctx, registers.PROGRAM, 0x11223344)
@@ -120,9 +121,7 @@ def test_a_byte_is_written_at_its_own_address() -> None:
 
 def test_accesses_follow_each_other_and_wait_for_their_answers() -> None:
     """Random managers, which hold what they present: every access is answered once, and in order."""
-    dut = Registers()
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
+    dut, sim = clocked()
     rng = random.Random(1)
     answers: list[int] = []
     acknowledged = 0
