@@ -96,36 +96,25 @@ def _swap(part: Path, folder: Path) -> None:
     """The new folder in the place of an old one, which is back if that fails."""
     old = _old(folder)
     _remove(old)
-    if folder.exists() and os.path.samefile(folder, os.curdir):
-        _exchange(part, folder, old)
-    else:
-        try:
-            if folder.exists():
-                folder.rename(old)
-            part.rename(folder)
-        finally:
-            if old.exists() and not folder.exists():
-                old.rename(folder)
-    _remove(old)
-
-
-def _exchange(part: Path, folder: Path, old: Path) -> None:
-    """The same for the folder that we are in, and whoever called us: it stays, its content is exchanged."""
-
-    def move(source: Path, target: Path) -> None:
-        for path in sorted(source.iterdir(), key=lambda p: p.name == manifest.NAME):  # the manifest last
-            path.rename(target / path.name)
-
-    old.mkdir()
+    moves = [(part, folder)]
+    if folder.exists():
+        moves.insert(0, (folder, old))
+        if os.path.samefile(folder, os.curdir):
+            # whoever called us is in it, too: the folder stays and its content is exchanged, the manifest last
+            old.mkdir()
+            moves = [
+                (p, b / p.name) for a, b in moves for p in sorted(a.iterdir(), key=lambda p: p.name == manifest.NAME)
+            ]
     try:
-        move(folder, old)
-        move(part, folder)
-    except OSError:
-        if not (folder / manifest.NAME).exists():  # all that is there is of the new one
-            move(folder, part)
-        move(old, folder)
-        old.rmdir()
+        for source, target in moves:
+            source.rename(target)
+    except BaseException:
+        for source, target in reversed(moves):
+            if os.path.lexists(target) and not os.path.lexists(source):
+                target.rename(source)
+        _remove(old)
         raise
+    _remove(old)
 
 
 def _old(folder: Path) -> Path:
