@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from cofront.study.provenance import file_hash
 _HEAD = 1 << 16
 #: Of a report: what it is made by, and the element that reports had before that was written.
 _REPORT = (b'<meta name="generator" content="cofront">', b'<p class="brand">cofront <span id="version">')
-#: Field 2 of an ONNX model, its producer, as protocol buffers number it.
-_PRODUCER = 2
+#: How an ONNX model by us begins, as protocol buffers are written: field 1, the version, in a byte; 2, the producer.
+_MODEL = re.compile(rb"\x08[\x00-\x7f]\x12\x07cofront")
 
 
 def is_ours(path: Path, kind: str = "") -> bool:
@@ -37,7 +38,7 @@ def is_ours(path: Path, kind: str = "") -> bool:
     except OSError:
         return False
     if kind == ".onnx":
-        return _producer(head) == b"cofront"
+        return _MODEL.match(head) is not None
     return any(mark in head for mark in _REPORT)
 
 
@@ -62,35 +63,6 @@ def _weights(header: bytes) -> bool:
     """Weights say "cofront", or the name of their network alone."""
     found = _parsed(header).get("__metadata__")
     return isinstance(found, dict) and ("cofront" in found or set(found) == {"network"})
-
-
-def _producer(head: bytes) -> bytes | None:
-    """The producer of an ONNX model, from the fields at its beginning; None when there is none."""
-    at = 0
-
-    def number() -> int:
-        nonlocal at
-        value = shift = 0
-        while shift < 64:
-            byte = head[at]
-            value, at, shift = value | (byte & 127) << shift, at + 1, shift + 7
-            if byte < 128:
-                return value
-        raise IndexError  # no number is as long
-
-    try:
-        while True:
-            field, kind = divmod(number(), 8)
-            size = number() if kind in (0, 2) else -1
-            if kind == 0:
-                continue
-            if kind != 2:  # no field of a model: not an ONNX file
-                return None
-            if field == _PRODUCER:
-                return head[at : at + size]
-            at += size
-    except IndexError:
-        return None
 
 
 def check_ours(folder: Path, names: Iterable[str]) -> None:
