@@ -1,16 +1,10 @@
-"""Images to network inputs: batched crop, flip and cutout on uint8 tensors, and the exact integer resize.
-
-The network input is the resized uint8 image q; its real value is (q - 128) / 64 (see `quant`).
-"""
+"""Images to network inputs: batched crop, flip and cutout on uint8 tensors, and the exact integer resize."""
 
 from __future__ import annotations
 
 import torch
 
-from cofront.task.resize import resize_matrix
-
-INPUT_ZERO = 128
-INPUT_SCALE = 1.0 / 64
+from cofront.task.resize import INPUT_SCALE, INPUT_ZERO, resize_matrix
 
 
 def resize(x: torch.Tensor, side: int) -> torch.Tensor:

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from cofront.task.augment import INPUT_SCALE
 from cofront.task.kernels import FloatKernel, Grid, Kernel, Layer
 from cofront.task.quant import act_scale, weight_integers, weight_scale
+from cofront.task.resize import INPUT_SCALE
 from cofront.task.subnet import Subnet
 from cofront.task.supernet import EPS, STEM_CONV, Conv, Supernet, convs
 

@@ -6,32 +6,22 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from cofront.errors import InputError
 from cofront.network import Conv2d, GlobalPool, Linear, Network, Node
-from cofront.task.augment import INPUT_SCALE, INPUT_ZERO
 from cofront.task.calibrate import QConv, QNet
+from cofront.task.gains import MULTIPLIER_BITS, fixed_gains
 from cofront.task.integer import QuantizedLayer, QuantizedNetwork, Rescale, Residual
 from cofront.task.kernels import Grid
+from cofront.task.resize import INPUT_SCALE, INPUT_ZERO
 
-MULTIPLIER_BITS = 15
-MAX_SHIFT = 46
 BIAS_LIMIT = 2**30
 
 
 def rescale(grid_in: Grid, grid_out: Grid, gain: float = 1.0) -> Rescale:
     """Integers for real_out = gain * real_in."""
-    m, shift = _fixed(np.array([gain * grid_in.scale / grid_out.scale]))
+    m, shift = fixed_gains(np.array([gain * grid_in.scale / grid_out.scale]))
     return Rescale(int(m[0]), shift, grid_in.zero, grid_out.zero, grid_out.bits)
-
-
-def _fixed(gain: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int32], int]:
-    """Positive gains (c,) as integers over one power of two; the greatest uses all 15 bits."""
-    shift = min(MAX_SHIFT, MULTIPLIER_BITS - math.frexp(float(gain.max()))[1])
-    if shift < 1:
-        raise InputError(f"a gain of {gain.max():.3g} between two tensors has no 15-bit multiplier")
-    return np.minimum(np.floor(gain * 2.0**shift + 0.5), 2**MULTIPLIER_BITS - 1).astype(np.int32), shift
 
 
 def _layer(c: QConv, read: Rescale | None, output: str, residual: str | None) -> QuantizedLayer:
@@ -44,7 +34,7 @@ def _layer(c: QConv, read: Rescale | None, output: str, residual: str | None) ->
     dead = (factor * 2**MULTIPLIER_BITS < factor.max()) | (np.abs(shift_real) >= factor * a.read.scale * BIAS_LIMIT)
     weight[dead], factor[dead] = 0, factor.max()
     bias = np.floor(shift_real / (factor * a.read.scale) + 0.5)
-    m, shift = _fixed(factor * a.read.scale / c.out.scale)
+    m, shift = fixed_gains(factor * a.read.scale / c.out.scale)
     skip = None
     if c.residual is not None and residual is not None:
         skip = Residual(residual, c.residual.zero, math.floor(c.residual.scale / c.out.scale * 2.0**shift + 0.5))
@@ -89,7 +79,7 @@ def to_integers(net: QNet, network: Network, meta: dict[str, Any] | None = None)
     linear = next(n for n in network.layers if isinstance(n.op, Linear))
     gain = net.linear_scale.double().numpy() * net.pooled.scale
     bias = np.floor(net.bias.double().numpy() / gain + 0.5).astype(np.int32)
-    m, shift = _fixed(gain / gain.max())
+    m, shift = fixed_gains(gain / gain.max())
     shift -= 6  # six more bits of resolution for the logits than the accumulator of the widest channel
     layers[linear.name] = QuantizedLayer(
         net.linear.numpy().astype(np.int8), bias, m, shift, net.pooled.zero, 0, 0, 8, linear.name

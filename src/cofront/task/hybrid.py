@@ -21,14 +21,13 @@ from cofront.network.reference import run_all
 from cofront.network.shift_adder import shift_codes
 from cofront.network.weights import validate
 from cofront.task import shift_adder
+from cofront.task.gains import fixed_gains
 from cofront.task.integer import QuantizedLayer, QuantizedNetwork, Rescale, Residual
-from cofront.task.resize import resize_images
+from cofront.task.resize import INPUT_SCALE, INPUT_ZERO, resize_images
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[Any]
 
-INPUT_ZERO, INPUT_SCALE = 128, 1 / 64
-MULTIPLIER_BITS, MOST_SHIFT = 15, 46
 #: More bits of the logits than their accumulators have, so that their common scale costs nothing.
 LOGIT_BITS = 6
 _RELUS = ("relu",)
@@ -105,15 +104,9 @@ def _grid(x: Floats, signed: bool) -> _Grid:
 
 
 def _fixed(gain: Floats, where: str) -> tuple[npt.NDArray[np.int32], int]:
-    """Gains (c,), negative ones too, as 15-bit integers over one power of two; none is 0."""
-    most = float(np.abs(gain).max())
-    if not (math.isfinite(most) and most > 0):
-        raise InputError(f"'{where}': a gain of {most} between two tensors")
-    shift = min(MOST_SHIFT, MULTIPLIER_BITS - math.frexp(most)[1])
-    if shift < 1:
-        raise InputError(f"'{where}': a gain of {most:.3g} between two tensors has no 15-bit multiplier")
-    m = np.clip(np.rint(np.abs(gain) * 2.0**shift), 1, 2**MULTIPLIER_BITS - 1)
-    return np.where(gain < 0, -m, m).astype(np.int32), shift
+    """Gains (c,), negative ones too, as multipliers and a shift; none is 0."""
+    m, shift = fixed_gains(gain, f"'{where}': ")
+    return np.where(m == 0, np.where(gain < 0, -1, 1), m).astype(np.int32), shift
 
 
 def _layer(

@@ -26,12 +26,12 @@ from cofront.network import (
     ShiftConv2d,
 )
 from cofront.task import shift_adder
+from cofront.task.gains import MAX_SHIFT, MULTIPLIER_BITS
 
 if TYPE_CHECKING:
     from cofront.task.integer import QuantizedLayer, QuantizedNetwork, Rescale
 
-MAX_SHIFT = 46
-MULTIPLIERS = 2**15
+MULTIPLIERS = 2**MULTIPLIER_BITS
 RESIDUAL_MULTIPLIERS = 2**31
 SUMS = 2**31
 WIDE_SUMS = 2**47

@@ -11,6 +11,10 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+#: The network input is the resized uint8 image q; its real value is (q - zero) * scale.
+INPUT_ZERO = 128
+INPUT_SCALE = 1.0 / 64
+
 
 @lru_cache
 def resize_matrix(source: int, target: int) -> npt.NDArray[np.int64]:
