@@ -140,7 +140,9 @@ def one_image(network: Network, data: Path | None) -> tuple[Any, str]:
     c, h, w = network.shapes[network.input.name]
     if c == 3:
         try:
-            return load_dataset(data).x_test[:1], "the first test image of CIFAR-10"
+            image = load_dataset(data).x_test[:1]
+            if image.shape[1:] == (h, w, c):
+                return image, "the first test image of CIFAR-10"
         except CofrontError:
             if data is not None:
                 raise
