@@ -27,11 +27,12 @@ from cofront.network.ops import (
     Linear,
     Mul,
     Padding,
+    Pair,
     Pool2d,
     ShiftConv2d,
 )
 from cofront.network.shift_adder import WEIGHT_BITS
-from cofront.network.torch_io.shift_adder import ShiftAdder
+from cofront.network.torch_io.shift_adder import adder_conv2d, power_of_two
 from cofront.network.weights import Weights, has_bias, has_scale, validate
 
 #: What batch norm adds to the variance (PyTorch's own default).
@@ -59,11 +60,34 @@ class ConvNorm(nn.Conv2d):
     def reset_parameters(self) -> None:
         _zero(self)
 
+    def convolved(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
     def forward(self, x: Tensor) -> Tensor:
-        y = super().forward(x)
-        if self.norm is not None:
-            y = self.norm(y)
-        return y
+        y = self.convolved(x)
+        return y if self.norm is None else self.norm(y)
+
+
+class ShiftNorm(ConvNorm):
+    """The same with weights that are signed powers of two of `bits` bits."""
+
+    bits: int
+
+    def convolved(self, x: Tensor) -> Tensor:
+        weight = power_of_two(self.weight, self.bits)
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class AdderNorm(ConvNorm):
+    """The same with sums of absolute differences in the place of products."""
+
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+
+    def convolved(self, x: Tensor) -> Tensor:
+        y = adder_conv2d(x, self.weight, self.stride, self.padding, self.dilation, self.groups)
+        return y if self.bias is None else y + self.bias[:, None, None]
 
 
 class Dense(nn.Linear):
@@ -75,7 +99,7 @@ class Dense(nn.Linear):
         _zero(self)
 
 
-Layer = ConvNorm | Dense | ShiftAdder
+Layer = ConvNorm | Dense
 
 
 def _make_layer(network: Network, node: Node) -> Layer:
@@ -84,20 +108,19 @@ def _make_layer(network: Network, node: Node) -> Layer:
     if isinstance(op, Linear):
         return Dense(shape[0], op.out_features, bias=op.bias)
     assert isinstance(op, Convolution)
-    conv: ConvNorm | ShiftAdder
-    if isinstance(op, ShiftConv2d | AdderConv2d):
-        conv = ShiftAdder(op, shape[0], node.weight_bits or WEIGHT_BITS)
-    else:
-        conv = ConvNorm(
-            shape[0],
-            op.out_channels,
-            op.kernel,
-            stride=op.stride,
-            padding=op.padding[:2] if op.padding[:2] == op.padding[2:] else 0,
-            dilation=op.dilation,
-            groups=op.groups,
-            bias=op.bias,
-        )
+    kinds: dict[type[Convolution], type[ConvNorm]] = {ShiftConv2d: ShiftNorm, AdderConv2d: AdderNorm}
+    conv = kinds.get(type(op), ConvNorm)(
+        shape[0],
+        op.out_channels,
+        op.kernel,
+        stride=op.stride,
+        padding=op.padding[:2] if op.padding[:2] == op.padding[2:] else 0,
+        dilation=op.dilation,
+        groups=op.groups,
+        bias=op.bias,
+    )
+    if isinstance(conv, ShiftNorm):
+        conv.bits = node.weight_bits or WEIGHT_BITS
     conv.norm = nn.BatchNorm2d(op.out_channels, eps=EPS) if op.norm else None
     return conv
 

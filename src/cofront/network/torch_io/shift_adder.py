@@ -1,4 +1,4 @@
-"""Shift and adder convolutions as PyTorch modules, with the gradients that their papers give them.
+"""Shift and adder convolutions on PyTorch tensors, with the gradients that their papers give them.
 
 Shift [DeepShift21]: forward with the weights rounded to signed powers of two, backward as if they had not been.
 Adder [AdderNet20]: y = -sum |x - w|; the gradient of w is sum g (x - w), scaled to a length of `ETA` * sqrt(number of
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from cofront.network.ops import AdderConv2d, Pair, ShiftConv2d
+from cofront.network.ops import Pair
 from cofront.network.shift_adder import HALF_WAY, WEIGHT_BITS, most_places
 
 #: Length of an adder layer's weight gradient per square root of its number of weights.
@@ -37,14 +37,6 @@ def power_of_two(weight: Tensor, bits: int = WEIGHT_BITS) -> Tensor:
         places = places.masked_fill(mantissa == 0, most_places(bits)).clamp_(0, most_places(bits))
         rounded = torch.ldexp(torch.where(mantissa < 0, -1.0, 1.0), -places).to(weight.dtype)
     return weight + (rounded - weight).detach() if weight.requires_grad else rounded
-
-
-def fixed_point(x: Tensor, fraction: int = 16, whole: int = 16) -> Tensor:
-    """Activations as DeepShift has them: signed fixed point, rounded down; the gradient is the identity's."""
-    with torch.no_grad():
-        top = 2.0 ** (whole - 1)
-        rounded = (torch.floor(x * 2.0**fraction) * 2.0**-fraction).clamp_(-top, top - 2.0**-fraction)
-    return x + (rounded - x).detach() if x.requires_grad else rounded
 
 
 @cache
@@ -183,35 +175,3 @@ def adder_conv2d(
         parts.append(Differences.apply(rows, mine).view(n, h * w, -1))  # type: ignore[no-untyped-call]
     out = torch.cat(parts, 2) if groups > 1 else parts[0]
     return out.transpose(1, 2).reshape(n, o, h, w)
-
-
-class ShiftAdder(nn.Conv2d):
-    """A shift or adder convolution with an optional batch norm behind it; zero until initialised or loaded.
-
-    Padding that differs from side to side is the caller's.
-    """
-
-    norm: nn.BatchNorm2d | None
-
-    def __init__(self, op: ShiftConv2d | AdderConv2d, in_channels: int, bits: int = WEIGHT_BITS) -> None:
-        sides = op.padding[:2] if op.padding[:2] == op.padding[2:] else (0, 0)
-        super().__init__(
-            in_channels, op.out_channels, op.kernel, op.stride, sides, op.dilation, op.groups, bias=op.bias
-        )
-        self.op, self.bits, self.sides = op, bits, sides
-
-    def reset_parameters(self) -> None:
-        nn.init.zeros_(self.weight)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        op = self.op
-        if isinstance(op, ShiftConv2d):
-            powers = power_of_two(self.weight, self.bits)
-            y = F.conv2d(x, powers, self.bias, op.stride, self.sides, op.dilation, op.groups)
-        else:
-            y = adder_conv2d(x, self.weight, op.stride, self.sides, op.dilation, op.groups)
-            if self.bias is not None:
-                y = y + self.bias[:, None, None]
-        return y if self.norm is None else self.norm(y)
