@@ -106,16 +106,12 @@ class HybridSupernet(nn.Module):
         self.layers = nn.ModuleList()
         for place, names in zip(self.places, self.operators, strict=True):
             stored = nn.ModuleDict()
-            for name in names:
-                if name == SKIP:
-                    if not place.same_shape:
-                        stored[SKIP] = Layer(Conv2d, place.cout, place.cin, 1, generator)
-                    continue
-                key, widest = _key(UNITS[name]), max((UNITS[n] for n in names if n != SKIP), key=lambda u: u.expand)
-                if key not in stored:
-                    unit = UNITS[name]
-                    wide = unit.expand if unit.groups > 1 else widest.expand
-                    stored[key] = Stored(place, Unit(unit.kind, unit.kernel, wide, unit.groups), generator, zero_gamma)
+            units = [UNITS[name] for name in names if name != SKIP]
+            for key in dict.fromkeys(map(_key, units)):
+                widest = max((u for u in units if _key(u) == key), key=lambda u: u.expand)
+                stored[key] = Stored(place, widest, generator, zero_gamma)
+            if SKIP in names and not place.same_shape:
+                stored[SKIP] = Layer(Conv2d, place.cout, place.cin, 1, generator)
             self.layers.append(stored)
 
     def kinds(self) -> dict[str, list[nn.Parameter]]:

@@ -88,13 +88,8 @@ def options(net: HybridSupernet, phase: Phase) -> list[list[int]]:
     """Of each layer, the options that a phase draws from; a layer with none of them has its skip."""
     out = []
     for names in net.operators:
-        units = [
-            i
-            for i, n in enumerate(names)
-            if n != SKIP
-            and UNITS[n].kind in phase.kinds
-            and (not phase.expansions or UNITS[n].expand in phase.expansions)
-        ]
+        known = [(i, UNITS[n]) for i, n in enumerate(names) if n != SKIP]
+        units = [i for i, u in known if u.kind in phase.kinds and u.expand in (phase.expansions or (u.expand,))]
         skips = [i for i, n in enumerate(names) if n == SKIP]
         out.append(units + skips if not phase.expansions else units or skips)
     return out
@@ -138,14 +133,14 @@ def pretrain(
         choice = [int(rng.choice(c)) for c in active]
         sgd.zero_grad(set_to_none=True)
         loss = F.cross_entropy(net.path(x[rows], choice), y[rows])
-        if not bool(torch.isfinite(loss)):
+        losses.append(float(loss.detach()))
+        if not math.isfinite(losses[-1]):
             names = ", ".join(net.operators[i][o] for i, o in enumerate(choice))
-            raise NotFinite(f"the loss is {float(loss)} in step {step}, phase {now + 1}, on the path {names}")
+            raise NotFinite(f"the loss is {losses[-1]} in step {step}, phase {now + 1}, on the path {names}")
         if loss.requires_grad:  # a path without anything that this phase trains
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_([p for p in net.parameters() if p.grad is not None], recipe.clip)
+            torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
             sgd.step()
-        losses.append(float(loss.detach()))
         if on_step is not None:
             on_step(step, now, losses[-1])
     for p in net.parameters():
