@@ -5,8 +5,10 @@
 Reads rtl_counts.json (`rtl_counts.py` makes it). What each part of an accelerator takes is fitted by non-negative
 least squares on the features of `hardware/subgraph/area.py`, part by part, on the kernels and accelerators that are
 there for fitting. `--write` puts the constants where the cost model loads them; `--check` compares the model with the
-accelerators that were held back. DSPs and block RAMs are not fitted: they follow from the structure, and are compared.
-rtl_calibration.json beside this file gets constants, residuals, ranges and versions.
+accelerators that were held back, and, apart, with those of the main job's front, which are larger than what it was
+fitted on: that is kept beside the constants, for notes on designs that are extrapolated. DSPs and block RAMs are not
+fitted: they follow from the structure, and are compared. rtl_calibration.json beside this file gets constants,
+residuals, ranges and versions.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from cofront.study.provenance import versions
 COUNTS = Path(__file__).with_name("rtl_counts.json")
 RESULT = Path(__file__).with_suffix(".json")
 KERNELS = ("conv", "dw", "pw")
-PART_NAMES = ("kernel", "shell", "fit", "check")
+PART_NAMES = ("kernel", "shell", "fit", "check", "front")
 #: The device is only asked for its kind of DSP.
 DEVICE = device.load("zu3eg")
 GEAR = area.GEAR
@@ -262,8 +264,12 @@ def main() -> None:
     record["fit"] = compared(rows["fit"])
     if args.check:
         record["check"] = compared(rows["check"])
+        record["front"] = compared(rows["front"])
+        known = json.loads(coefficients.AREA_FILE.read_text())
+        beyond = {k: v for k, v in record["front"].items() if k != "designs"}
+        coefficients.AREA_FILE.write_text(json.dumps({**known, "beyond": beyond}, indent=1) + "\n")
         RESULT.write_text(json.dumps(record, indent=1) + "\n")
-    for name in ("residuals", "kernels", "fit", "check"):
+    for name in ("residuals", "kernels", "fit", "check", "front"):
         shown = record.get(name, {})
         print(name, json.dumps({k: v for k, v in shown.items() if k != "designs"}))
 

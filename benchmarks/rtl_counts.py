@@ -1,12 +1,14 @@
 """Accelerators of random configurations generated and synthesised: the counts that the resource model is fitted on.
 
-    python benchmarks/rtl_counts.py [--kernels 52] [--fit 2] [--shells 7] [--check 22] [--batch 4]
+    python benchmarks/rtl_counts.py [--kernels 52] [--fit 2] [--shells 7] [--check 22] [--front 6] [--batch 4]
 
 Accelerators (one to three kernels, any engine) are written as Verilog and mapped by Yosys for UltraScale+ as
 `cofront verify --synth` does it; rtl_counts.json beside this file gets their configurations, their counts, and what
 each of their parts has of them. For fitting: `--kernels` kernels by themselves, `--shells` accelerators with stubs for
 kernels, `--fit` whole ones. `--check` accelerators are held back: `rtl_calibration.py` looks at them once, after
-fitting. Goes on where it stopped; modules that were mapped before are taken from the bank. Needs the extra `rtl`.
+fitting. `--front` accelerators of the main job's front (`cofront search --device zu3eg`), from its fastest design to
+its most accurate, are larger than all of these: for how well the model extrapolates. Goes on where it stopped; modules
+that were mapped before are taken from the bank. Needs the extra `rtl`.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ import re
 import sys
 import time
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cofront import api
 from cofront.hardware.subgraph.config import ABSENT, Config, KernelConfig
 from cofront.hardware.subgraph.engines import ENGINES
 from cofront.rtl.modules import Verilog
@@ -33,6 +37,7 @@ from cofront.study.provenance import versions
 
 RESULT = Path(__file__).with_suffix(".json")
 FAMILY, CLOCK_HZ = "xcup", 250e6
+PARTS = ("kernel", "shell", "fit", "check", "front")
 
 #: Multipliers of a kernel, least and most: of accelerators, of large ones (every fifth), of kernels by themselves; the
 #: most on LUTs.
@@ -111,6 +116,14 @@ def random_shell(seed: int, index: int) -> tuple[Config, int]:
     return Config(engine, made["conv"], made["dw"], made["pw"], CLOCK_HZ), bus
 
 
+@cache
+def front_configs(count: int) -> tuple[Config, ...]:
+    """Different accelerators of the main job's front, evenly spread over it."""
+    found = api.search(api.SearchRequest()).document
+    configs = list(dict.fromkeys(Config.from_dict(d.config, found.clock_hz) for d in found.front))
+    return tuple(configs[i] for i in np.linspace(0, len(configs) - 1, count).round().astype(int))
+
+
 def shell_verilog(config: Config, bus: int) -> str:
     """An engine whose kernels are stubs: every output is a register that depends on all inputs."""
     from amaranth.hdl import Cat, Module, Signal, Value
@@ -138,12 +151,15 @@ def shell_verilog(config: Config, bus: int) -> str:
 
 
 def generate(part: str, seed: int, index: int) -> tuple[Config, int, str, str]:
-    """Configuration, port, Verilog and its top: of an accelerator, of one kernel, or of what is around kernels."""
+    """Configuration, port, Verilog and its top: of an accelerator, of one kernel, or of what is around kernels.
+
+    Of those of a front `seed` is how many there are.
+    """
     if part == "shell":
         config, bus = random_shell(seed, index)
         return config, bus, shell_verilog(config, bus), TOP
     if part != "kernel":
-        config, bus = random_config(seed, index)
+        config, bus = (front_configs(seed)[index], 128) if part == "front" else random_config(seed, index)
         return config, bus, engine_verilog(config, bus, primitives=True)[0], TOP
     from cofront.rtl.config import KernelDesign
     from cofront.rtl.dsp48 import Primitives
@@ -211,10 +227,13 @@ def main() -> None:
     parser.add_argument("--fit", type=int, default=2)
     parser.add_argument("--shells", type=int, default=7, help="accelerators whose kernels are stubs")
     parser.add_argument("--check", type=int, default=22)
+    parser.add_argument("--front", type=int, default=6)
     parser.add_argument("--batch", type=int, default=4, help="accelerators whose modules are mapped in one run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backwards", action="store_true", help="the last first, beside another process")
-    parser.add_argument("--only", nargs="*", default=["kernel", "shell", "fit", "check"], help="parts to count")
+    parser.add_argument(
+        "--only", nargs="*", default=["kernel", "shell", "fit", "check", "front"], help="parts to count"
+    )
     parser.add_argument("--bank", type=Path, default=Path("runs/rtl_counts_bank.json"))
     args = parser.parse_args()
     args.bank.parent.mkdir(parents=True, exist_ok=True)
@@ -223,9 +242,16 @@ def main() -> None:
     wanted += [("shell", i, i / args.shells) for i in range(args.shells)]
     wanted += [("fit", i, i / args.fit) for i in range(args.fit)]
     wanted += [("check", i, 1 + i) for i in range(args.check)]
+    wanted += [("front", i, 2 + i) for i in range(args.front)]
     order = [(part, i) for part, i, _ in sorted(wanted, key=lambda w: w[2])]
     todo = [w for w in order if w not in counted() and w[0] in args.only]
-    seeds = {"kernel": args.seed, "shell": args.seed, "fit": args.seed, "check": args.seed + 1_000_003}
+    seeds = {
+        "kernel": args.seed,
+        "shell": args.seed,
+        "fit": args.seed,
+        "check": args.seed + 1_000_003,
+        "front": args.front,
+    }
     if args.backwards:
         todo.reverse()
     print(f"{len(todo)} of {len(order)} to count", file=sys.stderr, flush=True)
