@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from cofront.errors import InputError, unknown_name
+from cofront.errors import InputError, UsageError, unknown_name
 from cofront.front import Design, Front
-from cofront.problem import INFEASIBLE, Engine, KernelTable, Trellis
+from cofront.problem import INFEASIBLE, CodesignProblem, Engine, KernelTable, Trellis
 
 
 def i64(*values):
@@ -27,6 +27,14 @@ def test_paths_are_counted_exactly_and_scores_are_integers():
 def test_edges_must_go_forward():
     with pytest.raises(InputError, match="from a smaller to a larger"):
         Trellis(2, i64(1), i64(0), i64(0, 0), i64(), i64(0, 0), i64(), ((),), 0, 0)
+
+
+def test_every_edge_has_a_score():
+    alone = Trellis.single(i64(2, 2, 0), 3)
+    assert alone.n_edges == 1 and alone.n_paths() == 1 and alone.rows.tolist() == [2, 2, 0]
+    assert CodesignProblem(alone, i64(0), (), i64(), 1e8).edge_score.tolist() == [0]
+    with pytest.raises(UsageError, match="edge_score has 2 entries, the space's trellis 1 edges"):
+        CodesignProblem(alone, i64(0, 0), (), i64(), 1e8)
 
 
 def kernel(cycles, head, tail, solo, dsp):

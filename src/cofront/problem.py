@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cofront.errors import InputError
+from cofront.errors import InputError, UsageError
 
 IntArray = NDArray[np.int64]
 
@@ -63,6 +63,12 @@ class Trellis:
     @property
     def n_edges(self) -> int:
         return len(self.edge_from)
+
+    @classmethod
+    def single(cls, rows: IntArray, n_rows: int) -> Trellis:
+        """A single edge: one network that executes `rows`."""
+        none, pointer = np.zeros(0, dtype=np.int64), np.array([0, 0])
+        return cls(2, np.array([0]), np.array([1]), np.array([0, len(rows)]), rows, pointer, none, ((),), n_rows, 0)
 
     def select(self, edges: IntArray) -> Trellis:
         """The trellis of some edges only, nodes renumbered; rows and features keep their numbers."""
@@ -199,6 +205,12 @@ class CodesignProblem:
     score_range: tuple[float, float] = (-np.inf, np.inf)
     static_power_w: float = 0.0
     meta: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.edge_score) != self.trellis.n_edges:
+            raise UsageError(
+                f"edge_score has {len(self.edge_score)} entries, the space's trellis {self.trellis.n_edges} edges"
+            )
 
     def select(self, edges: IntArray) -> CodesignProblem:
         """The same problem with only some edges of the trellis, e.g. the path of one network."""

@@ -141,12 +141,9 @@ def additive_accuracy(problem: CodesignProblem) -> Accuracy:
 
 def bit_operations(layered: Layered) -> IntArray:
     """(e,) MACs x weight bits x activation bits of every edge's layers."""
-    import numpy as np
-
-    per_fragment = [
-        sum(f.node_macs(n) * (n.weight_bits or 8) * (n.in_bits or 8) for n in f.layers) for f in layered.fragments
-    ]
-    return np.array([*per_fragment, 0], dtype=np.int64)[layered.edge_fragment]
+    return layered.per_edge(
+        [sum(f.node_macs(n) * (n.weight_bits or 8) * (n.in_bits or 8) for n in f.layers) for f in layered.fragments]
+    )
 
 
 def _narrow(offered: dict[str, tuple[str, ...]], wanted: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,17 @@ class Layered:
     trellis: Trellis
     fragments: Sequence[Network]
     edge_fragment: NDArray[np.int64]  # (e,)
+
+    def per_edge(self, per_fragment: Sequence[float] | NDArray[Any]) -> NDArray[Any]:
+        """(e,) a figure of each edge's fragment; 0 where nothing runs."""
+        return np.array([*per_fragment, 0])[self.edge_fragment]
+
+    def with_rows(self, per_fragment: Sequence[NDArray[np.int64]], n_rows: int) -> Trellis:
+        """The trellis with the rows that each fragment has been lowered to."""
+        nothing = np.zeros(0, dtype=np.int64)
+        parts = [per_fragment[i] if i >= 0 else nothing for i in self.edge_fragment]
+        pointer = np.cumsum([0, *map(len, parts)])
+        return replace(self.trellis, row_ptr=pointer, rows=np.concatenate([nothing, *parts]), n_rows=n_rows)
 
 
 class Space(ABC):

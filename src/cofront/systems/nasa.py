@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cofront.errors import UsageError
 from cofront.hardware.nasa import Config, Evaluation, Silicon, Units, evaluate_network
@@ -27,8 +26,6 @@ from cofront.search.gradient.task import Task
 from cofront.space.base import Layered, Points
 from cofront.space.nasa import SKIP, UNITS, Nasa
 from cofront.systems.claims import Claim
-
-FloatArray = NDArray[np.float64]
 
 #: The released schedule on CIFAR, after the pretraining: 90 epochs, temperature 5 * .975^epoch, two paths.
 PAPER = Recipe(
@@ -52,15 +49,10 @@ def weighted_operations(network: Network) -> float:
     return sum((network.node_macs(n) * weight.get(type(n.op), 1.0) for n in network.layers), 0.0)
 
 
-def _of_edges(layers: Layers, layered: Layered, per_fragment: FloatArray, name: str) -> AdditiveCost:
-    f = layered.edge_fragment
-    return AdditiveCost.of_edges(layers, np.where(f >= 0, per_fragment[np.maximum(f, 0)], 0.0), name=name)
-
-
 def operations_cost(layers: Layers, layered: Layered) -> AdditiveCost:
     """The search's own cost, in billions of weighted operations."""
-    each = np.array([1e-9 * weighted_operations(f) for f in layered.fragments])
-    return _of_edges(layers, layered, each, "operations")
+    each = layered.per_edge([1e-9 * weighted_operations(f) for f in layered.fragments])
+    return AdditiveCost.of_edges(layers, each, name="operations")
 
 
 def chip_cost(
@@ -71,7 +63,7 @@ def chip_cost(
     bad = [e for e in found if e.infeasible]
     if bad:
         raise UsageError(f"the arrays cannot run '{bad[0].network}': {bad[0].infeasible[0]}")
-    return _of_edges(layers, layered, np.array([e.latency_s for e in found]), f"nasa ({config})")
+    return AdditiveCost.of_edges(layers, layered.per_edge([e.latency_s for e in found]), name=f"nasa ({config})")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ the problem has none.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -107,12 +107,7 @@ def network_problem(
     (rows,), layers = _distinct([network])
     if not layers:
         raise UsageError(f"network '{network.name}' has nothing for an accelerator to compute")
-    empty, pointer = np.zeros(0, np.int64), np.array([0, 0])
-    trellis = Trellis(
-        n_nodes=2, edge_from=np.array([0]), edge_to=np.array([1]), row_ptr=np.array([0, len(rows)]), rows=rows,
-        feature_ptr=pointer, features=empty, choices=((),), n_rows=len(layers), n_features=0,
-    )  # fmt: skip
-    score = np.zeros(1, np.int64)
+    trellis, score = Trellis.single(rows, len(layers)), np.zeros(1, np.int64)
     return _problem(trellis, score, layers, silicon, which, clock_hz, {"network": network.name})
 
 
@@ -121,14 +116,7 @@ def codesign_problem(
 ) -> CodesignProblem:
     """Which network of the space on which arrays: `edge_score` (e,) is the integer score of each edge."""
     per_fragment, layers = _distinct(layered.fragments)
-    if len(edge_score) != layered.trellis.n_edges:
-        raise UsageError(
-            f"edge_score has {len(edge_score)} entries, the space's trellis {layered.trellis.n_edges} edges"
-        )
-    nothing = np.zeros(0, np.int64)
-    parts = [per_fragment[int(i)] if i >= 0 else nothing for i in layered.edge_fragment]
-    pointer = np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
-    trellis = replace(layered.trellis, row_ptr=pointer, rows=np.concatenate([nothing, *parts]), n_rows=len(layers))
+    trellis = layered.with_rows(per_fragment, len(layers))
     return _problem(trellis, np.asarray(edge_score, np.int64), layers, silicon, which, clock_hz, {})
 
 

@@ -199,18 +199,7 @@ def network_problem(
         raise UsageError(f"network '{network.name}' has nothing for an accelerator to compute")
     distinct = tuple(dict.fromkeys(calls))
     number = {c: i for i, c in enumerate(distinct)}
-    trellis = Trellis(
-        n_nodes=2,
-        edge_from=np.array([0]),
-        edge_to=np.array([1]),
-        row_ptr=np.array([0, len(calls)]),
-        rows=np.array([number[c] for c in calls], dtype=np.int64),
-        feature_ptr=np.array([0, 0]),
-        features=np.zeros(0, dtype=np.int64),
-        choices=((),),
-        n_rows=len(distinct),
-        n_features=0,
-    )
+    trellis = Trellis.single(np.array([number[c] for c in calls], dtype=np.int64), len(distinct))
     score = np.zeros(1, dtype=np.int64)
     return _problem(trellis, score, distinct, device, grid, clock_hz, engines, co, {"network": network.name})
 
@@ -222,11 +211,7 @@ def layered_rows(layered: Layered, word_bytes: int = 1) -> tuple[Trellis, tuple[
         np.array([number.setdefault(c, len(number)) for c in lower(f, word_bytes)], dtype=np.int64)
         for f in layered.fragments
     ]
-    nothing = np.zeros(0, dtype=np.int64)
-    parts = [per_fragment[int(i)] if i >= 0 else nothing for i in layered.edge_fragment]
-    pointer = np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
-    rows = np.concatenate(parts) if parts else nothing
-    return replace(layered.trellis, row_ptr=pointer, rows=rows, n_rows=len(number)), tuple(number)
+    return layered.with_rows(per_fragment, len(number)), tuple(number)
 
 
 def codesign_problem(
@@ -247,8 +232,6 @@ def codesign_problem(
     """Which network of the space on which configuration: `edge_score` (e,) is the integer score of each edge."""
     co = co or coefficients.load()
     trellis, calls = layered_rows(layered, co.word_bytes(co.bus_bits(device, clock_hz)))
-    if len(edge_score) != trellis.n_edges:
-        raise UsageError(f"edge_score has {len(edge_score)} entries, the space's trellis {trellis.n_edges} edges")
     scores = np.asarray(edge_score, dtype=np.int64)
     problem = _problem(trellis, scores, calls, device, grid, clock_hz, engines, co, meta or {})
     return replace(problem, score_offset=score_offset, micro=micro, link=link, accuracy_range=accuracy_range)

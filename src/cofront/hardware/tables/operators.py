@@ -99,8 +99,7 @@ class AdditiveDevice:
                 raise UsageError(f"device '{self.name}': the trellis is not one of space '{space.name}'")
             cost = trellis.scores(per_feature, PER_UNIT)
         else:
-            per_fragment = np.array([self._of(known, f) for f in layered.fragments])
-            edge = np.where(layered.edge_fragment >= 0, per_fragment[np.maximum(layered.edge_fragment, 0)], 0.0)
+            edge = layered.per_edge([self._of(known, f) for f in layered.fragments])
             cost = np.rint(edge * PER_UNIT).astype(np.int64)
         constant = round(base * PER_UNIT)
         if quantity == "latency" and not self.any_magnitude:
