@@ -8,6 +8,8 @@ import pytest
 from cofront.search.dominance import non_dominated
 from cofront.search.table import TABLE_SEARCHES, Table, evolution, hypervolume, run
 from cofront.space.nasbench_macro import NasBenchMacro
+from cofront.study import Study
+from cofront.study.report import report_data
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,37 @@ def test_known_devices_from_columns(as_json, macro):
     assert found["score"]["spearman"] > 0.98
     assert [b["predictor"] for b in found["baselines"]] == ["nnls", "ridge"]
     assert found["baselines"][1]["spearman"] < found["score"]["spearman"]
+
+
+def test_scores_and_predictions_go_into_a_study(as_json, macro, tmp_path):
+    common = ("--space", "nasbench_macro", "--table", str(macro), "--samples", "40", "--study", str(tmp_path / "s"))
+    first = as_json("evaluate-predictor", "ridge", "--target-column", "lat_ms_board", *common)
+    second = as_json("evaluate-predictor", "ridge", "--target-column", "lat_ms_other", *common)
+    third = as_json("evaluate-predictor", "quadratic", "--target-column", "lat_ms_other", "--no-baselines", *common)
+    assert (tmp_path / "report.html").stat().st_size > 1e5
+    with Study(tmp_path / "s", write=False) as study:
+        data = report_data(study)
+    (group,) = data["predictors"]
+    assert data["search"] is None and group["targets"] == ["board", "other"]
+    found = {(m, t): v for m, row in zip(group["methods"], group["spearman"], strict=True)
+             for t, v in zip(group["targets"], row, strict=True)}  # fmt: skip
+    assert found == {
+        ("ridge", "board"): first["score"]["spearman"], ("ridge", "other"): second["score"]["spearman"],
+        ("quadratic", "board"): None, ("quadratic", "other"): third["score"]["spearman"],
+    }  # fmt: skip
+    one = next(e for e in group["entries"] if (e["method"], e["target"]) == ("ridge", "board"))
+    assert len(one["measured"]) == len(one["mean"]) == len(one["std"]) == one["of"] == first["n_test"]
+    assert np.mean(np.abs(np.array(one["mean"]) / one["measured"] - 1)) == pytest.approx(
+        first["score"]["mape"], abs=1e-3
+    )
+
+
+def test_a_score_that_fails_leaves_no_study(refused, macro, tmp_path):
+    code, _ = refused(
+        "evaluate-predictor", "nnls", "--space", "nasbench_macro", "--table", str(macro), "--target-column",
+        "lat_ms_board", "--study", str(tmp_path / "new" / "s"),
+    )  # fmt: skip
+    assert code == 2 and not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,9 @@ def test_the_front_is_exact_and_kept(here: Path, capsys: pytest.CaptureFixture[s
     points = np.array([d["point"] for d in front])
     latency = device.of_points(MACRO, points)
     assert np.allclose([d["latency_s"] for d in front], latency, atol=2e-8)
+    # no whole network was measured: the interval is that of a guess, and said to be
+    assert np.allclose([d["latency_high_s"] - d["latency_low_s"] for d in front], 2 * 1.96 * 0.1 * latency)
+    assert "10 % is a guess" in found["latency_note"]
     every = np.stack(np.meshgrid(*[np.arange(3)] * 8, indexing="ij"), -1).reshape(-1, 8)
     every = np.concatenate([every, np.zeros_like(every)], axis=1)
     assert front[0]["latency_s"] == pytest.approx(device.of_points(MACRO, every).min(), abs=2e-8)

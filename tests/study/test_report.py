@@ -17,7 +17,7 @@ import synthetic
 
 from cofront.errors import StudyError
 from cofront.study import Study
-from cofront.study.documents import clean
+from cofront.study.documents import PredictorDocument, PredictorScore, clean
 from cofront.study.report import report_data, write_report
 from cofront.study.report.build import front_note, scientific, statement
 
@@ -153,6 +153,45 @@ def test_the_certified_front_says_what_a_heuristic_of_the_same_problem_lost(tmp_
         assert other["label"] == f"random (run 2){expected}"
 
 
+def scored_study(path):
+    """Two predictors on a device, one of them on another too, and an older protocol."""
+    with Study(path) as study:
+        for target, samples, methods in (("a", 9, ["ridge"]), ("a", 10, ["transfer", "nnls"]), ("b", 10, ["transfer"])):
+            scores = [
+                PredictorScore(
+                    predictor=m, spearman=0.9 - 0.1 * i, kendall=0.7, mape=0.05, mae=1e-3, within_5=0.5, within_10=0.9,
+                    coverage=0.95, fit_s=0.01, predict_s=0.001,
+                )
+                for i, m in enumerate(methods)
+            ]  # fmt: skip
+            document = PredictorDocument(
+                space="fbnet", table="t.csv", target=f"lat_ms_{target}", quantity="latency", rows=500, left_out=0,
+                samples=samples, n_test=490, draws=1, seed=0, trim=0.0, score=scores[0], baselines=scores[1:],
+            )  # fmt: skip
+            run = study.start("evaluate-predictor", {"samples": samples, "rows": {"pool": None, "test": [0, 9]}})
+            for m in methods:
+                rows = {"measured": [1e-3, 2e-3, 4e-3], "mean": [1.1e-3, 2e-3, 3e-3], "std": [1e-4, 1e-4, 1e-4]}
+                run.event("predictions", {"predictor": m, "device": target, "of": 490, **rows})
+            run.finish("done", document)
+
+
+def test_scores_of_one_protocol_stand_together(tmp_path):
+    scored_study(tmp_path / "s")
+    with Study(tmp_path / "s", write=False) as study:
+        new, old = report_data(study)["predictors"]
+        assert write_report(study, tmp_path / "r.html").scores == 4
+    assert old["methods"] == ["ridge"] and (new["methods"], new["targets"]) == (["transfer", "nnls"], ["a", "b"])
+    assert new["spearman"] == [[0.9, 0.9], [0.8, None]] and "test rows 0:9" in new["note"]
+
+
+def test_scores_are_shown_beside_a_front(tmp_path):
+    synthetic.fill(tmp_path / "s", 5)
+    scored_study(tmp_path / "s")
+    with Study(tmp_path / "s", write=False) as study:
+        data = report_data(study)
+    assert len(data["designs"]) == 5 and len(data["predictors"]) == 2
+
+
 def test_studies_without_a_front_are_refused_in_one_line(tmp_path):
     with Study(tmp_path / "s") as study:
         with pytest.raises(StudyError, match="has no search with a front yet; run `cofront search --study"):
@@ -194,6 +233,29 @@ def test_the_page_draws_what_kernels_did(tmp_path):
     assert 'id="verified-card" hidden' not in section and "js-plotly-plot" in section
     assert "b: 100 cycles, 500 ns at 200 MHz" in section.replace("0.500 µs", "500 ns")
     assert "conv multiplies 50 % of the time, pw multiplies 0 % of the time" in section
+
+
+@needs_chromium
+def test_the_page_draws_predictors_and_intervals(tmp_path):
+    scored_study(tmp_path / "s")
+    with Study(tmp_path / "s", write=False) as study:
+        write_report(study, tmp_path / "r.html")
+    dom = drawn(tmp_path / "r.html", "")
+    section = re.search(r'<section [^>]*id="predictors-card".*?</section>', dom, re.S).group(0)
+    assert len(re.findall('class="[^"]*js-plotly-plot"', section)) == 2 and "NaN" not in section
+    assert "inside the 95 % interval (2)" in section and "outside it (1)" in section
+
+    known = synthetic.document(8)
+    front = [
+        msgspec.structs.replace(d, latency_low_s=0.9 * d.latency_s, latency_high_s=1.2 * d.latency_s)
+        for d in known.front
+    ]
+    with Study(tmp_path / "t") as study:
+        study.start("search", {}).finish("done", msgspec.structs.replace(known, front=front, latency_note="ten rows"))
+        write_report(study, tmp_path / "t.html")
+    dom = drawn(tmp_path / "t.html", "#design-3")
+    words = re.sub(r"<[^>]*>", " ", re.sub(r"<script.*?</script>", "", dom, flags=re.S))
+    assert "95 % of new measurements" in words and "Latency: ten rows." in words and "NaN" not in words
 
 
 @needs_chromium

@@ -5,20 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cofront.errors import UsageError, unknown_name
 from cofront.study.documents import PredictorDocument, PredictorScore
+from cofront.study.provenance import file_hash, source_hash
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from cofront.hardware.tables import MeasuredTable
-    from cofront.predict.base import Predictor
+    from cofront.predict.base import Prediction, Predictor
     from cofront.predict.devices import KnownDevices
     from cofront.predict.latency_harness import LatencyReport, Split
     from cofront.space import Space
+    from cofront.study import Run, Study
 
+#: Test rows of the first draw that a study keeps of each predictor: what a scatter can show.
+KEPT_ROWS = 1000
 #: Printed beside every few-shot predictor.
 BASELINES = ("nnls", "ridge")
 #: Known devices of the papers' training splits, which the others are tested with.
@@ -55,8 +63,11 @@ def evaluate_predictor(
     drop_negative: bool = False,
     any_magnitude: bool = False,
     baselines: bool = True,
+    study: Study | None = None,
 ) -> PredictorDocument:
     """Scores of `method` after learning `samples` rows of `target`, with baselines beside it.
+
+    With a `study` they are a run of it, with the first draw's predictions, for its report.
 
     `known`: "paper" (the training devices of HELP's split), "all" (every device that ships), or names, separated by
     commas, of shipped devices or of columns of the table. The target itself is never among them, whatever its case; a
@@ -81,27 +92,60 @@ def evaluate_predictor(
     if devices is None:
         others = [n for n in others if not registry.load("predictor", n).needs_devices]
     split = _split(found, kept, rows)
+    inputs = {
+        "method": method, "space": space, "table": Path(table).name, "target": target, "samples": samples,
+        "draws": draws, "known": known, "rows": asdict(rows), "unit": unit, "drop_negative": drop_negative,
+        "table_hash": file_hash(Path(table)), "source_hash": source_hash(),
+    }  # fmt: skip
+    run = None if study is None else study.start("evaluate-predictor", inputs, seed)
     reports = []
-    for name in (method, *others):
-        one: type[Predictor] = registry.load("predictor", name)
-        columns = one.encode(found.space, found.points)
-        reports.append(
-            evaluate_latency(
-                lambda one=one: _make(one, found, devices),  # type: ignore[misc]
-                columns,
-                found.column(target),
-                split=split,
-                samples=samples,
-                draws=draws,
-                seed=seed,
+    try:
+        for name in (method, *others):
+            one: type[Predictor] = registry.load("predictor", name)
+            reports.append(
+                evaluate_latency(
+                    partial(_make, one, found, devices),
+                    one.encode(found.space, found.points),
+                    found.column(target),
+                    split=split,
+                    samples=samples,
+                    draws=draws,
+                    seed=seed,
+                    keep=None if run is None else partial(_keep, run, name, found, target),
+                )
             )
-        )
-    return PredictorDocument(
+    except BaseException as error:
+        if run is not None:
+            run.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        raise
+    document = PredictorDocument(
         space=found.space.name, table=Path(table).name, target=target, quantity=found.quantities[target].kind,
         rows=len(kept), left_out=len(found) - len(kept), samples=samples, n_test=reports[0].n_test, draws=draws,
         seed=seed, trim=rows.trim, score=_score(reports[0]), baselines=[_score(r) for r in reports[1:]],
         known=list(devices.names) if devices is not None else [], seconds=time.perf_counter() - started, notes=notes,
     )  # fmt: skip
+    if run is not None:
+        run.finish("done", document)
+    return document
+
+
+def _keep(
+    run: Run, name: str, found: MeasuredTable, target: str, rows: NDArray[np.int64], prediction: Prediction
+) -> None:
+    """Predictions and measurements of some test rows, drawn at random, in SI units to four figures."""
+    import numpy as np
+
+    some = np.sort(np.random.default_rng(0).permutation(len(rows))[:KEPT_ROWS])
+
+    def figures(values: NDArray[np.float64]) -> list[float]:
+        return [float(f"{v:.4g}") for v in values[some]]
+
+    data: dict[str, Any] = {
+        "predictor": name, "device": found.quantities[target].device, "of": len(rows),
+        "measured": figures(found.column(target)[rows]), "mean": figures(prediction.mean),
+        "std": figures(prediction.std),
+    }  # fmt: skip
+    run.event("predictions", data)
 
 
 def _variant(space: str) -> tuple[Space, list[str]]:
@@ -143,7 +187,6 @@ def _kept(found: MeasuredTable, target: str, rows: Rows) -> tuple[Sequence[int],
 
 def _split(found: MeasuredTable, kept: Sequence[int], rows: Rows) -> Split:
     import numpy as np
-    from numpy.typing import NDArray
 
     from cofront.predict.latency_harness import Split
 

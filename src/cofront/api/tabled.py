@@ -75,6 +75,7 @@ def check_request(request: SearchRequest) -> None:
 def _solve(request: SearchRequest, path: Path) -> SearchDocument:
     from cofront import space as spaces
     from cofront.hardware.tables import read_additive
+    from cofront.measure.estimate import Subject, load_model
     from cofront.predict.additive import Additive
     from cofront.predict.codesign import on_trellis
     from cofront.predict.tables import read_table
@@ -98,15 +99,18 @@ def _solve(request: SearchRequest, path: Path) -> SearchDocument:
         lambda s: link_value((s + scores.score_offset) / scores.micro, scores.link, scores.score_range).clip(low, high),
         constant=base, space=space.name, device=device.name, n_choices=len(space.sizes),
     )  # fmt: skip
+    latency = load_model(path, space=space)
     designs = []
     for d in found.designs:
         point = as_point(d.point)
         network, choices = space.network(point), clean(space.describe(point))
+        fast, slow = latency.estimate(Subject(device.name, network, space, point)).range_s or (None, None)
         designs.append(
             Design(
                 accuracy=d.accuracy, latency_s=d.latency_s, fps=d.fps, cycles=d.cycles, resources={},
                 config={"engine": device.name}, point=list(d.point), choices=choices, macs=network.macs,
                 params=network.params, precisions={} if device.in_float else block_precisions(network),
+                latency_low_s=fast, latency_high_s=slow,
             )
         )  # fmt: skip
     knee = replace(found, designs=rising(found.designs)).knee()
@@ -117,6 +121,7 @@ def _solve(request: SearchRequest, path: Path) -> SearchDocument:
         solve_s=found.solve_s, knee=None if knee is None else found.designs.index(knee), accuracy_source=table.name,
         accuracy_note=f"additive model of {len(measured.accuracy):,} measured networks, leave-one-out error "
         f"{100 * model.loo_rmse:.2f} points",
+        latency_note=latency.words,
         notes=[said] if device.in_float else [],
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
 HELP = """Score a predictor of latency or energy on a table: learn from a few rows, predict the rest.
 
 METHOD is transfer, nnls, help, adaproxy (known devices and few measurements), ridge, quadratic, gp, mlp, gcn or
-forest (measurements alone). The table has the space's columns and the target, whose name says the unit: lat_ms_x."""
+forest (measurements alone). The table has the space's columns and the target, whose name says the unit: lat_ms_x.
+With --study, the report beside that file shows predictions against measurements, and all scores in the study."""
 EXAMPLE = """
 Example, with the public tables under $COFRONT_DATA:
   $ cofront evaluate-predictor transfer --space nasbench201 --table nasbench201.parquet --target-column lat_ms_eyeriss
   $ cofront evaluate-predictor quadratic --space fbnet --table mine.csv --target-column latency_us --samples 900 --json
+  $ for d in eyeriss raspi4 gold_6226; do cofront evaluate-predictor transfer --space nasbench201 \\
+      --table nasbench201.parquet --target-column lat_ms_$d --study runs/few/study.sqlite; done
 """
 
 
@@ -60,20 +64,39 @@ def run(
         bool, typer.Option("--any-magnitude", help="Do not ask about values far from all known devices.")
     ] = False,
     baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="Score nnls and ridge too.")] = True,
+    study: Annotated[
+        Path | None, typer.Option("--study", help="Add the result to this study, and write report.html beside it.")
+    ] = None,
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
     from cofront.api.predicting import Rows, evaluate_predictor
 
-    found = evaluate_predictor(
-        method, space=space, table=table, target=target, samples=samples, seed=seed, draws=draws, known=known,
-        rows=Rows(parse_rows("--pool", pool), parse_rows("--test", test), trim, keep_dead), unit=unit,
+    score = partial(
+        evaluate_predictor, method, space=space, table=table, target=target, samples=samples, seed=seed, draws=draws,
+        known=known, rows=Rows(parse_rows("--pool", pool), parse_rows("--test", test), trim, keep_dead), unit=unit,
         drop_negative=drop_negative, any_magnitude=any_magnitude, baselines=baselines,
     )  # fmt: skip
+    report = None
+    if study is None:
+        found = score()
+    else:
+        from cofront.api.ours import check_our_file
+        from cofront.cli.leftovers import leave_nothing
+        from cofront.study import Study
+        from cofront.study.report import write_report
+
+        report = study.with_name("report.html")
+        check_our_file(report, ".html", "the report")
+        with leave_nothing(study, study.parent), Study(study) as opened:
+            found = score(study=opened)
+            write_report(opened, report)
     if json:
         output.emit_json(found)
-    else:
-        show(found)
+        return
+    show(found)
+    if report is not None:
+        output.line(f"report: {report}")
 
 
 def show(found: PredictorDocument) -> None:

@@ -12,6 +12,8 @@ from cofront.cli.options import Json, Seed
 
 HELP = """Write the HTML report of a study: one file that needs no network.
 
+It shows the newest search and the scores of predictors that the study holds.
+
 Without STUDY: the newest study under runs/ that holds a front."""
 EXAMPLE = """
 Example, after `cofront search`:
@@ -44,7 +46,8 @@ def run(
     if json:
         output.emit_json(document)
     else:
-        output.line(f"{document.report}: {document.designs} designs of {document.study}")
+        scores = f", {document.scores} scores of predictors" if document.scores else ""
+        output.line(f"{document.report}: {document.designs} designs{scores} of {document.study}")
 
 
 def _newest() -> Path:

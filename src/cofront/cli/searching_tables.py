@@ -76,6 +76,7 @@ def _show(document: SearchDocument) -> None:
     covered = output.count(document.designs)
     output.line(f"gap 0: exact over {covered} networks, searched for {output.seconds(document.solve_s)}")
     output.line(f"accuracy: {document.accuracy_note}")
+    output.line(f"latency: {document.latency_note}")
     for text in document.notes:
         output.line(f"note: {text}")
 

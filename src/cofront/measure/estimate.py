@@ -64,9 +64,10 @@ class Estimate:
 
 
 class LatencyModel(ABC):
-    """Latency of networks on one device."""
+    """Latency of networks on one device. `words` say how it knows them."""
 
     name: str
+    words: str
 
     @abstractmethod
     def estimate(self, subject: Subject) -> Estimate:
@@ -83,9 +84,14 @@ class OperatorModel(LatencyModel):
         self.checked = overhead.get("networks", 0)
         self._rates, measured = work_rates(work)
         self._factor = GUESS if measured is None else measured
-        self._words = "where the table's own kinds of operators are left out in turn"
+        self._where = "where the table's own kinds of operators are left out in turn"
         if measured is None:
-            self._words = "as a guess: the table has too few kinds of operators to leave one out"
+            self._where = "as a guess: the table has too few kinds of operators to leave one out"
+        what = "features" if device.by == "feature" else "operators"
+        self.words = f"sum of the table's {what}; no whole networks were measured, 10 % is a guess of its error"
+        if self.spread is not None:
+            off = f"{100 * self.spread:.1f} % off (root mean square)"
+            self.words = f"sum of the table's {what}, {off} on {self.checked} whole networks left out in turn"
 
     def estimate(self, subject: Subject) -> Estimate:
         if self.device.by == "feature":
@@ -117,7 +123,7 @@ class OperatorModel(LatencyModel):
         above = math.hypot(NORMAL_95 * std, rest * (self._factor - 1))
         how += (
             f"; {len(missing)} of them not in the table ({100 * rest / total:.0f} %): by their work, off by up to a "
-            f"factor of {self._factor:.2g} {self._words}"
+            f"factor of {self._factor:.2g} {self._where}"
         )
         return Estimate(total, (below + above) / (2 * NORMAL_95), how, (max(total - below, 0.0), total + above))
 
@@ -146,13 +152,14 @@ class KnownModel(LatencyModel):
 
     def __init__(self, space: Space, devices: KnownDevices, name: str) -> None:
         self.space, self.devices, self.name = space, devices.select([name]), name
+        self.words = f"linear model of a public table of {devices.space}"
 
     def estimate(self, subject: Subject) -> Estimate:
         from cofront.predict.base import one_hot
 
         point = _point_of(subject, self.space)
         latency = float(self.devices.predict(one_hot(self.space, point[None]))[0, 0])
-        return Estimate(max(latency, 0.0), None, f"linear model of a public table of {self.devices.space}")
+        return Estimate(max(latency, 0.0), None, self.words)
 
 
 def _point_of(subject: Subject, space: Space) -> Points:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofront.errors import UsageError
-from cofront.predict.base import FloatArray, Predictor
+from cofront.predict.base import FloatArray, Prediction, Predictor
 from cofront.predict.harness import Score, rank_correlations, score
 
 IntArray = NDArray[np.int64]
@@ -95,8 +95,12 @@ def evaluate_latency(
     samples: int,
     draws: int = 1,
     seed: int = 0,
+    keep: Callable[[IntArray, Prediction], None] | None = None,
 ) -> LatencyReport:
-    """Fit on `samples` rows of x (n, f), y (n,) seconds drawn from the pool, score on the test rows; `draws` times."""
+    """Fit on `samples` rows of x (n, f), y (n,) seconds drawn from the pool, score on the test rows; `draws` times.
+
+    `keep` is given the test rows of the first draw and what was predicted of them.
+    """
     if draws < 1:
         raise UsageError(f"at least one draw is needed, got {draws}")
     split, rows = split.trimmed(y), []
@@ -107,6 +111,8 @@ def evaluate_latency(
         done = time.perf_counter()
         prediction = fitted.predict(x[test])
         times = (done - started, time.perf_counter() - done)
+        if keep is not None and number == 0:
+            keep(test, prediction)
         rows.append([*latency_scores(prediction.mean, prediction.std, y[test]), *times, len(test)])
     table = np.array(rows)
     spearman, kendall, mape, mae, five, ten, coverage = (score(c) for c in table[:, :7].T)

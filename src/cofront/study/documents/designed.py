@@ -63,3 +63,4 @@ class ReportDocument(Document, frozen=True, kw_only=True, tag="report"):
     report: str
     runs: int
     designs: int
+    scores: int = 0  # of predictors

@@ -80,7 +80,10 @@ class Cost(Part, frozen=True, kw_only=True):
 
 
 class Design(Part, frozen=True, kw_only=True):
-    """One (network, precision, accelerator) choice."""
+    """One (network, precision, accelerator) choice.
+
+    Where the device is a predictor, 95 % of new measurements lie between `latency_low_s` and `latency_high_s`.
+    """
 
     accuracy: float | None
     latency_s: float
@@ -96,6 +99,8 @@ class Design(Part, frozen=True, kw_only=True):
     params: int | None = None
     weight_bytes: int | None = None
     activation_bytes: int | None = None  # if every layer's inputs and output went through memory once
+    latency_low_s: float | None = None
+    latency_high_s: float | None = None
 
 
 class Step(Part, frozen=True, kw_only=True):

@@ -102,6 +102,7 @@ class SearchDocument(Document, frozen=True, kw_only=True, tag="search"):
     required_accuracy: float | None = None
     accuracy_source: str = ""
     accuracy_note: str = ""
+    latency_note: str = ""  # how the latencies are known, where the device is a predictor
     infeasible: list[Limit] = field(default_factory=list)
     cover: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)

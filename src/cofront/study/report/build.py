@@ -15,9 +15,11 @@ from cofront.figures import seconds
 from cofront.study.asked import asked_of
 from cofront.study.documents import ReportDocument, SearchDocument, VerifyDocument, clean, read_document
 from cofront.study.provenance import write_atomic
+from cofront.study.report.predictors import predictor_data, scored
 from cofront.study.store import RunRecord, Study
 
 _BYTES = ("weight_bytes", "activation_bytes")
+_RANGE = ("latency_low_s", "latency_high_s")
 #: Kernels in the order of the pipeline; others follow alphabetically.
 KERNEL_ORDER = ("conv", "dw", "pw")
 
@@ -31,7 +33,10 @@ def write_report(
     """
     data = report_data(study, run_id, document)
     write_atomic(path, _page(data))
-    return ReportDocument(study=str(study.path), report=str(path), runs=len(data["runs"]), designs=len(data["designs"]))
+    return ReportDocument(
+        study=str(study.path), report=str(path), runs=len(data["runs"]), designs=len(data["designs"]),
+        scores=sum(len(group["entries"]) for group in data["predictors"]),
+    )  # fmt: skip
 
 
 def _page(data: dict[str, Any]) -> str:
@@ -42,7 +47,8 @@ def _page(data: dict[str, Any]) -> str:
 
     here = files("cofront.study.report")
     text = {
-        name: (here / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js", "gantt.js")
+        name: (here / name).read_text(encoding="utf-8")
+        for name in ("page.html", "page.css", "page.js", "gantt.js", "predictors.js")
     }
     # "</script>" and "<!--" inside the data would end the element that holds it
     payload = json.dumps(clean(data), separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace(
@@ -50,7 +56,7 @@ def _page(data: dict[str, Any]) -> str:
     )
     parts = {
         "title": _escape(str(data["title"])), "style": text["page.css"], "data": payload, "script": text["page.js"],
-        "gantt": text["gantt.js"], "plotly": get_plotlyjs(),
+        "gantt": text["gantt.js"], "predictors": text["predictors.js"], "plotly": get_plotlyjs(),
     }  # fmt: skip
     out: list[str] = []
     for i, piece in enumerate(text["page.html"].split("{{")):
@@ -68,6 +74,8 @@ def _escape(text: str) -> str:
 def report_data(study: Study, run_id: int | None = None, document: SearchDocument | None = None) -> dict[str, Any]:
     """Everything the page shows, as plain JSON values."""
     runs = study.runs()
+    if run_id is None and document is None and not any(_with_front(r) for r in runs) and (known := scored(runs)):
+        return _predictors_alone(study, runs, known[-1])
     run = _pick(study, runs, run_id)
     assert run.result is not None
     search = document or read_document(run.result, SearchDocument, f"run {run.id} of study '{study.path}'")
@@ -84,8 +92,8 @@ def report_data(study: Study, run_id: int | None = None, document: SearchDocumen
         "front_note": front_note(search),
         "search": {
             "designs": str(search.designs), "gap": search.gap, "solve_s": search.solve_s, "method": search.method,
-            "clock_hz": search.clock_hz, "third": search.third, "required_fps": search.required_fps,
-            "required_accuracy": search.required_accuracy,
+            "clock_hz": search.clock_hz, "hardware": search.accelerator, "third": search.third,
+            "required_fps": search.required_fps, "required_accuracy": search.required_accuracy,
             "bound": [{"latency_s": b.latency_s, "accuracy": b.accuracy} for b in search.bound],
         },
         "designs": designs,
@@ -102,9 +110,30 @@ def report_data(study: Study, run_id: int | None = None, document: SearchDocumen
         "history": _history(study, run),
         "cover": [_cover(c) for c in search.cover],
         "verified": verified(study, runs),
+        "predictors": predictor_data(study, runs),
         "provenance": _provenance(study, run, search),
-        "runs": [{"id": r.id, "started": _minute(r.started), "status": r.status, "command": r.command} for r in runs],
+        "runs": _runs(runs),
     }  # fmt: skip
+
+
+def _predictors_alone(study: Study, runs: list[RunRecord], newest: RunRecord) -> dict[str, Any]:
+    """The page of a study that scored predictors and searched nothing."""
+    groups = predictor_data(study, runs)
+    count = sum(len(g["entries"]) for g in groups)
+    return {
+        "title": "Predictors against measurements",
+        "cofront": __version__,
+        "statement": f"{count} scores: each predictor learnt from a few measurements of a device and predicted others, "
+        "which it had not seen.",
+        "search": None, "designs": [], "calls": [], "configs": [], "kernel_tables": [], "choices": [], "kernels": [],
+        "history": [], "cover": [], "others": [], "verified": None, "predictors": groups,
+        "provenance": [["command", newest.command, True], *_origins(newest)],
+        "runs": _runs(runs),
+    }  # fmt: skip
+
+
+def _runs(runs: list[RunRecord]) -> list[dict[str, Any]]:
+    return [{"id": r.id, "started": _minute(r.started), "status": r.status, "command": r.command} for r in runs]
 
 
 def has_front(study: Study) -> bool:
@@ -168,7 +197,8 @@ def _design(
 ) -> dict[str, Any]:
     """One design for the page: its calls and configuration as numbers into the pools, its choices in order."""
     cost = costs.get(_key(design), {})
-    keep = ("accuracy", "latency_s", "fps", "cycles", "resources", "energy_j", "macs", "params", *_BYTES)
+    keep = ("accuracy", "latency_s", "fps", "cycles", "resources", "energy_j", "macs", "params", *_BYTES,
+            *_RANGE)  # fmt: skip
     return {k: design.get(k) for k in keep} | {
         "choices": [design["choices"].get(name) for name in choices],
         "config": configs.add(design["config"]),
@@ -213,6 +243,9 @@ def scientific(value: int) -> str:
 def front_note(search: SearchDocument) -> str:
     """Where the accuracies come from, and what the shading means."""
     source = f"Accuracy: {search.accuracy_note}. " if search.accuracy_note else ""
+    source += f"Latency: {search.latency_note}. " if search.latency_note else ""
+    if any(d.latency_low_s is not None for d in search.front):
+        source += "95 % of new measurements are expected within the band around the front. "
     proven = "The shaded region is proven to be empty." if search.gap is not None and search.third is None else ""
     return source + proven
 
@@ -320,12 +353,21 @@ def _provenance(study: Study, run: RunRecord, search: SearchDocument) -> list[li
         ["limits", ", ".join(f"{k} ≤ {v:,}" for k, v in search.budget.items())],
         ["clock", f"{search.clock_hz / 1e6:g} MHz"],
         ["accuracy", search.accuracy_source or "–"],
+        *_origins(run),
+    ]
+    rows += [["left out", text] for text in search.left_out]
+    return rows
+
+
+def _origins(run: RunRecord) -> list[list[Any]]:
+    """What a result depends on: versions and hashes."""
+    rows: list[list[Any]] = [
         ["versions", ", ".join(f"{k} {v}" for k, v in run.versions.items())],
         ["hash of the inputs", run.inputs_hash, True],
     ]
-    rows += [[f"hash of {k.removesuffix('_hash')}", str(v), True] for k, v in run.inputs.items() if k.endswith("_hash")]
-    rows += [["left out", text] for text in search.left_out]
-    return rows
+    return rows + [
+        [f"hash of {k.removesuffix('_hash')}", str(v), True] for k, v in run.inputs.items() if k.endswith("_hash")
+    ]
 
 
 def _asked_since(study: Study, run: RunRecord) -> list[list[Any]]:

@@ -10,7 +10,7 @@
   }
   const byId = (id) => document.getElementById(id);
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const state = { selected: data.asked.index ?? data.knee ?? 0, axis: "latency", theme: null };
+  const state = { selected: data.asked?.index ?? data.knee ?? 0, axis: "latency", theme: null };
 
   // ---- words and numbers -------------------------------------------------------------------------------------------
   const fixed = (v, n) => v.toLocaleString("en", { maximumFractionDigits: n, minimumFractionDigits: n });
@@ -77,9 +77,12 @@
     return out;
   };
   const x = (latency) => (state.axis === "fps" ? 1 / latency : latency * 1e3);
+  // how far the 95 % interval of a latency reaches to the right and to the left of it on the axis
+  const reach = (d) => { const [a, b] = [x(d.latency_low_s), x(d.latency_high_s)].sort((p, q) => p - q), at = x(d.latency_s); return { array: [b - at], arrayminus: [at - a] }; };
+  const interval = (d) => (d.latency_low_s == null ? "" : `${seconds(d.latency_low_s)} to ${seconds(d.latency_high_s)}`);
   const describe = (d) => {
     const used = ordered(Object.keys(d.resources)).map((k) => `${resourceNames[k] ?? k} ${integer(d.resources[k])}`).join(" · ");
-    return `<b>${accuracy(d.accuracy)}</b> at <b>${seconds(d.latency_s)}</b> (${rate(d.fps)} fps)<br>${used}<br>` +
+    return `<b>${accuracy(d.accuracy)}</b> at <b>${seconds(d.latency_s)}</b> (${rate(d.fps)} fps)<br>${d.latency_low_s == null ? "" : "95 %: " + interval(d) + "<br>"}${used}${used && "<br>"}` +
       `${escape(d.config.engine ?? "")} ${d.bits ? "· " + escape(d.bits) : ""}`;
   };
   const escape = (text) => String(text).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
@@ -89,7 +92,9 @@
     const xs = designs.map((d) => x(d.latency_s)), ys = designs.map((d) => 100 * d.accuracy);
     const slow = Math.max(...designs.map((d) => d.latency_s)), fast = Math.min(...designs.map((d) => d.latency_s));
     const room = Math.max((slow / fast) ** 0.06, 1.04);
-    const ends = [fast / room, slow * room].map(x);
+    // where the device is a predictor: 95 % of new measurements lie between these
+    const spread = designs.filter((d) => d.latency_low_s > 0), lows = spread.map((d) => d.latency_low_s), highs = spread.map((d) => d.latency_high_s);
+    const ends = [Math.min(fast, ...lows) / room, Math.max(slow, ...highs) * room].map(x);
     const lowest = Math.min(...ys), span = Math.max(Math.max(...ys) - lowest, 0.5);
     const range = [lowest - 0.06 * span, Math.max(...ys, ...(search.bound ?? []).map((b) => 100 * b.accuracy)) + 0.1 * span];
     const traces = [];
@@ -108,6 +113,11 @@
       if (search.gap > 0) traces.push({ x: bx, y: by, mode: "lines", line: { color: css("--warn"), width: 1.5, dash: "dash" },
         hoverinfo: "skip", name: `certified bound (at most ${fixed(100 * search.gap, 3)} points away)` });
     }
+    // the front's own steps, moved to either end of the intervals
+    const steps = (values) => values.flatMap((v, i) => [[x(v), 100 * spread[Math.max(i - 1, 0)].accuracy], [x(v), 100 * spread[i].accuracy]]);
+    const band = spread.length ? [...steps(lows), ...steps(highs).toReversed()] : [];
+    if (band.length) traces.push({ x: band.map((p) => p[0]), y: band.map((p) => p[1]), fill: "toself",
+      fillcolor: css("--band"), line: { width: 0 }, mode: "lines", hoverinfo: "skip", name: "95 % of new measurements" });
     const others = ["#cc79a7", "#e69f00", "#009e73", "#d55e00", "#999933"], marks = ["square", "triangle-up", "diamond", "cross", "x"];
     data.others.forEach((o, i) => traces.push({ x: o.points.map((p) => x(p[0])), y: o.points.map((p) => 100 * p[1]), mode: "lines+markers",
       line: { color: others[i % 5], width: 1.5, dash: "dot", shape: "hv" }, marker: { size: 5, symbol: marks[i % 5] },
@@ -120,6 +130,7 @@
         colorbar: third ? { title: { text: third === "energy" ? "mJ" : resourceNames[third] ?? third }, thickness: 12, outlinewidth: 0 } : undefined } });
     const s = designs[state.selected];
     traces.push({ x: [x(s.latency_s)], y: [100 * s.accuracy], mode: "markers", name: "selected", hoverinfo: "skip",
+      error_x: s.latency_low_s > 0 ? { type: "data", symmetric: false, color: css("--chosen"), thickness: 1.5, width: 6, ...reach(s) } : undefined,
       marker: { color: css("--chosen"), size: 15, symbol: "diamond", line: { color: css("--card"), width: 2 } } });
     const ticks = logTicks(Math.min(...ends), Math.max(...ends));
     const shapes = [], annotations = [];
@@ -224,12 +235,14 @@
     byId("previous").disabled = state.selected === 0;
     byId("next").disabled = state.selected === designs.length - 1;
     tiles(byId("figures"), [
-      ["accuracy", accuracy(d.accuracy), search.accuracy_kind ?? "predicted"], ["latency", seconds(d.latency_s), `${integer(d.cycles)} cycles`],
+      ["accuracy", accuracy(d.accuracy), search.accuracy_kind ?? "predicted"], ["latency", seconds(d.latency_s), d.latency_low_s == null ? `${integer(d.cycles)} cycles` : `95 %: ${interval(d)}`],
       ["frames per second", rate(d.fps)], d.macs != null && ["multiply-accumulates", metric(d.macs)],
       d.params != null && ["parameters", metric(d.params), d.weight_bytes == null ? "" : `${metric(d.weight_bytes)}B of weights`],
       d.activation_bytes != null && ["activations", `${metric(d.activation_bytes)}B`, "if every layer's went through memory"], d.energy_j != null && ["energy of one image", sig(d.energy_j * 1e3) + " mJ", "modelled"]]);
     byId("network").replaceChildren(networkTable(d.choices));
     byId("accelerator").replaceChildren(...acceleratorTable(d.config));
+    for (const name of ["time-and-roof", "kernels-card", "calls-card"]) byId(name).hidden = !d.calls.length;
+    byId("resources-title").hidden = !Object.keys(d.resources).length;
     byId("resources").replaceChildren(...ordered(Object.keys(d.resources)).map((k) => [k, d.resources[k]]).map(([k, used]) => gauge(k, used, data.budget[k])));
     const used = kernels.filter((k) => d.calls.some((c) => c.kernels[k]));
     byId("calls").replaceChildren(table(
@@ -238,7 +251,7 @@
       d.calls.map((c) => [c.name, within(c), c.precision, c.mode, c.bound_by, metric(c.macs), metric(c.dram_bytes), integer(c.cycles), seconds(c.cycles / search.clock_hz),
         percent(c.cycles / d.cycles, 1), c.ceiling_macs_per_s ? percent((c.macs * search.clock_hz) / c.cycles / c.ceiling_macs_per_s, 0) : "–", ...used.map((k) => (c.kernels[k] ? percent(c.kernels[k] / c.cycles, 0) : "–"))])));
     byId("calls-note").textContent = d.notes.filter((n) => !n.startsWith("default accelerator")).map((n) => n[0].toUpperCase() + n.slice(1) + ".").join(" ");
-    drawTime(d); drawRoof(d); kernelTable(d);
+    if (d.calls.length) { drawTime(d); drawRoof(d); kernelTable(d); }
   }
 
   // "conv, project, add" of the layers "s1b2.conv", ... : the block's name is in the first column
@@ -313,15 +326,21 @@
   }
 
   // ---- what does not change ----------------------------------------------------------------------------------------
-  function showSummary() {
+  function showStudy() {
     byId("version").textContent = data.cofront;
     byId("statement").textContent = data.statement;
+    byId("provenance").replaceChildren(table([{ title: "" }, { title: "", wrap: true }], data.provenance.map(([k, v, code]) => [k, code ? make("code", {}, v) : v])));
+    byId("runs").replaceChildren(table([{ title: "run", n: true }, { title: "started" }, { title: "status" }, { title: "command", wrap: true }],
+      data.runs.map((r) => [String(r.id), r.started, r.status, make("code", {}, r.command)])));
+  }
+
+  function showSummary() {
     byId("front-note").textContent = data.front_note;
     byId("asked").hidden = !data.asked.text;
     byId("asked").classList.toggle("unmet", !data.asked.met);
     byId("asked").replaceChildren(make("p", {}, data.asked.text[0]?.toUpperCase() + data.asked.text.slice(1)), ...data.asked.limits.map((t) => make("p", { class: "note" }, t)));
     tiles(byId("tiles"), [
-      ["designs covered", huge(search.designs), "network × precision × accelerator"],
+      ["designs covered", huge(search.designs), search.hardware === "table" ? "networks" : "network × precision × accelerator"],
       ["certified gap", search.gap == null ? "none" : search.gap === 0 ? "0" : fixed(100 * search.gap, 3) + " points", search.gap === 0 ? "the front is exact" : search.gap == null ? "heuristic: nothing is proven" : "at any latency"],
       ["designs on the front", integer(designs.length)],
       ["searched for", seconds(search.solve_s), search.method],
@@ -340,9 +359,6 @@
       body.append(tr);
     });
     list.append(body);
-    byId("provenance").replaceChildren(table([{ title: "" }, { title: "", wrap: true }], data.provenance.map(([k, v, code]) => [k, code ? make("code", {}, v) : v])));
-    byId("runs").replaceChildren(table([{ title: "run", n: true }, { title: "started" }, { title: "status" }, { title: "command", wrap: true }],
-      data.runs.map((r) => [String(r.id), r.started, r.status, make("code", {}, r.command)])));
     if (data.cover.length) {
       byId("cover-card").hidden = false;
       byId("cover").replaceChildren(table([{ title: "bitstreams", n: true }, { title: "largest loss", n: true }, { title: "accelerators", wrap: true }],
@@ -359,6 +375,11 @@
     if (verified.activity) redrawVerified = cofrontGantt(byId("gantt"), verified.activity);
   }
 
+  function drawPredictors() {
+    byId("predictors-card").hidden = !data.predictors.length;
+    return data.predictors.length ? cofrontPredictors(byId("predictors"), data.predictors, { make, table, layout, css, seconds, sig, fixed, percent, escape, logTicks, config: small }) : () => {};
+  }
+
   function theme(name) {
     state.theme = name;
     document.documentElement.dataset.theme = name;
@@ -366,18 +387,27 @@
 
   if (/only=front/.test(location.search)) document.body.classList.add("only-front"); // for pictures of the front
   theme(/theme=dark/.test(location.search) || (!/theme=light/.test(location.search) && matchMedia("(prefers-color-scheme: dark)").matches) ? "dark" : "light");
-  showSummary();
-  if (!designs.length) { byId("design").hidden = byId("designs").hidden = true; byId("front").hidden = true; return; }
-  const asked = /^#design-(\d+)$/.exec(location.hash);
-  select(asked && Number(asked[1]) <= designs.length ? Number(asked[1]) - 1 : state.selected);
-  if (!asked) history.replaceState(null, "", location.pathname + location.search);
-  drawHistory();
-  drawVerified();
+  showStudy();
+  const redrawPredictors = drawPredictors();
+  const switchTheme = () => { theme(state.theme === "dark" ? "light" : "dark"); redrawPredictors(); };
   // at once rather than when Plotly's own timer comes: what is printed or photographed after a change of width is right
   const fit = new ResizeObserver((entries) => { for (const { target: t } of entries) {
     const size = { width: t.clientWidth, height: t.clientHeight }, now = t._fullLayout;
     if (now && size.width && (now.width !== size.width || now.height !== size.height)) Plotly.relayout(t, size);
   } });
+  for (const node of document.querySelectorAll("#predictors .chart")) fit.observe(node);
+  if (!search || !designs.length) {
+    for (const name of ["design", "designs", "front"]) byId(name).hidden = true;
+    if (search) showSummary(); else for (const name of ["tiles", "front-card"]) byId(name).hidden = true;
+    byId("theme").addEventListener("click", switchTheme);
+    return;
+  }
+  showSummary();
+  const asked = /^#design-(\d+)$/.exec(location.hash);
+  select(asked && Number(asked[1]) <= designs.length ? Number(asked[1]) - 1 : state.selected);
+  if (!asked) history.replaceState(null, "", location.pathname + location.search);
+  drawHistory();
+  drawVerified();
   for (const name of ["front", "time", "roof", "history"]) fit.observe(byId(name));
   byId("front").on("plotly_click", (event) => { const p = event.points.find((q) => q.customdata !== undefined && typeof q.customdata === "number"); if (p) select(p.customdata); });
   byId("front").addEventListener("keydown", (event) => {
@@ -395,5 +425,5 @@
     byId("axis-fps").setAttribute("aria-pressed", String(name === "fps"));
     drawFront();
   });
-  byId("theme").addEventListener("click", () => { theme(state.theme === "dark" ? "light" : "dark"); select(state.selected); drawHistory(); redrawVerified(); });
+  byId("theme").addEventListener("click", () => { switchTheme(); select(state.selected); drawHistory(); redrawVerified(); });
 })();
