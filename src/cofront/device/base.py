@@ -31,6 +31,13 @@ def _short(value: object) -> str:
         return "a number of thousands of digits"
 
 
+def allowed_clock(what: str, clock_hz: float, most_hz: float) -> float:
+    """The clock; a UsageError, which begins with `what`, when that cannot run at it."""
+    if not 0 < clock_hz <= most_hz:
+        raise UsageError(f"{what}: clock must be above 0 and at most {most_hz / 1e6:g} MHz, got {clock_hz / 1e6:g} MHz")
+    return float(clock_hz)
+
+
 @dataclass(frozen=True)
 class Device:
     """One FPGA on one board.
@@ -91,14 +98,9 @@ class Device:
 
     def clock(self, clock_hz: float | None = None) -> float:
         """`clock_hz`, or the default; a UsageError when the part cannot run at it."""
-        if clock_hz is None:
-            return self.clock_hz
-        if not 0 < clock_hz <= self.max_clock_hz:
-            raise UsageError(
-                f"device '{self.name}': clock must be above 0 and at most {self.max_clock_hz / 1e6:g} MHz, "
-                f"got {clock_hz / 1e6:g} MHz"
-            )
-        return float(clock_hz)
+        return allowed_clock(
+            f"device '{self.name}'", self.clock_hz if clock_hz is None else clock_hz, self.max_clock_hz
+        )
 
     def with_budget(self, **limits: float) -> Device:
         """A copy with other figures, such as `dsp=200` or `bandwidth_bytes_per_s=2e9`.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from cofront.device.base import allowed_clock
 from cofront.errors import InputError, UsageError, unknown_name
 from cofront.hardware.nasa.mapping import Chunk
 from cofront.hardware.nasa.units import CHUNKS, KINDS, Kind, Units
@@ -46,18 +47,12 @@ class Silicon:
 
     @property
     def budget(self) -> dict[str, int]:
-        return {"elements_um2": self.elements_um2, "buffer_bytes": self.buffer_bytes}
+        return {r: getattr(self, r) for r in RESOURCES}
 
     def clock(self, clock_hz: float | None = None) -> float:
         """`clock_hz`, or the default; a UsageError when the chip cannot run at it."""
-        if clock_hz is None:
-            return self.clock_hz
-        if not 0 < clock_hz <= self.max_clock_hz:
-            raise UsageError(
-                f"silicon '{self.name}': clock must be above 0 and at most {self.max_clock_hz / 1e6:g} MHz, "
-                f"got {clock_hz / 1e6:g} MHz"
-            )
-        return float(clock_hz)
+        clock = self.clock_hz if clock_hz is None else clock_hz
+        return allowed_clock(f"silicon '{self.name}'", clock, self.max_clock_hz)
 
     def with_budget(self, **limits: int) -> Silicon:
         """A copy with other amounts of `RESOURCES`."""

@@ -8,9 +8,8 @@ memory needs for everything. Layers are timed as if memory were theirs alone: ou
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from cofront.front import Infeasible
 from cofront.hardware.base import CallCost, Cost
@@ -35,7 +34,7 @@ class Run:
 
     @property
     def cycles(self) -> int:
-        return max(self.mapped.cycles, self.mapped.dram_cycles + self.extra_cycles)
+        return max(self.mapped.cycles, self.dram_cycles)
 
     @property
     def dram_cycles(self) -> int:
@@ -136,15 +135,6 @@ class Evaluation:
             infeasible=self.infeasible,
             notes=(f"one image every {1e3 * self.interval_s:.4g} ms where they follow one another",),
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The figures, JSON-ready."""
-        return {
-            "network": self.network, "config": self.config.to_dict(), "resources": self.resources,
-            "latency_s": self.latency_s, "interval_s": self.interval_s, "energy_j": self.energy_j,
-            "energy_parts_j": self.energy_parts_j, "edp_pipelined": self.edp_pipelined, "edp_single": self.edp_single,
-            "busy_cycles": dict(self.busy), "silicon": asdict(self.silicon),
-        }  # fmt: skip
 
 
 def run_layer(

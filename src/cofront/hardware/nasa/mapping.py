@@ -17,9 +17,9 @@ long as the slowest of its operations, its memory and its buffer. Edge tiles tak
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import permutations
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -55,9 +55,6 @@ class Mapping:
     order: str
     tile: tuple[int, int, int]
     spread: tuple[int, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
