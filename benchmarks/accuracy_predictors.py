@@ -16,17 +16,13 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
-import datetime
-import json
-import platform
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from record import made, write
 
 from cofront import space
 from cofront.predict.additive import Additive
@@ -119,13 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--splits", type=int, default=20)
     splits = parser.parse_args().splits
-    result: dict[str, object] = {
-        "command": "python " + " ".join(["benchmarks/accuracy_predictors.py", *sys.argv[1:]]),
-        "date": datetime.date.today().isoformat(),
-        "seed": SEED,
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("numpy", "scipy", "scikit-learn")},
-    }
+    result = made("numpy", "scipy", "scikit-learn", seed=SEED)
     if OFA.exists():
         result["ofa_published"] = published_columns()
         print(result["ofa_published"])
@@ -138,7 +128,7 @@ def main() -> None:
             result[name] = compare(table, splits, table.n_val or 10_000, 0.8)
             if name == "subgraph32":
                 result["subgraph32_untouched"] = untouched(table, read_table(UNTOUCHED, table.space))
-    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    write(Path(__file__).with_suffix(".json"), result)
 
 
 if __name__ == "__main__":

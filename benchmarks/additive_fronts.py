@@ -17,16 +17,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
-import datetime
-import json
-import platform
-import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from record import made, write
 
 from cofront import space as spaces
 from cofront.hardware.tables import AdditiveDevice
@@ -165,13 +161,7 @@ def main() -> None:
     if args.ofa:
         result[f"ofa_mobilenetv3/{args.ofa}"] = ofa(args.ofa, args.factor)
         print(args.ofa, result[f"ofa_mobilenetv3/{args.ofa}"], flush=True)
-    meta = {
-        "command": "python " + " ".join([f"benchmarks/{Path(__file__).name}", *sys.argv[1:]]),
-        "date": datetime.date.today().isoformat(),
-        "python": platform.python_version(),
-        "versions": {p: version(p) for p in ("numpy", "scipy", "pymoo")},
-    }
-    Path(__file__).with_suffix(".json").write_text(json.dumps({**meta, **result}, indent=1) + "\n")
+    write(Path(__file__).with_suffix(".json"), {**made("numpy", "scipy", "pymoo"), **result})
 
 
 if __name__ == "__main__":

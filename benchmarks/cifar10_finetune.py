@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from record import command, read, write
 
 from cofront.errors import InputError
 from cofront.study.provenance import versions
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--all-images", action="store_true")
     parser.add_argument("--folder", type=Path, default=Path("runs/finetune"))
     args = parser.parse_args()
-    done: dict[str, Any] = json.loads(RESULT.read_text())["designs"] if RESULT.is_file() else {}
+    done: dict[str, Any] = read(RESULT).get("designs", {})
     data = load_dataset()
     for d in designs(args.designs):
         name, point = d["name"], d["point"]
@@ -106,13 +106,13 @@ def main() -> None:
             "wall_minutes": round((time.perf_counter() - start) / 60, 2),
         }
         record = {
-            "command": " ".join(["python", "benchmarks/cifar10_finetune.py", *sys.argv[1:]]),
+            "command": command(),
             "seed": args.seed,
             "versions": versions(),
             "test_images": len(data.y_test),
             "designs": done,
         }
-        RESULT.write_text(json.dumps(record, indent=1) + "\n")
+        write(RESULT, record)
         print(json.dumps({name: done[name]}, indent=1), flush=True)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from record import command, write
 from scipy.stats import spearmanr
 
 from cofront.study.provenance import versions
@@ -76,7 +77,7 @@ def main() -> None:
     labels = np.array([names.get(frozenset(b), "mixed") for b in bits])
     operators = np.array(["mixed" if len(k) > 1 else next(iter(k)) for k in kinds])
     result = {
-        "command": " ".join(["python", "benchmarks/cifar10_supernet.py", *sys.argv[1:]]),
+        "command": command(),
         "seed": args.seed,
         "versions": versions(),
         "made_by": json.loads(table.schema.metadata[b"cofront"]),
@@ -90,7 +91,7 @@ def main() -> None:
         "spearman_of_macs_alone": float(spearmanr(macs, accuracy)[0]),
         "noise": ceiling(accuracy, images, args.seed),
     }
-    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    write(Path(__file__).with_suffix(".json"), result)
     print(json.dumps({k: v for k, v in result.items() if k not in ("made_by", "versions")}, indent=1))
 
 

@@ -9,7 +9,6 @@ least of the repeats, because the machine may be shared. Writes cli_startup.json
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import shlex
@@ -19,6 +18,8 @@ import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+
+from record import write
 
 COMMANDS = {
     "cofront --help": 0.3,
@@ -56,7 +57,7 @@ def main() -> None:
     }  # fmt: skip
     for name, row in result["commands"].items():
         print(f"{name:<50} wall {row['wall_s']:.3f} s  cpu {row['cpu_s']:.3f} s")
-    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+    write(Path(__file__).with_suffix(".json"), result, indent=2)
 
 
 def measure_python(repeats: int) -> float:

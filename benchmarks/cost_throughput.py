@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from record import write
 
 from cofront import device
 from cofront.hardware.subgraph import codesign_problem
@@ -100,7 +101,7 @@ def main() -> None:
         "estimate_cold_start_cpu_s": round(cpu_s, 3),
         "estimate_cold_start_wall_s": round(wall_s, 3),
     }
-    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+    write(Path(__file__).with_suffix(".json"), result, indent=2)
     print(json.dumps(result, indent=2))
 
 

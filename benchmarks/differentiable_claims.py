@@ -19,16 +19,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
-import datetime
 import json
-import platform
-import sys
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
+from record import made, read, write
 
 from cofront.hardware.tables.hwnas import DEVICES
 from cofront.search.gradient.engine import GradientSearch
@@ -47,17 +44,9 @@ OUT = Path(__file__).with_suffix(".json")
 LEVELS = (0.05, 0.5, 0.95)
 
 
-def write(part: str, found: dict[str, object], claims: list[Claim]) -> None:
-    old = json.loads(OUT.read_text()) if OUT.is_file() else {}
-    old[part] = {
-        "command": "python " + " ".join([f"benchmarks/{Path(__file__).name}", *sys.argv[1:]]),
-        "date": datetime.date.today().isoformat(),
-        "python": platform.python_version(),
-        "versions": {p: version(p) for p in ("numpy", "torch")},
-        "claims": claims_json(claims),
-        **found,
-    }
-    OUT.write_text(json.dumps(old, indent=1, default=lambda v: v.tolist()) + "\n")
+def keep(part: str, found: dict[str, object], claims: list[Claim]) -> None:
+    result = {**made("numpy", "torch"), "claims": claims_json(claims), **found}
+    write(OUT, {**read(OUT), part: result}, default=lambda v: v.tolist())
 
 
 def run_fbnet(batches: int) -> None:
@@ -150,7 +139,7 @@ def run_fbnet(batches: int) -> None:
                   "ours", "of the losses' range")
         )  # fmt: skip
     print(claims_table(claims))
-    write("fbnet", {"sums_s": sums, "gradient": errors, "levels": levels, "rows": rows, "product": product,
+    keep("fbnet", {"sums_s": sums, "gradient": errors, "levels": levels, "rows": rows, "product": product,
                     "transfers": {n: [asdict(t) for t in ts] for n, ts in moved.items()}}, claims)  # fmt: skip
 
 
@@ -176,7 +165,7 @@ def run_constant() -> None:
                 "derived",
                 f"2,700 steps, weight decay of the parameters {decay:g}" + (", as in the paper" if decay else ""),
             )
-            write("constant", {}, [*claims, claim])
+            keep("constant", {}, [*claims, claim])
         claims.append(claim)
     print(claims_table(claims))
 
@@ -206,7 +195,7 @@ def run_light_nas(targets: list[float], seeds: int) -> None:
                 "hits": [asdict(h) for h in hits],
             }
             claims = light_nas.claims(surface, hits)
-            write("light_nas", found, claims)
+            keep("light_nas", found, claims)
     print(claims_table(claims))
 
 
@@ -217,7 +206,7 @@ def run_control(targets: list[float]) -> None:
         fixed.append(light_nas.fixed_weight(task, surface.cost, 1e-3 * target, steps))
         print(fixed[-1], flush=True)
         claims = light_nas.control_claims(fixed)
-        write("light_nas_control", {"fixed": [asdict(f) for f in fixed]}, claims)
+        keep("light_nas_control", {"fixed": [asdict(f) for f in fixed]}, claims)
     print(claims_table(claims))
 
 

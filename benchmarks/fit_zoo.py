@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from record import write
 
 from cofront import device
 from cofront.hardware.subgraph import Grid, network_problem
@@ -205,11 +206,10 @@ def main() -> None:
         "solvers": solvers(20.0 if quick else 120.0),
         "published": published(),
     }
-    text = json.dumps(result, indent=2)
     if quick:
-        print(text)
+        print(json.dumps(result, indent=2))
     else:
-        Path(__file__).with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+        write(Path(__file__).with_suffix(".json"), result, indent=2)
         print(f"wrote {Path(__file__).with_suffix('.json').name}")
 
 

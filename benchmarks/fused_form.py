@@ -14,6 +14,7 @@ import platform
 from pathlib import Path
 
 import numpy as np
+from record import write
 
 from cofront import device
 from cofront.hardware.subgraph import Config, KernelConfig, coefficients, cost
@@ -94,7 +95,7 @@ def main() -> None:
         "plain_maximum_balanced_kernels": errors(plain[even]),
         "note": "reference: the per-pixel recurrence of recurrence.py, not RTL",
     }
-    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+    write(Path(__file__).with_suffix(".json"), result, indent=2)
     print(json.dumps(result, indent=2))
 
 

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from record import command, read, write
 
 import cofront
 from cofront.api.accuracy import Measured, build_problem
@@ -193,7 +194,7 @@ def merge(document: dict[str, Any], files: list[Path], target: Path) -> None:
             mine["seeds"] |= part["seeds"]
         document |= {k: v for k, v in other.items() if k not in ("runs", "claims")}
     document["claims"] = claims_json(claims(document))
-    target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write(target, document)
     print(claims_table(claims(document)))
 
 
@@ -211,7 +212,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=JSON)
     parser.add_argument("--claims", action="store_true", help="print the table of --json and do nothing else")
     args = parser.parse_args()
-    document: dict[str, Any] = json.loads(args.json.read_text()) if args.json.is_file() else {}
+    document = read(args.json)
     if args.claims:
         print(claims_table(claims(document)))
         return
@@ -239,7 +240,7 @@ def main() -> None:
     known = [[d.latency_s, d.accuracy] for d in best.designs]
     if part.get("inputs") != inputs or part["exact"]["front"] != known:  # other accuracies, costs, settings: begin anew
         part = {"inputs": inputs, "seeds": {}}
-    part["command"] = "python benchmarks/hao.py " + " ".join(sys.argv[1:])
+    part["command"] = command()
     part["exact"] = {
         "designs": len(exact.designs), "gap": exact.gap, "processor_s": spent, "triples": exact.n_designs,
         "front": known,
@@ -252,7 +253,7 @@ def main() -> None:
             continue
         part["seeds"][str(seed)] = run(measured, truth, best, HaoSettings(proposals=args.proposals, seed=seed))
         document["claims"] = claims_json(claims(document))
-        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write(args.json, document)
     print(claims_table(claims(document)))
 
 

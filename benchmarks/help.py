@@ -17,18 +17,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
-import datetime
 import json
-import platform
-import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import torch
+from record import made, read, write
 from scipy.stats import spearmanr
 
 from cofront import space as spaces
@@ -128,20 +125,11 @@ def score(name: str, seed: int, draws: int) -> None:
     said = claims(name, ranks, searches)
     print(claims_table(said))
     print("mean over test devices at hand:", means)
-    old = json.loads(OUT.read_text()) if OUT.is_file() else {}
-    old.update(
-        {
-            "command": "python " + " ".join([f"benchmarks/{Path(__file__).name}", *sys.argv[1:]]),
-            "date": datetime.date.today().isoformat(),
-            "python": platform.python_version(),
-            "versions": {p: version(p) for p in ("numpy", "scipy", "torch")},
-            f"{name}/{seed}": {
-                "weights": weights.note, "draws": draws, "spearman": ranks, "mape": errors, "mean_test": means,
-                "claims": claims_json(said),
-            },
-        }
-    )  # fmt: skip
-    OUT.write_text(json.dumps(old, indent=1) + "\n")
+    result = {
+        "weights": weights.note, "draws": draws, "spearman": ranks, "mape": errors, "mean_test": means,
+        "claims": claims_json(said),
+    }  # fmt: skip
+    write(OUT, {**read(OUT), **made("numpy", "scipy", "torch"), f"{name}/{seed}": result})
 
 
 def constrained(model: Help, x: np.ndarray, y: np.ndarray, device: str) -> list[Chosen]:

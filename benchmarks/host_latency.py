@@ -17,16 +17,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
-import datetime
-import json
-import platform
 import sys
 import time
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from record import made, write
 
 from cofront import registry, space
 from cofront.hardware.tables import operator_key
@@ -158,14 +155,12 @@ def main() -> None:
     started = time.monotonic()
     settings = Settings(threads=args.threads, rounds=args.rounds, budget_s=args.seconds, seed=SEED)
     result = {
-        "command": "python " + " ".join([f"benchmarks/{Path(__file__).name}", *sys.argv[1:]]),
-        "date": datetime.date.today().isoformat(), "seed": SEED, "goals": GOALS, "python": platform.python_version(),
-        "versions": {p: version(p) for p in ("numpy", "scipy", "onnx", "onnxruntime")},
+        **made("numpy", "scipy", "onnx", "onnxruntime", seed=SEED, goals=GOALS),
         "sums": sums(settings, args.networks) if args.networks else None,
         "few": {name: few(name, settings, 30) for name in filter(None, args.spaces.split(","))},
     }  # fmt: skip
     result["seconds"] = time.monotonic() - started
-    OUT.write_text(json.dumps(result, indent=1) + "\n")
+    write(OUT, result)
     print(f"{result['seconds']:.0f} s in all; {OUT.name} written")
 
 

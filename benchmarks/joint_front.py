@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from record import read, write
 
 import cofront
 from cofront import device, space
@@ -181,8 +182,7 @@ def main() -> None:
     if args.run:
         print(json.dumps(PARTS[args.run]()))
         return
-    known: dict[str, Any] = json.loads(JSON.read_text(encoding="utf-8")) if JSON.is_file() else {}
-    parts: dict[str, Any] = known.get("parts", {})
+    parts: dict[str, Any] = read(JSON).get("parts", {})
     for name in args.part or list(PARTS):
         if name in parts and not args.again:
             continue
@@ -201,7 +201,7 @@ def main() -> None:
             "space": "ofa_mobilenetv3", "device": "zu3eg", "table": TABLE.name, "penalty": PENALTY,
             "parts": {n: parts[n] for n in PARTS if n in parts},
         }  # fmt: skip
-        JSON.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write(JSON, result, indent=2)
 
 
 if __name__ == "__main__":

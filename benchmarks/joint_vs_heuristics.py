@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from record import read, write
 
 from cofront import device, space
 from cofront.api.accuracy import build_problem
@@ -219,10 +220,9 @@ class Done:
 
     def __init__(self, path: Path | None, head: dict[str, Any]) -> None:
         self.path, self.result = path, {**head, "heuristics": [], "sequential": [], "engines": []}
-        if path is not None and path.is_file():
-            known = json.loads(path.read_text(encoding="utf-8"))
-            if known.get("exact", {}).get("front_hash") == head["exact"]["front_hash"]:
-                self.result = {**head, **{k: known[k] for k in known if k not in head or k == "exact"}}
+        known = {} if path is None else read(path)
+        if known.get("exact", {}).get("front_hash") == head["exact"]["front_hash"]:
+            self.result = {**head, **{k: known[k] for k in known if k not in head or k == "exact"}}
 
     @property
     def exact_s(self) -> float:
@@ -246,7 +246,7 @@ class Done:
 
     def write(self) -> None:
         if self.path is not None:
-            self.path.write_text(json.dumps(self.result, indent=2) + "\n", encoding="utf-8")
+            write(self.path, self.result, indent=2)
 
 
 def main() -> None:

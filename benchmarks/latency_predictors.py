@@ -16,13 +16,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
-import datetime
 import json
-import platform
-import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
+
+from record import made, read, write
 
 from cofront.api.predicting import Rows, evaluate_predictor
 
@@ -91,24 +89,14 @@ def main() -> None:
 
 def keep(args: argparse.Namespace, found: dict[str, object]) -> None:
     """Adds to what the file has."""
-    old = json.loads(OUT.read_text()) if OUT.is_file() else {}
-    runs = old.get("runs", {})
+    runs = read(OUT).get("runs", {})
     kept = runs.get(str(args.samples), {})
     for space, result in found.items():
         assert isinstance(result, dict)
         kept.setdefault(space, {"methods": {}})["methods"].update(result["methods"])
         kept[space]["missing"] = result["missing"]
     runs[str(args.samples)] = kept
-    meta = {
-        "command": "python " + " ".join([f"benchmarks/{Path(__file__).name}", *sys.argv[1:]]),
-        "date": datetime.date.today().isoformat(),
-        "seed": SEED,
-        "draws": args.draws,
-        "python": platform.python_version(),
-        "versions": {p: version(p) for p in ("numpy", "scipy", "scikit-learn")},
-        "runs": runs,
-    }
-    OUT.write_text(json.dumps(meta, indent=1) + "\n")
+    write(OUT, {**made("numpy", "scipy", "scikit-learn", seed=SEED, draws=args.draws), "runs": runs})
 
 
 if __name__ == "__main__":

@@ -16,18 +16,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
-import datetime
 import json
-import platform
-import sys
 import time
 from collections import Counter
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
 import numpy as np
+from record import made, read, write
 
 from cofront.hardware.nasa import Chunk, Evaluation, Mapping, Silicon, Work, best_mapping, evaluate_network, load_units
 from cofront.hardware.nasa.chunks import elements_um2
@@ -41,17 +38,8 @@ OUT = Path(__file__).with_suffix(".json")
 SPACES = ("add_shift", "add_add", "add_shift_add", "add_all")
 
 
-def write(part: str, found: dict[str, object], claims: list[Claim]) -> None:
-    old = json.loads(OUT.read_text()) if OUT.is_file() else {}
-    old[part] = {
-        "command": "python " + " ".join([f"benchmarks/{Path(__file__).name}", *sys.argv[1:]]),
-        "date": datetime.date.today().isoformat(),
-        "python": platform.python_version(),
-        "versions": {p: version(p) for p in ("numpy",)},
-        "claims": claims_json(claims),
-        **found,
-    }
-    OUT.write_text(json.dumps(old, indent=1) + "\n")
+def keep(part: str, found: dict[str, object], claims: list[Claim]) -> None:
+    write(OUT, {**read(OUT), part: {**made("numpy"), "claims": claims_json(claims), **found}})
 
 
 def run_edp(networks: int, seed: int) -> None:
@@ -85,7 +73,7 @@ def run_edp(networks: int, seed: int) -> None:
             if name == "stated units":
                 claims.append(fixed_dataflow(space, points[:3], found))
                 print(claims[-1].what, "|", claims[-1].ours, flush=True)
-    write("edp", {"networks": networks, "seed": seed, "silicon": asdict(silicon), "rows": rows}, claims)
+    keep("edp", {"networks": networks, "seed": seed, "silicon": asdict(silicon), "rows": rows}, claims)
 
 
 def figures(e: Evaluation) -> dict[str, object]:
@@ -168,7 +156,7 @@ def run_mapper(layers: int, seed: int) -> None:
         "-", "ours", "layers of the space with fewer channels and rows",
     )  # fmt: skip
     print(claim.ours)
-    write("mapper", {"layers": checked, "equal": equal, "seed": seed, "mappings": sum(mappings)}, [claim])
+    keep("mapper", {"layers": checked, "equal": equal, "seed": seed, "mappings": sum(mappings)}, [claim])
 
 
 def main() -> None:

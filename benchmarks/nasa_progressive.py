@@ -17,16 +17,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
-import datetime
 import json
-import platform
-import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
+from record import made, read, write
 
 from cofront.space.chain import places
 from cofront.space.nasa import SKIP, UNITS, units_of
@@ -121,22 +118,14 @@ def main() -> None:
         images(dataset.x_train[: a.images]), torch.from_numpy(dataset.y_train[: a.images]).long(),
         images(dataset.x_val[:VALIDATION]), torch.from_numpy(dataset.y_val[:VALIDATION]).long(),
     )  # fmt: skip
-    runs: list[dict[str, object]] = json.loads(OUT.read_text())["runs"] if OUT.is_file() else []
+    runs: list[dict[str, object]] = read(OUT).get("runs", [])
     for seed in range(a.seeds):
         for way in WAYS:
             if any((r["way"], r["seed"], r["steps"], r["images"]) == (way, seed, a.steps, a.images) for r in runs):
                 continue
             runs.append(one(way, seed, a.steps, data))
             print(runs[-1], flush=True)
-            text = {
-                "command": "python " + " ".join([f"benchmarks/{Path(__file__).name}", *sys.argv[1:]]),
-                "date": datetime.date.today().isoformat(),
-                "python": platform.python_version(),
-                "versions": {p: version(p) for p in ("numpy", "torch")},
-                "runs": runs,
-                "claims": claims_json(claims(runs)),
-            }
-            OUT.write_text(json.dumps(text, indent=1) + "\n")
+            write(OUT, {**made("numpy", "torch"), "runs": runs, "claims": claims_json(claims(runs))})
 
 
 if __name__ == "__main__":

@@ -15,17 +15,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
-import datetime
-import json
-import platform
-import sys
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
+from record import made, write
 
 from cofront import space as spaces
 from cofront.hardware.tables import read_measured
@@ -104,14 +100,8 @@ def main() -> None:
                 "gaps": gaps, "claims": claims_json(said),
             }  # fmt: skip
     print(claims_table(table))
-    meta = {
-        "command": "python " + " ".join([f"benchmarks/{Path(__file__).name}", *sys.argv[1:]]),
-        "date": datetime.date.today().isoformat(),
-        "draws": args.draws,
-        "python": platform.python_version(),
-        "versions": {p: version(p) for p in ("numpy", "scipy", "scikit-learn")},
-    }
-    Path(__file__).with_suffix(".json").write_text(json.dumps({**meta, **result}, indent=1) + "\n")
+    meta = made("numpy", "scipy", "scikit-learn", draws=args.draws)
+    write(Path(__file__).with_suffix(".json"), {**meta, **result})
 
 
 if __name__ == "__main__":

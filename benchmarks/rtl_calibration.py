@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from record import write
 from rtl_counts import random_config
 from scipy.optimize import nnls
 
@@ -258,7 +259,7 @@ def main() -> None:
     if args.write:
         milli = {k: [round(1000 * v) for v in pair] for k, pair in sorted(done["coefficients"].items())}
         kept = {k: pair for k, pair in milli.items() if any(pair)}
-        coefficients.AREA_FILE.write_text(json.dumps({**record, "milli": kept}, indent=1) + "\n")
+        write(coefficients.AREA_FILE, {**record, "milli": kept})
         coefficients.load.cache_clear()
     record["kernels"] = kernels_compared(rows["kernel"])
     record["fit"] = compared(rows["fit"])
@@ -268,7 +269,7 @@ def main() -> None:
         known = json.loads(coefficients.AREA_FILE.read_text())
         beyond = {k: v for k, v in record["front"].items() if k != "designs"}
         coefficients.AREA_FILE.write_text(json.dumps({**known, "beyond": beyond}, indent=1) + "\n")
-        RESULT.write_text(json.dumps(record, indent=1) + "\n")
+        write(RESULT, record)
     for name in ("residuals", "kernels", "fit", "check", "front"):
         shown = record.get(name, {})
         print(name, json.dumps({k: v for k, v in shown.items() if k != "designs"}))

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import json
 import os
 import re
 import sys
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from record import read, write
 
 from cofront import api
 from cofront.hardware.subgraph.config import ABSENT, Config, KernelConfig
@@ -268,7 +268,7 @@ def main() -> None:
 
 def counted() -> set[tuple[str, int]]:
     """Part and number of what has been counted, by whomever."""
-    rows = json.loads(RESULT.read_text())["rows"] if RESULT.is_file() else []
+    rows = read(RESULT).get("rows", [])
     return {(r["part"], r["index"]) for r in rows}
 
 
@@ -276,7 +276,7 @@ def keep(row: dict[str, Any], seed: int) -> None:
     """Adds a row to the file, which is whole at any moment."""
     with Path("runs/rtl_counts.lock").open("w") as lock:  # several of us may be at work on different parts
         fcntl.flock(lock, fcntl.LOCK_EX)
-        rows = json.loads(RESULT.read_text())["rows"] if RESULT.is_file() else []
+        rows = read(RESULT).get("rows", [])
         _write([*rows, row], seed)
     c = row["counted"]
     print(f"{row['part']} {row['index']}: {c}, generated in {row['generated_s']} s", file=sys.stderr, flush=True)
@@ -291,9 +291,7 @@ def _write(rows: list[dict[str, Any]], seed: int) -> None:
         "versions": versions(),
         "rows": rows,
     }
-    part = RESULT.with_suffix(".part")
-    part.write_text(json.dumps(record) + "\n")
-    part.replace(RESULT)
+    write(RESULT, record, indent=None)
 
 
 if __name__ == "__main__":

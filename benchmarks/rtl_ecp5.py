@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import platform
 import resource
 import sys
 from pathlib import Path
 from typing import Any
+
+from record import read, write
 
 from cofront.hardware.subgraph import Config, KernelConfig
 from cofront.hardware.subgraph.engines import ENGINES
@@ -61,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", default=[*KERNELS, ENGINE])
     args = parser.parse_args()
-    rows = {row["name"]: row for row in json.loads(FILE.read_text())["placed"]} if FILE.is_file() else {}
+    rows = {row["name"]: row for row in read(FILE).get("placed", [])}
     for name in args.only:
         before = cpu_s()
         found = place(component(name), note=lambda text: print(f"  {text}", file=sys.stderr))
@@ -84,7 +85,7 @@ def main() -> None:
             "python": platform.python_version(),
             "placed": [rows[n] for n in [*KERNELS, ENGINE] if n in rows],
         }
-        FILE.write_text(json.dumps(result, indent=2) + "\n")
+        write(FILE, result, indent=2)
         print(f"{name}: {rows[name]['fmax_mhz']} MHz, {rows[name]['used']}, {rows[name]['cpu_s']} s")
 
 

@@ -28,6 +28,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "rtl"))
 
+from record import read, write_text
 from rtl_kernels import kernel_cycles, simulate
 from rtl_reference import random_case
 
@@ -100,9 +101,7 @@ def keep(seed: int, rows: list[dict[str, Any]], of: set[str]) -> None:
         "python": platform.python_version(),
     }
     lines = ",\n".join("    " + json.dumps(r) for r in rows)
-    part = FILE.with_suffix(".part")
-    part.write_text(json.dumps(head, indent=2)[:-2] + f',\n  "rows": [\n{lines}\n  ]\n}}\n', encoding="utf-8")
-    part.replace(FILE)
+    write_text(FILE, json.dumps(head, indent=2)[:-2] + f',\n  "rows": [\n{lines}\n  ]\n}}\n')
 
 
 def main() -> None:
@@ -111,7 +110,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fresh", action="store_true")
     args = parser.parse_args()
-    before = {} if args.fresh or not FILE.is_file() else json.loads(FILE.read_text(encoding="utf-8"))
+    before = {} if args.fresh else read(FILE)
     same = before.get("seed") == args.seed
     rows: list[dict[str, Any]] = before.get("rows", []) if same else []
     of = {*(before["sources"] if rows else []), sources()[:16]}
@@ -121,7 +120,7 @@ def main() -> None:
             rows.append(run(args.seed, i))
             if len(rows) % OFTEN == 0 or i == args.cases - 1:
                 keep(args.seed, rows, of)
-    head = json.loads(FILE.read_text(encoding="utf-8"))
+    head = read(FILE)
     head.pop("rows")
     print(json.dumps(head, indent=2))
 

@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from record import read, write
 from rtl_scale import blocks, cpu_time, one_image
 
 from cofront.device import load as load_device
@@ -92,7 +93,7 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--folder", type=Path, default=Path("runs/rtl_parts"))
     args = parser.parse_args()
-    rows = {} if args.fresh or not RESULT.is_file() else {r["name"]: r for r in json.loads(RESULT.read_text())["rows"]}
+    rows = {} if args.fresh else {r["name"]: r for r in read(RESULT).get("rows", [])}
     for name in args.only:
         if name in rows:
             continue
@@ -106,9 +107,7 @@ def main() -> None:
             "summary": summary(ordered),
             "rows": ordered,
         }
-        part = RESULT.with_suffix(".part")
-        part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        part.replace(RESULT)
+        write(RESULT, record)
         _say(
             f"  {rows[name]['differing']} differ; {rows[name]['predicted']} predicted, {rows[name]['counted']} counted"
         )

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import sys
 import tempfile
 from pathlib import Path
 
 import msgspec
+from record import write
 
 from cofront.api.building import build, verify
 from cofront.study.provenance import versions
@@ -52,7 +52,7 @@ def main() -> None:
         "passed": all(row["passed"] for row in rows),
         "designs": rows,
     }
-    Path(__file__).with_suffix(".json").write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
+    write(Path(__file__).with_suffix(".json"), out)
 
 
 def _say(text: str) -> None:
