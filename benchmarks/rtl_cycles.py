@@ -27,6 +27,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from record import read, write
 
 from cofront import api
 from cofront.api.building import integers_of
@@ -208,7 +209,7 @@ def main() -> None:
     parser.add_argument("--predict", action="store_true")
     parser.add_argument("--cases", type=int, nargs="*", default=list(range(len(CASES))))
     args = parser.parse_args()
-    rows: list[dict[str, Any]] = [] if args.fresh or not RESULT.is_file() else json.loads(RESULT.read_text())["rows"]
+    rows: list[dict[str, Any]] = [] if args.fresh else read(RESULT).get("rows", [])
     done = {(r["case"], r["number"]) for r in rows}
     if args.predict:
         document = drawn(0, 1)[0]
@@ -252,9 +253,7 @@ def keep(rows: list[dict[str, Any]]) -> None:
         "seen": summary([r for r in rows if r["case"] in SEEN]),
         "rows": rows,
     }
-    part = RESULT.with_suffix(".part")
-    part.write_text(json.dumps(msgspec.to_builtins(record), indent=1) + "\n", encoding="utf-8")
-    part.replace(RESULT)
+    write(RESULT, msgspec.to_builtins(record))
 
 
 def _say(text: str) -> None:
