@@ -22,6 +22,9 @@ REFERENCES: dict[str, str] = {
     "Mobile. CVPR 2019, arXiv:1807.11626.",
     "FBNet19": "Wu, Dai, Zhang, Wang, Sun, et al. FBNet: Hardware-Aware Efficient ConvNet Design via Differentiable "
     "Neural Architecture Search. CVPR 2019, arXiv:1812.03443.",
+    "DARTS19": "Liu, Simonyan, Yang. DARTS: Differentiable Architecture Search. ICLR 2019, arXiv:1806.09055.",
+    "EHDNAS21": "Jiang, Zhang, Chen, Do, Yeh. EH-DNAS: End-to-End Hardware-aware Differentiable Neural Architecture "
+    "Search. 2021, arXiv:2111.12299.",
     "LightNAS22": "Luo, Liu, Kong, Huai, Chen, Liu. LightNAS: On Lightweight and Scalable Neural Architecture Search "
     "for Embedded Platforms. IEEE TCAD 2022, arXiv:2208.14446.",
     "ResNet": "He, Zhang, Ren, Sun. Deep Residual Learning for Image Recognition. CVPR 2016, arXiv:1512.03385.",

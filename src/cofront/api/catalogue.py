@@ -56,7 +56,7 @@ def spaces() -> list[SpaceDocument]:
         out.append(
             SpaceDocument(
                 name=name, task=found.task, input_shape=list(found.input_shape),
-                points=found.layered().trellis.n_paths(),
+                points=found.n_points,
                 precisions=[p for p in space.PRECISIONS if p in bits], choices=options,
             )
         )  # fmt: skip

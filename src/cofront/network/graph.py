@@ -248,6 +248,7 @@ class Builder:
         *,
         src: str | None = None,
         groups: int = 1,
+        dilation: int = 1,
         act: ActivationKind | None = None,
         padding: int | Padding | None = None,
         bias: bool = False,
@@ -257,10 +258,10 @@ class Builder:
     ) -> str:
         """Convolution with "same" padding for odd kernels unless `padding` is given, and an optional activation."""
         src = src or self.last
-        pad = kernel // 2 if padding is None else padding
+        pad = dilation * (kernel // 2) if padding is None else padding
         sides = (pad, pad, pad, pad) if isinstance(pad, int) else pad
         out = self.add(
-            op(out_channels, (kernel, kernel), (stride, stride), sides, groups, bias=bias, norm=norm),
+            op(out_channels, (kernel, kernel), (stride, stride), sides, groups, (dilation, dilation), bias, norm),
             src,
             name=name,
         )

@@ -125,11 +125,19 @@ class Space(ABC):
 
     @abstractmethod
     def layered(self, precisions: Precisions | None = None) -> Layered:
-        """The space as a Trellis, restricted to `precisions` (names such as "W8A8") where it has them."""
+        """The space as a Trellis, restricted to `precisions` (names such as "W8A8") where it has them.
+
+        An UnsupportedError where its networks are no chain of decisions.
+        """
 
     @abstractmethod
     def precisions_of(self, points: Points) -> dict[str, tuple[str, ...]]:
         """Block -> precisions that it has in at least one of the points, for the blocks that have a choice."""
+
+    @property
+    def n_points(self) -> int:
+        """How many (network, precision) pairs there are: an exact Python integer."""
+        return self.layered().trellis.n_paths()
 
     def work(self, points: Points) -> NDArray[np.float64]:
         """(n, w) totals of the networks, in the order of `cofront.space.work.WORK`."""

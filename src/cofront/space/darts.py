@@ -1,0 +1,278 @@
+"""`darts`: the cells of DARTS [DARTS19]: a normal and a reduction cell of 14 edges, one of eight operations on each.
+
+A cell has two inputs (the outputs of the two cells before it) and four nodes; a node sums what two of the edges that
+can reach it bring, and the cell's output is all four, concatenated. A point is a code of 28 digits, the normal cell's
+edges first: 0 where an edge is absent, otherwise the operation's number. `encode` and `decode` are between codes and
+the published way to write cells. Two digits of each node are not 0: `canonical` makes it so.
+
+"darts" is the published network for CIFAR-10: 36 channels, 20 cells. "darts@channels=16,cells=8" is a smaller one;
+`side` and `classes` can be given too. A precision is not a choice: everything is W8A8.
+
+Where a shape shrinks without an operation (a skip in a reduction cell, the input behind one), the published code joins
+two strided 1 x 1 convolutions of half the channels, the second on a grid moved by a pixel. A Network cannot move a
+grid: here one strided 1 x 1 convolution has all channels. Parameters and multiply-accumulates are the same, but not the
+function. The auxiliary head of training is not part of a Network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cofront.errors import InputError, UnsupportedError, UsageError, unknown_name
+from cofront.network import Builder, Network
+from cofront.space.base import Choice, Layered, Points, Precisions, Space
+
+OPS = (
+    "none",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
+NONE, MAX_POOL, AVG_POOL, SKIP = range(4)
+CELLS = ("normal", "reduce")
+#: (node, tensor it reads) of each edge of a cell; tensors 0 and 1 are the cell's inputs, 2 + i is node i.
+NODES, KEPT = 4, 2
+EDGES = tuple((node, source) for node in range(NODES) for source in range(2 + node))
+#: Output channels of the stem, in those of the first cells' nodes.
+STEM = 3
+
+#: Operation and the tensor it reads, two for each node in turn, as published.
+Pairs = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Genotype:
+    """Both cells as they are published."""
+
+    normal: Pairs
+    reduce: Pairs
+
+
+#: [DARTS19]'s cells for CIFAR-10, found with the second-order search.
+DARTS_V2 = Genotype(
+    (
+        ("sep_conv_3x3", 0), ("sep_conv_3x3", 1), ("sep_conv_3x3", 0), ("sep_conv_3x3", 1),
+        ("sep_conv_3x3", 1), ("skip_connect", 0), ("skip_connect", 0), ("dil_conv_3x3", 2),
+    ),
+    (
+        ("max_pool_3x3", 0), ("max_pool_3x3", 1), ("skip_connect", 2), ("max_pool_3x3", 1),
+        ("max_pool_3x3", 0), ("skip_connect", 2), ("skip_connect", 2), ("max_pool_3x3", 1),
+    ),
+)  # fmt: skip
+
+
+def encode(genotype: Genotype) -> Points:
+    """(28,) the code of published cells; an InputError where a node has not two different inputs."""
+    code = np.zeros((len(CELLS), len(EDGES)), np.int64)
+    for cell, digits in zip(CELLS, code, strict=True):
+        pairs: Pairs = getattr(genotype, cell)
+        if len(pairs) != KEPT * NODES:
+            raise InputError(f"cell '{cell}': expected {KEPT * NODES} operations, got {len(pairs)}")
+        for i, (op, source) in enumerate(pairs):
+            if op not in OPS[1:]:
+                raise unknown_name(f"operation of cell '{cell}'", op, OPS[1:])
+            node = i // KEPT
+            if (node, source) not in EDGES or digits[EDGES.index((node, source))]:
+                raise InputError(
+                    f"cell '{cell}', node {node}: expected two different inputs of 0 to {node + 1}, got {source}"
+                )
+            digits[EDGES.index((node, source))] = OPS.index(op)
+    return code.ravel()
+
+
+def decode(code: Points) -> Genotype:
+    """The cells of a code (28,) in which every node keeps two inputs; inputs in rising order."""
+    digits = np.asarray(code, np.int64).reshape(len(CELLS), len(EDGES))
+    cells = [tuple((OPS[o], source) for o, (_, source) in zip(row, EDGES, strict=True) if o) for row in digits.tolist()]
+    found = Genotype(*cells)
+    if not np.array_equal(encode(found), digits.ravel()):
+        raise InputError("code: expected two edges that are not 0 at every node; make it so with `canonical`")
+    return found
+
+
+class Darts(Space):
+    """`channels` are those of the nodes of the first cells, doubled by each of two reduction cells."""
+
+    name = "darts"
+    task = "cifar10"
+
+    def __init__(self, channels: int = 36, cells: int = 20, side: int = 32, classes: int = 10) -> None:
+        self.channels, self.cells, self.side, self.classes = channels, cells, side, classes
+        given = {
+            "channels": (channels, 36, 1),
+            "cells": (cells, 20, 3),
+            "side": (side, 32, 4),
+            "classes": (classes, 10, 2),
+        }
+        for key, (value, _, least) in given.items():
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 4096:
+                raise UsageError(f"space 'darts': {key} must be a whole number of {least} to 4096, got {value!r}")
+        told = ",".join(f"{k}={v}" for k, (v, default, _) in given.items() if v != default)
+        self.name = f"darts@{told}" if told else "darts"
+        self.input_shape = (3, side, side)
+
+    @classmethod
+    def variant(cls, text: str) -> Darts:
+        known = ("channels", "cells", "side", "classes")
+        found = {}
+        for part in text.split(","):
+            key, _, value = part.partition("=")
+            if key not in known or not value.isdecimal() or key in found:
+                raise UsageError(
+                    f"space '{cls.name}@{text}': expected some of {', '.join(known)}, such as channels=16,cells=8"
+                )
+            found[key] = int(value)
+        return cls(**found)
+
+    @cached_property
+    def reductions(self) -> tuple[int, int]:
+        """Places of the reduction cells, from 0."""
+        return self.cells // 3, 2 * self.cells // 3
+
+    @cached_property
+    def _choices(self) -> tuple[Choice, ...]:
+        return tuple(Choice(f"{cell}{node}_{source}", OPS) for cell in CELLS for node, source in EDGES)
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        return self._choices
+
+    @cached_property
+    def n_points(self) -> int:
+        cell = 1
+        for node in range(NODES):
+            cell *= (len(OPS) - 1) ** KEPT * comb(2 + node, KEPT)
+        return cell * cell
+
+    def canonical(self, points: Points) -> Points:
+        """A node keeps the first two of more inputs than two; it gets skips from the first absent ones if it has fewer."""
+        points = self.validate(points).copy()
+        for columns in self.groups:
+            digits = points[:, columns]
+            present = digits > 0
+            kept = np.where(present & (present.cumsum(axis=1) <= KEPT), digits, NONE)
+            missing = np.maximum(KEPT - present.sum(axis=1, keepdims=True), 0)
+            points[:, columns] = np.where(~present & ((~present).cumsum(axis=1) <= missing), SKIP, kept)
+        return points
+
+    @cached_property
+    def groups(self) -> tuple[NDArray[np.int64], ...]:
+        """The digits of each node of both cells."""
+        nodes = np.array([n + NODES * c for c in range(len(CELLS)) for n, _ in EDGES])
+        return tuple(np.flatnonzero(nodes == i) for i in range(nodes.max() + 1))
+
+    def sample(self, rng: np.random.Generator, n: int) -> Points:
+        """(n, 28) independent codes, uniform over all that there are."""
+        points = np.zeros((n, len(self.sizes)), np.int64)
+        for columns in self.groups:
+            pairs = np.array(list(combinations(columns, KEPT)))
+            points[np.arange(n)[:, None], pairs[rng.integers(len(pairs), size=n)]] = rng.integers(
+                1, len(OPS), size=(n, KEPT)
+            )
+        return points
+
+    def feature_names(self) -> tuple[str, ...]:
+        return tuple(f"{c.name}={o}" for c in self.choices for o in OPS[1:])
+
+    def features(self, points: Points) -> NDArray[np.float64]:
+        digits = self.canonical(points)
+        return np.asarray((digits[:, :, None] == np.arange(1, len(OPS))).reshape(len(digits), -1), float)
+
+    def layered(self, precisions: Precisions | None = None) -> Layered:
+        raise UnsupportedError(
+            f"space '{self.name}' is no chain of decisions: a cell's operations read one another and stand in many "
+            "places, so there is no trellis to search exactly; sample it, or search it by gradient "
+            "(cofront.systems.eh_dnas)"
+        )
+
+    def precisions_of(self, points: Points) -> dict[str, tuple[str, ...]]:
+        self.validate(points)
+        return {}
+
+    def network(self, point: Points) -> Network:
+        cells = self.canonical(point)[0].reshape(len(CELLS), -1)
+        b = Builder(self.name, self.input_shape)
+        b.block = "stem"
+        before = last = b.conv(STEM * self.channels, 3, name="stem")
+        channels, shrunk = self.channels, False
+        for i in range(self.cells):
+            reduces = i in self.reductions
+            channels *= 1 + reduces
+            b.block = f"c{i}"
+            inputs = [
+                _fit(b, f"c{i}.in0", before, channels, 1 + shrunk),
+                _fit(b, f"c{i}.in1", last, channels, 1),
+            ]
+            before, last = last, self._cell(b, i, cells[int(reduces)].tolist(), inputs)
+            shrunk = reduces
+        b.block = "head"
+        b.classifier(self.classes)
+        return b.build().uniform_bits(8, 8)
+
+    def _cell(self, b: Builder, number: int, digits: Sequence[int], tensors: list[str]) -> str:
+        reduces = number in self.reductions
+        activated: dict[str, str] = {}
+        for node in range(NODES):
+            terms = []
+            for op, (to, source) in zip(digits, EDGES, strict=True):
+                if to == node and op != NONE:
+                    stride = 2 if reduces and source < 2 else 1
+                    name = f"c{number}.{CELLS[reduces]}{node}_{source}"
+                    terms.append(_operation(b, name, OPS[op], tensors[source], stride, activated))
+            tensors.append(b.sum(*terms, name=f"c{number}.n{node}"))
+        return b.concat(*tensors[2:], name=f"c{number}.out")
+
+    def edge_of(self, node: str) -> int | None:
+        """Which digit (0 to 27) a node of a Network is there for, by its name; None: all networks have it."""
+        return self._edge_numbers.get(node.split(".")[1]) if "." in node else None
+
+    @cached_property
+    def _edge_numbers(self) -> dict[str, int]:
+        return {c.name: i for i, c in enumerate(self.choices)}
+
+    def cover(self) -> Points:
+        """(21, 28) codes in which every operation stands on every edge at least once."""
+        codes = []
+        for i in range(max(len(g) for g in self.groups) // KEPT + 1):
+            code = np.zeros(len(self.sizes), np.int64)
+            for columns in self.groups:
+                code[columns[np.arange(KEPT * i, KEPT * (i + 1)) % len(columns)]] = 1
+            codes += [code * op for op in range(1, len(OPS))]
+        return np.array(codes)
+
+
+def _fit(b: Builder, name: str, source: str, channels: int, stride: int) -> str:
+    """A cell's input, at the cell's channels."""
+    return b.conv(channels, 1, stride, src=b.act("relu", source, name=f"{name}.relu"), name=name)
+
+
+def _operation(b: Builder, name: str, op: str, source: str, stride: int, activated: dict[str, str]) -> str:
+    if op in ("max_pool_3x3", "avg_pool_3x3"):
+        return b.pool(op[:3], 3, stride, 1, src=source, name=name, count_include_pad=False)
+    if op == "skip_connect" and stride == 1:
+        return source
+    if source not in activated:  # all operations begin with it
+        activated[source] = b.act("relu", source, name=f"{name}.relu")
+    x = activated[source]
+    channels = b.shape(source)[0]
+    if op == "skip_connect":
+        return b.conv(channels, 1, stride, src=x, name=name)
+    kernel = int(op[-1])
+    if op.startswith("dil"):
+        b.depthwise(kernel, stride, src=x, dilation=2, norm=False, name=f"{name}.dw")
+        return b.conv(channels, 1, name=name)
+    b.depthwise(kernel, stride, src=x, norm=False, name=f"{name}.dw1")
+    b.conv(channels, 1, act="relu", name=f"{name}.pw1")
+    b.depthwise(kernel, norm=False, name=f"{name}.dw2")
+    return b.conv(channels, 1, name=name)
