@@ -156,7 +156,7 @@ class Darts(Space):
         return cell * cell
 
     def canonical(self, points: Points) -> Points:
-        """A node keeps the first two of more inputs than two; it gets skips from the first absent ones if it has fewer."""
+        """Of more than two inputs a node keeps the first two; of fewer, the first absent ones become skips."""
         points = self.validate(points).copy()
         for columns in self.groups:
             digits = points[:, columns]
