@@ -1,6 +1,7 @@
 """`evaluate-predictor` and `pareto` on a small table of NAS-Bench-Macro."""
 
 import json
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -113,6 +114,39 @@ def test_what_cannot_be_scored_is_said_in_one_line(refused, macro, arguments, co
         "evaluate-predictor", *arguments, *rest, "--space", "nasbench_macro", "--table", str(macro)
     )  # fmt: skip
     assert got == code and message in line, line
+
+
+def test_how_alike_devices_are(as_json, refused, macro, tmp_path):
+    from scipy.stats import spearmanr
+
+    columns = json.loads(macro.read_text())
+    columns["lat_ms_bad"][0] = None
+    columns["lat_ms_twin"] = [2 * v for v in columns["lat_ms_other"]]
+    table, picture = tmp_path / "t.json", tmp_path / "alike.svg"
+    table.write_text(json.dumps(columns))
+    asked = ("devices", "--known", "--space", "nasbench_macro", "--table", str(table), "--picture", str(picture))
+    found = as_json(*asked)
+    rho = dict(zip(found["devices"], found["spearman"], strict=True))
+    at = {name: i for i, name in enumerate(found["devices"])}
+    kept = [i for i, v in enumerate(columns["lat_ms_board"]) if v is not None]
+    expected = spearmanr(*(np.array(columns[n])[kept] for n in ("lat_ms_board", "lat_ms_other"))).statistic
+    assert rho["board"][at["other"]] == pytest.approx(expected) and rho["other"][at["twin"]] == pytest.approx(1)
+    assert abs(at["other"] - at["twin"]) == 1, "those alike are neighbours"
+    drawn = ElementTree.fromstring(picture.read_text())
+    assert sum(e.tag.endswith("}rect") for e in drawn.iter()) == 1 + 4 * 4
+    as_json(*asked)  # over a picture of our own
+    picture.write_text("<svg/>")
+    code, line = refused(*asked)
+    assert code == 2 and "--picture" in line and "was not written by cofront" in line
+    assert "choose FILE.svg" in refused(*asked[:-1], "a.png")[1]
+    assert "give --known and --space" in refused("devices", "--space", "fbnet")[1]
+
+
+def test_known_devices_are_compared_by_random_networks(as_json, cofront):
+    found = as_json("devices", "--known", "--space", "nasbench201")
+    assert found["networks"] == 2000 and len(found["devices"]) == len(found["spearman"]) >= 10
+    assert all(found["spearman"][i][i] == 1 for i in range(len(found["devices"])))
+    assert "rank correlation" in cofront("devices", "--known", "--space", "nasbench201")[1]
 
 
 def test_a_front_is_exact(as_json, macro):

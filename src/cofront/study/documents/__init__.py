@@ -21,12 +21,20 @@ from cofront.study.documents.kinds import KINDS, json_schemas, write_schemas
 from cofront.study.documents.measured import LatencyDocument, LatencyPart, MeasurementDocument, OverheadPart
 from cofront.study.documents.parts import Call, Cost, Design, Kernel, Limit, Roof, Step
 from cofront.study.documents.solved import EstimateDocument, FitDocument, SearchDocument
-from cofront.study.documents.tables import ParetoDocument, ParetoPoint, PredictorDocument, PredictorScore, SearchTrace
+from cofront.study.documents.tables import (
+    AlikeDocument,
+    ParetoDocument,
+    ParetoPoint,
+    PredictorDocument,
+    PredictorScore,
+    SearchTrace,
+)
 
 __all__ = [
     "KINDS",
     "AcceleratorDocument",
     "AccuracyDocument",
+    "AlikeDocument",
     "BuildDocument",
     "Call",
     "Cost",

@@ -21,7 +21,7 @@ from cofront.study.documents.designed import (
 )
 from cofront.study.documents.measured import LatencyDocument, MeasurementDocument
 from cofront.study.documents.solved import EstimateDocument, FitDocument, SearchDocument
-from cofront.study.documents.tables import ParetoDocument, PredictorDocument
+from cofront.study.documents.tables import AlikeDocument, ParetoDocument, PredictorDocument
 
 KINDS: tuple[type[Document], ...] = (
     EstimateDocument,
@@ -32,6 +32,7 @@ KINDS: tuple[type[Document], ...] = (
     NetworkDocument,
     DeviceDocument,
     KnownDevicesDocument,
+    AlikeDocument,
     SpaceDocument,
     AccuracyDocument,
     ExportDocument,

@@ -52,6 +52,19 @@ class PredictorDocument(Document, frozen=True, kw_only=True, tag="predictor"):
     notes: list[str] = field(default_factory=list)
 
 
+class AlikeDocument(Document, frozen=True, kw_only=True, tag="alike"):
+    """`cofront devices --known --space`: Spearman's rank correlation of the latencies of each pair of devices.
+
+    `null` where two devices have no networks in common; `devices` are in an order in which those alike are neighbours.
+    """
+
+    space: str
+    source: str
+    networks: int
+    devices: list[str]
+    spearman: list[list[float | None]]
+
+
 class ParetoPoint(Part, frozen=True, kw_only=True):
     """One network of an exact front; `row` of the table, from 0, `ties` other rows with the same two values."""
 
