@@ -1,10 +1,11 @@
-"""What the benchmarks beside this file share of keeping their results: reading, saying how they were made, writing."""
+"""What the benchmarks beside this file share: keeping results with how they were made, progress, processor time."""
 
 from __future__ import annotations
 
 import datetime
 import json
 import platform
+import resource
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -44,3 +45,14 @@ def write_text(path: Path, text: str) -> None:
     part = path.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
+
+
+def say(text: str) -> None:
+    """Progress, beside what is printed as the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def cpu_time() -> float:
+    """Processor seconds of this process and its children."""
+    found = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(f.ru_utime + f.ru_stime for f in found)

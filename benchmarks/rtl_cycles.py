@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from record import read, write
+from record import read, say, write
 
 from cofront import api
 from cofront.api.building import integers_of
@@ -102,7 +101,7 @@ def measure(document: DesignDocument, simulator: Path, bus: int, data: Any, imag
     device = load_device(document.device)
     config = Config.from_dict(document.design.config, document.clock_hz)
     network = design_network(document)
-    quantized, origin = integers_of(document, network, None, SEED, _say)
+    quantized, origin = integers_of(document, network, None, SEED, say)
     program = compile_program(quantized, config, device, bus_bits=bus)
     expected = network_cost(quantized.network, config, device)
     rate = coefficients.load().bytes_per_kilocycle(device, config.clock_hz)
@@ -165,7 +164,7 @@ def predicted_again(row: dict[str, Any], document: DesignDocument) -> dict[str, 
     document = msgspec.structs.replace(document, design=design)
     device, config = load_device(document.device), Config.from_dict(row["config"], document.clock_hz)
     network = design_network(document)
-    quantized, _ = integers_of(document, network, None, SEED, _say)
+    quantized, _ = integers_of(document, network, None, SEED, say)
     program = compile_program(quantized, config, device, bus_bits=coefficients.load().bus_bits(device, config.clock_hz))
     expected = network_cost(quantized.network, config, device)
     memory = MemoryModel(LATENCY, coefficients.load().bytes_per_kilocycle(device, config.clock_hz))
@@ -226,11 +225,11 @@ def main() -> None:
         device = load_device(documents[0].device)
         config = Config.from_dict(documents[0].design.config, documents[0].clock_hz)
         bus = coefficients.load().bus_bits(device, config.clock_hz)
-        _say(f"case {case} {CASES[case]}: {len(documents)} designs, {config.to_dict()}")
-        verilog, ports = engine_verilog(config, bus, primitives=True, note=_say)
+        say(f"case {case} {CASES[case]}: {len(documents)} designs, {config.to_dict()}")
+        verilog, ports = engine_verilog(config, bus, primitives=True, note=say)
         sources = {"engine.v": verilog, "dsp48e2.v": TESTBENCH.with_name("dsp48e2.v").read_text()}
-        simulator = compile_simulator(sources, ports, bus, args.folder, note=_say)
-        _say(f"case {case}: engine of {len(verilog) / 1e6:.1f} MB after {time.process_time() - begun:.0f} s of our own")
+        simulator = compile_simulator(sources, ports, bus, args.folder, note=say)
+        say(f"case {case}: engine of {len(verilog) / 1e6:.1f} MB after {time.process_time() - begun:.0f} s of our own")
         for n, document in enumerate(documents):
             if (case, n) in done:
                 continue
@@ -239,7 +238,7 @@ def main() -> None:
             rows.append({"case": case, "precision": CASES[case][0], "dsp_budget": CASES[case][1], "number": n, **row})
             keep(rows)
             error = row["schedule"] / row["cycles"] - 1
-            _say(f"  {n}: {row['differing']} differ, {row['cycles']} cycles, schedule {100 * error:+.2f} %")
+            say(f"  {n}: {row['differing']} differ, {row['cycles']} cycles, schedule {100 * error:+.2f} %")
     print(json.dumps(summary([r for r in rows if r["case"] not in SEEN]), indent=1))
 
 
@@ -254,10 +253,6 @@ def keep(rows: list[dict[str, Any]]) -> None:
         "rows": rows,
     }
     write(RESULT, msgspec.to_builtins(record))
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,11 @@ from __future__ import annotations
 import argparse
 import datetime
 import platform
-import resource
 import sys
 from pathlib import Path
 from typing import Any
 
-from record import read, write
+from record import cpu_time, read, write
 
 from cofront.hardware.subgraph import Config, KernelConfig
 from cofront.hardware.subgraph.engines import ENGINES
@@ -64,7 +63,7 @@ def main() -> None:
     args = parser.parse_args()
     rows = {row["name"]: row for row in read(FILE).get("placed", [])}
     for name in args.only:
-        before = cpu_s()
+        before = cpu_time()
         found = place(component(name), note=lambda text: print(f"  {text}", file=sys.stderr))
         rows[name] = {
             "name": name,
@@ -73,7 +72,7 @@ def main() -> None:
             "share": {k: round(n / found.available[k], 4) for k, n in found.used.items()},
             "bed_ff": found.bed_ff,
             "critical_path": list(found.critical),
-            "cpu_s": round(cpu_s() - before, 1),
+            "cpu_s": round(cpu_time() - before, 1),
             "tools": dict(found.tools),
             "date": datetime.date.today().isoformat(),
         }
@@ -87,12 +86,6 @@ def main() -> None:
         }
         write(FILE, result, indent=2)
         print(f"{name}: {rows[name]['fmax_mhz']} MHz, {rows[name]['used']}, {rows[name]['cpu_s']} s")
-
-
-def cpu_s() -> float:
-    """Processor time of this process and its children."""
-    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 if __name__ == "__main__":

@@ -15,12 +15,11 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-from record import read, write
-from rtl_scale import blocks, cpu_time, one_image
+from record import cpu_time, read, say, write
+from rtl_scale import blocks, one_image
 
 from cofront.device import load as load_device
 from cofront.hardware.subgraph import Config, KernelConfig
@@ -50,10 +49,10 @@ def measure(part: str, kind: str, folder: Path) -> dict[str, Any]:
     network = blocks(*BITS[kind])
     device = load_device(part)
     images, _ = one_image(network, None)
-    built = build(Source(random_integers(network, SEED), engine(kind), device, "{}\n"), folder, note=_say)
-    simulated = check_simulation(built, images, everything=True, tool=choose_tool(), note=_say)
+    built = build(Source(random_integers(network, SEED), engine(kind), device, "{}\n"), folder, note=say)
+    simulated = check_simulation(built, images, everything=True, tool=choose_tool(), note=say)
     ready = cpu_time()
-    counted = check_synthesis(built, note=_say)
+    counted = check_synthesis(built, note=say)
     return {
         "source": source_hash(),
         "precision": "W{}A{}".format(*BITS[kind]),
@@ -97,7 +96,7 @@ def main() -> None:
     for name in args.only:
         if name in rows:
             continue
-        _say(name)
+        say(name)
         rows[name] = {"name": name, **measure(*CASES[name], args.folder / name.replace(" ", "-"))}
         ordered = [rows[n] for n in CASES if n in rows]
         record = {
@@ -108,14 +107,8 @@ def main() -> None:
             "rows": ordered,
         }
         write(RESULT, record)
-        _say(
-            f"  {rows[name]['differing']} differ; {rows[name]['predicted']} predicted, {rows[name]['counted']} counted"
-        )
+        say(f"  {rows[name]['differing']} differ; {rows[name]['predicted']} predicted, {rows[name]['counted']} counted")
     print(json.dumps(summary([rows[n] for n in CASES if n in rows]), indent=1))
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

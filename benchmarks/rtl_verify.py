@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import msgspec
-from record import write
+from record import say, write
 
 from cofront.api.building import build, verify
 from cofront.study.provenance import versions
@@ -34,17 +34,17 @@ def main() -> None:
     for design in args.designs:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "built"
-            made = build(design, folder, data=args.data, note=_say)
+            made = build(design, folder, data=args.data, note=say)
             found = verify(
                 folder, images=args.images, synth=args.synth, tensors=args.tensors, data=args.data, jobs=args.jobs,
-                note=_say,
+                note=say,
             )  # fmt: skip
         row = msgspec.to_builtins(found)
         for key in ("folder", "schema", "cofront", "kind"):
             row.pop(key, None)
         rows.append({"design": design.name, "config": made.config, "weights": made.weights, **row})
         state = "bit-exact" if found.passed else f"{found.differing} of {found.elements} elements differ"
-        _say(f"{design}: {state}, {found.cycles} cycles, {found.predicted_cycles} predicted")
+        say(f"{design}: {state}, {found.cycles} cycles, {found.predicted_cycles} predicted")
     out = {
         "command": " ".join([Path(sys.argv[0]).name, *(Path(a).name for a in sys.argv[1:])]),
         "date": datetime.date.today().isoformat(),
@@ -53,10 +53,6 @@ def main() -> None:
         "designs": rows,
     }
     write(Path(__file__).with_suffix(".json"), out)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
