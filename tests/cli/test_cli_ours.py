@@ -132,11 +132,11 @@ def test_everything_that_a_search_writes_is_known_as_ours(cofront, table):
 
 
 def test_the_same_search_again_makes_no_file_again(cofront, table, monkeypatch):
-    import cofront.cli.searching as searching
+    import cofront.cli.writing as writing
 
     calls = []
-    real = searching.export_design
-    monkeypatch.setattr(searching, "export_design", lambda *a, **k: calls.append(1) or real(*a, **k))
+    real = writing.export_design
+    monkeypatch.setattr(writing, "export_design", lambda *a, **k: calls.append(1) or real(*a, **k))
     command = (*TINY, table())
     first = cofront(*command)
     assert cofront(*command)[1] == first[1] and len(calls) == 1

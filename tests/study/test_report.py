@@ -237,23 +237,20 @@ def test_the_page_draws_what_kernels_did(tmp_path):
 
 @needs_chromium
 def test_the_page_draws_predictors_and_intervals(tmp_path):
-    scored_study(tmp_path / "s")
-    with Study(tmp_path / "s", write=False) as study:
-        write_report(study, tmp_path / "r.html")
-    dom = drawn(tmp_path / "r.html", "")
-    section = re.search(r'<section [^>]*id="predictors-card".*?</section>', dom, re.S).group(0)
-    assert len(re.findall('class="[^"]*js-plotly-plot"', section)) == 2 and "NaN" not in section
-    assert "inside the 95 % interval (2)" in section and "outside it (1)" in section
-
     known = synthetic.document(8)
     front = [
         msgspec.structs.replace(d, latency_low_s=0.9 * d.latency_s, latency_high_s=1.2 * d.latency_s)
         for d in known.front
     ]
-    with Study(tmp_path / "t") as study:
+    with Study(tmp_path / "s") as study:
         study.start("search", {}).finish("done", msgspec.structs.replace(known, front=front, latency_note="ten rows"))
-        write_report(study, tmp_path / "t.html")
-    dom = drawn(tmp_path / "t.html", "#design-3")
+    scored_study(tmp_path / "s")
+    with Study(tmp_path / "s", write=False) as study:
+        write_report(study, tmp_path / "r.html")
+    dom = drawn(tmp_path / "r.html", "#design-3")
+    section = re.search(r'<section [^>]*id="predictors-card".*?</section>', dom, re.S).group(0)
+    assert len(re.findall('class="[^"]*js-plotly-plot"', section)) == 2
+    assert "inside the 95 % interval (2)" in section and "outside it (1)" in section
     words = re.sub(r"<[^>]*>", " ", re.sub(r"<script.*?</script>", "", dom, flags=re.S))
     assert "95 % of new measurements" in words and "Latency: ten rows." in words and "NaN" not in words
 

@@ -40,6 +40,10 @@ def limits_of(entries: tuple[Infeasible, ...]) -> list[Limit]:
     ]  # fmt: skip
 
 
+#: In place of a family's name: the device is a table of measurements, which has no accelerator of ours.
+TABLE = "table"
+
+
 def family(name: str) -> Accelerator:
     """The accelerator family of that name."""
     found: Accelerator = registry.load("accelerator", name)
@@ -250,10 +254,16 @@ def fit(
 
 
 def _own_family(found: Resolved, asked: str | None) -> str:
-    return asked or (FAMILY if found.design is None else found.design.accelerator)
+    own = None if found.design is None or found.design.accelerator == TABLE else found.design.accelerator
+    return asked or own or FAMILY
 
 
 def _own_device(found: Resolved) -> str:
+    if found.design is not None and found.design.accelerator == TABLE:
+        raise UsageError(
+            f"'{found.label}' is for '{found.design.device}', known by a table: `cofront predict` says what it takes "
+            "there; name an FPGA with --device"
+        )
     return DEVICE if found.design is None else device_of(found.design)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cofront import __version__
-from cofront.api.costing import cost_part, family
+from cofront.api.costing import TABLE, cost_part, family
 from cofront.api.networks import block_precisions, design_network, read_design
 from cofront.api.ours import check_ours, is_ours
 from cofront.api.parts import device_file, device_of, load_device
@@ -40,6 +40,11 @@ FORMATS = {
     "integer": "network.integer.onnx",
     "weights": "weights.safetensors",
 }
+
+
+def formats_of(found: SearchDocument | DesignDocument) -> list[str]:
+    """The formats that make sense for its designs: a device known by a table has no accelerator to build."""
+    return [f for f in FORMATS if f != "accelerator" or found.accelerator != TABLE]
 
 
 @dataclass(frozen=True)
@@ -130,14 +135,16 @@ def export(
     """Writes a design file's network and accelerator to `folder`. `data`: see `trained_weights`."""
     document = read_design(design)
     check_request(document.space, data)
-    wanted = formats or [f for f in FORMATS if f != "design"]
+    wanted = formats or [f for f in formats_of(document) if f != "design"]
     for path in (folder / FORMATS[f] for f in wanted if f in FORMATS):
         if _is_source(path, document):
             raise UsageError(f"--out {folder}: the network is read from '{path}'; choose another folder")
     check_ours(folder, [FORMATS[f] for f in wanted if f in FORMATS])
     network = design_network(document)
-    config = family(document.accelerator).config(document.design.config, document.clock_hz)
-    cost, _ = cost_part(network, load_device(device_of(document)), config, document.accelerator)
+    cost = None
+    if document.accelerator != TABLE:
+        config = family(document.accelerator).config(document.design.config, document.clock_hz)
+        cost, _ = cost_part(network, load_device(device_of(document)), config, document.accelerator)
     done = export_design(document, network, cost, folder, wanted, seed, data)
     return ExportDocument(design=str(design), files=done.files, left_out=done.left_out)
 
@@ -145,13 +152,13 @@ def export(
 def export_design(
     design: DesignDocument,
     network: Network,
-    cost: Cost,
+    cost: Cost | None,
     folder: Path,
     formats: Sequence[str],
     seed: int = 0,
     data: Path | None = None,
 ) -> Exported:
-    """Writes the formats asked for; what cannot be written is named with the reason."""
+    """Writes the formats asked for; what cannot be written is named with the reason. `cost`: None on a table."""
     for name in formats:
         if name not in FORMATS:
             raise unknown_name("format", name, FORMATS)
@@ -172,7 +179,11 @@ def export_design(
     before = _trained_before(folder, design)
     if "design" in formats:
         put("design", lambda p: write_atomic(p, to_json(design) + "\n"))
-    if "accelerator" in formats:
+    if "accelerator" in formats and cost is None:
+        left_out.append(
+            f"{FORMATS['accelerator']}: '{design.device}' is known by a table, which says of no accelerator"
+        )
+    elif "accelerator" in formats and cost is not None:
         put("accelerator", lambda p: write_atomic(p, to_json(accelerator_document(design, cost)) + "\n"))
     if {"onnx", "qonnx", "integer", "weights"} & set(formats):
         trained = trained_weights(design, network, seed, data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cofront.api.files import need_file
+from cofront.api.files import is_table, need_file
 from cofront.device import Device
 from cofront.errors import UsageError, unknown_name
 from cofront.study.documents import DesignDocument
@@ -42,7 +42,8 @@ def load_device(name: str | Device, budget: Mapping[str, int] | None = None) -> 
 
 def device_file(name: str | Device | None) -> str:
     """Where a design's device is to be read from again; "" for a part that comes with cofront."""
-    return str(Path(name).resolve()) if isinstance(name, str) and name.lower().endswith(".toml") else ""
+    own = isinstance(name, str) and (name.lower().endswith(".toml") or is_table(name))
+    return str(Path(str(name)).resolve()) if own else ""
 
 
 def device_of(design: DesignDocument) -> str:

@@ -19,12 +19,16 @@ THIRD = ("energy", "dsp", "lut", "ff", "bram36")
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """What to search. `fps` and `accuracy` (a fraction) choose a design of the front; they do not narrow it."""
+    """What to search. `fps` and `accuracy` (a fraction) choose a design of the front; they do not narrow it.
+
+    `latency_column` is for a `device` that is a table of whole networks with several columns of latency.
+    """
 
     device: str = "zu3eg"
     space: str = "subgraph32"
     accuracy_table: Path | None = None
     accuracy_column: str | None = None
+    latency_column: str | None = None
     penalty: str | None = None
     precisions: tuple[str, ...] | None = None
     grid: str = "coarse"

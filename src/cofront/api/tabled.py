@@ -1,4 +1,4 @@
-"""`search` on a device known by a table of operators: the exact front, networks alone being chosen."""
+"""`search` on a device known by a table, of operators or of whole networks: the exact front, networks alone chosen."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 
 from cofront.api.accuracy import shipped_table
 from cofront.api.choosing import answer_again, choose, keep_answer, rising
+from cofront.api.costing import TABLE
 from cofront.api.files import need_file
 from cofront.api.networks import block_precisions
 from cofront.api.request import SearchRequest, SearchResult
 from cofront.api.solving import as_point
-from cofront.errors import InputError, UsageError
+from cofront.errors import CofrontError, InputError, UsageError
 from cofront.study.documents import Design, SearchDocument, clean, read_document
 from cofront.study.provenance import file_hash, source_hash
 
 if TYPE_CHECKING:
+    from cofront import front
+    from cofront.measure.estimate import LatencyModel
+    from cofront.space import Space
     from cofront.study import Study
 
 #: Latencies of tables are whole nanoseconds: the cycles of a clock of 1 GHz.
@@ -74,8 +78,7 @@ def check_request(request: SearchRequest) -> None:
 
 def _solve(request: SearchRequest, path: Path) -> SearchDocument:
     from cofront import space as spaces
-    from cofront.hardware.tables import read_additive
-    from cofront.measure.estimate import Subject, load_model
+    from cofront.measure.estimate import load_model
     from cofront.predict.additive import Additive
     from cofront.predict.codesign import on_trellis
     from cofront.predict.tables import read_table
@@ -83,13 +86,13 @@ def _solve(request: SearchRequest, path: Path) -> SearchDocument:
     from cofront.search.additive import additive_front
 
     wanted = spaces.load(request.space)
-    device = read_additive(path)
     table = request.accuracy_table or shipped_table(wanted)
     measured = read_table(table, wanted, request.accuracy_column)
     space = measured.space
     model = Additive.for_space(space).fit(Additive.encode(space, measured.points), measured.accuracy).model
+    device = load_model(path, column=request.latency_column, space=space, any_magnitude=False)
     offered = measured.precisions
-    chosen = _precisions(request, offered, device.in_float)
+    chosen = _precisions(request, offered, bool(device.runs))
     layered = space.layered({b: tuple(p for p in ps if p in chosen) or ps[:1] for b, ps in offered.items()})
     edges, base = device.edge_cost(space, layered)
     scores = on_trellis(model, layered.trellis)
@@ -99,37 +102,49 @@ def _solve(request: SearchRequest, path: Path) -> SearchDocument:
         lambda s: link_value((s + scores.score_offset) / scores.micro, scores.link, scores.score_range).clip(low, high),
         constant=base, space=space.name, device=device.name, n_choices=len(space.sizes),
     )  # fmt: skip
-    latency = load_model(path, space=space)
-    designs = []
-    for d in found.designs:
-        point = as_point(d.point)
-        network, choices = space.network(point), clean(space.describe(point))
-        fast, slow = latency.estimate(Subject(device.name, network, space, point)).range_s or (None, None)
-        designs.append(
-            Design(
-                accuracy=d.accuracy, latency_s=d.latency_s, fps=d.fps, cycles=d.cycles, resources={},
-                config={"engine": device.name}, point=list(d.point), choices=choices, macs=network.macs,
-                params=network.params, precisions={} if device.in_float else block_precisions(network),
-                latency_low_s=fast, latency_high_s=slow,
-            )
-        )  # fmt: skip
+    if found.designs and found.designs[0].latency_s <= 0:
+        raise InputError(f"{path}: by it the fastest networks take no time at all; measure more of them")
+    designs = [_design(d, space, device) for d in found.designs]
+    measured_too = sum(d.latency_low_s is None for d in designs)
+    also = f"; {measured_too} of the {len(designs)} networks of the front were measured" if measured_too else ""
     knee = replace(found, designs=rising(found.designs)).knee()
-    said = f"accuracies are those measured at {', '.join(chosen)}, the device runs float32"
+    said = f"accuracies are those measured at {', '.join(chosen)}, {device.runs}"
     return SearchDocument(
-        accelerator="table", status=found.status, space=space.name, device=device.name, precisions=list(chosen),
+        accelerator=TABLE, status=found.status, space=space.name, device=device.name, precisions=list(chosen),
         clock_hz=CLOCK_HZ, method="exact", grid="", budget={}, front=designs, gap=found.gap, designs=found.n_designs,
         solve_s=found.solve_s, knee=None if knee is None else found.designs.index(knee), accuracy_source=table.name,
         accuracy_note=f"additive model of {len(measured.accuracy):,} measured networks, leave-one-out error "
         f"{100 * model.loo_rmse:.2f} points",
-        latency_note=latency.words,
-        notes=[said] if device.in_float else [],
+        latency_note=device.words + also,
+        notes=[said] if device.runs and chosen else [],
     )  # fmt: skip
 
 
-def _precisions(request: SearchRequest, offered: dict[str, tuple[str, ...]], in_float: bool) -> tuple[str, ...]:
-    """What may be used: what was asked for, or all that is measured; on a device of float32 the widest alone."""
+def _design(found: front.Design, space: Space, device: LatencyModel) -> Design:
+    """A design of the front for documents, with where 95 % of new measurements lie."""
+    from cofront.measure.estimate import Subject
+
+    point = as_point(found.point)
+    network = space.network(point)
+    said = device.on_front(Subject(f"design {found.point}", network, space, point), found.latency_s)
+    if abs(said.latency_s - found.latency_s) > 1e-6 * (found.latency_s + 1e-3):
+        raise CofrontError(
+            f"internal check failed: design {found.point} takes {found.latency_s:g} s in the search and "
+            f"{said.latency_s:g} s by itself; please report this command"
+        )
+    low, high = said.range_s or (None, None)
+    return Design(
+        accuracy=found.accuracy, latency_s=found.latency_s, fps=found.fps, cycles=found.cycles, resources={},
+        config={"engine": device.name}, point=list(found.point), choices=clean(space.describe(point)),
+        macs=network.macs, params=network.params, precisions={} if device.runs else block_precisions(network),
+        latency_low_s=low, latency_high_s=high,
+    )  # fmt: skip
+
+
+def _precisions(request: SearchRequest, offered: dict[str, tuple[str, ...]], alike: bool) -> tuple[str, ...]:
+    """What may be used: what was asked for, or all that is measured; if all take the same, the widest alone."""
     every = tuple(sorted({p for ps in offered.values() for p in ps}, reverse=True))
-    chosen = request.precisions or (every[:1] if in_float else every)
+    chosen = request.precisions or (every[:1] if alike else every)
     missing = [p for p in chosen if p not in every]
     if missing:
         raise InputError(f"the accuracy of {', '.join(missing)} was not measured; choose from {', '.join(every)}")

@@ -35,6 +35,7 @@ Examples:
   $ cofront search --device zu3eg --fps 2000
   $ cofront search --method nsga2 --time-limit 60
   $ cofront search --device host.parquet --space ofa_mobilenetv3 --accuracy-table top1.parquet
+  $ cofront search --device few.parquet --space nasbench201 --accuracy-table top1.parquet --accuracy 0.9
   $ cofront search --space ofa_mobilenetv3 --accuracy-table top1.parquet --penalty W4A8=1.0,W4A4=4.0
 """
 
@@ -50,6 +51,9 @@ def run(
         Path | None, typer.Option("--accuracy-table", help="Your own measurements: Parquet, CSV or JSON.")
     ] = None,
     accuracy_column: Annotated[str | None, typer.Option("--accuracy-column", help="Its column to use.")] = None,
+    latency_column: Annotated[
+        str | None, typer.Option("--latency-column", help="Of a --device that is a table of whole networks: which.")
+    ] = None,
     penalty: Annotated[
         str | None,
         typer.Option("--penalty", help="Accuracy points lost by precisions not measured: W4A8=1.0,W4A4=4.0."),
@@ -112,8 +116,9 @@ def run(
     from cofront.api.request import SearchRequest
 
     request = SearchRequest(
-        device=device, space=space, accuracy_table=accuracy_table, accuracy_column=accuracy_column, penalty=penalty,
-        precisions=names("--precision", None if precisions is None else precisions.upper(), "W8A8,W4A8"), grid=grid,
+        device=device, space=space, accuracy_table=accuracy_table, accuracy_column=accuracy_column,
+        latency_column=latency_column, penalty=penalty, grid=grid,
+        precisions=names("--precision", None if precisions is None else precisions.upper(), "W8A8,W4A8"),
         clock_hz=parse_clock(clock), budget=parse_budget(budget), fps=positive("--fps", fps),
         accuracy=fraction("--accuracy", accuracy), third=third, cover=_points(cover), method=method,
         predictor=predictor, accelerator=accelerator or "subgraph",
@@ -121,12 +126,12 @@ def run(
     )  # fmt: skip
     if out is not None:
         a_folder("--out", out)
+    if latency_column is not None and not is_table(device):
+        raise UsageError(f"--latency-column is of a table of measured networks; --device {device} is none")
     if measured:
         from cofront.cli.searching_tables import run_table_search
 
-        if data is not None:
-            raise UsageError("--data: not for a device known by a table, no weights are exported; leave it out")
-        return run_table_search(request, out, study, json)
+        return run_table_search(request, out, study, json, data)
     from cofront.cli.searching import run_search
 
     if penalty is not None and not penalty.strip():

@@ -13,24 +13,31 @@ from cofront.api.measuring import measure
 from cofront.api.ours import check_ours
 from cofront.api.request import SearchRequest
 from cofront.api.tabled import check_request, search_table
+from cofront.api.weights import SUPERNETS
+from cofront.api.weights import check_request as check_weights
 from cofront.cli import output, show
 from cofront.cli.leftovers import leave_nothing
 from cofront.cli.main import INTERRUPTED
 from cofront.cli.measure import stepper
 from cofront.cli.progress import Interrupt, reporter
+from cofront.cli.wishes import Before
+from cofront.cli.writing import write_results, written
 from cofront.measure.base import Settings
 from cofront.study import Study
+from cofront.study.asked import chosen_words
 from cofront.study.documents import SearchDocument
-from cofront.study.report import write_report
 
 
-def run_table_search(request: SearchRequest, out: Path | None, study_path: Path | None, json: bool) -> int:
-    """Runs the request and prints the result; returns the exit code."""
+def run_table_search(
+    request: SearchRequest, out: Path | None, study_path: Path | None, json: bool, data: Path | None = None
+) -> int:
+    """Runs the request and prints the result; returns the exit code. `data` is what exported weights are set on."""
     check_request(request)
+    check_weights(request.space, data)
     short = Path(request.device).stem if is_table(request.device) else request.device.removeprefix("ssh://")
     safe = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in short)
     folder = out or Path("runs") / f"{request.space.replace(',', '_')}-{safe}"
-    check_ours(folder, ["report.html"])
+    check_ours(folder, [*written(request.space), "report.html"])
     path = study_path or folder / "study.sqlite"
     if not is_table(request.device):
         with leave_nothing(path, folder):
@@ -40,17 +47,31 @@ def run_table_search(request: SearchRequest, out: Path | None, study_path: Path 
         request = replace(request, device=str(table))
     with leave_nothing(path, folder), Study(path) as study:
         result = search_table(request, study)
-        document = msgspec.structs.replace(result.document, study=str(study.path), report=str(folder / "report.html"))
-        write_report(study, folder / "report.html", result.run_id, document)
+        document = msgspec.structs.replace(result.document, study=str(study.path))
+        if result.reused:
+            output.note(
+                f"cofront: finished before with the same inputs: taken from run {result.run_id} of {study.path}"
+            )
+        before = Before(folder)
+        document = write_results(request, result, document, study, folder, data, None)
+        told = before.stays() if document.chosen is None else before.replaced(document)
     if json:
         output.emit_json(document)
     else:
         _show(document)
-        for name in ("report", "study"):
-            output.line(f"  {name:<12} {getattr(document, name)}")
         if document.chosen is not None:
-            point = ",".join(map(str, document.front[document.chosen].point))
-            output.line(f"next: cofront predict {document.space}:{point} --device {shlex.quote(request.device)}")
+            output.line(chosen_words(document))
+        show.written(document)
+        if "design" in document.files:
+            design = shlex.quote(document.files["design"])
+            known = f"--device {shlex.quote(request.device)}"
+            if request.latency_column is not None:
+                known = f"--table {shlex.quote(request.device)} --device {shlex.quote(request.latency_column)}"
+            output.line(f"next: cofront predict {design} {known}")
+            if document.space in SUPERNETS:
+                output.line(f"      cofront train {design}{output.named_data(data)}")
+    if told:
+        output.note(f"cofront: {told}")
     if document.chosen is None:
         show.limits(document.infeasible, "no network of the front meets what was asked")
         return 1
@@ -65,7 +86,7 @@ def _show(document: SearchDocument) -> None:
     rows = [
         [
             str(i + 1), output.accuracy(d.accuracy), output.seconds(d.latency_s), output.rate(d.fps),
-            output.quantity(d.macs or 0), output.quantity(d.params or 0), show.bits(d.precisions) or "float32",
+            output.quantity(d.macs or 0), output.quantity(d.params or 0), show.bits(d.precisions) or "as measured",
         ]
         for i, d in ((i, document.front[i]) for i in some)
     ]  # fmt: skip

@@ -147,3 +147,14 @@ def front(found: SearchDocument, rows_shown: int = 16) -> None:
 def bits(precisions: dict[str, int]) -> str:
     """ "7 W4A8, 2 W4A4": how many blocks have which precision."""
     return ", ".join(f"{n} {name}" for name, n in precisions.items())
+
+
+def written(found: SearchDocument) -> None:
+    """The files of the chosen design, what was left out of them, report and study."""
+    for name, path in found.files.items():
+        line(f"  {name:<12} {path}")
+    for text in found.left_out:
+        line(f"  left out: {text}")
+    if found.report:
+        line(f"  {'report':<12} {found.report}")
+        line(f"  {'study':<12} {found.study}")

@@ -10,20 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cofront import registry
 from cofront.errors import InputError, UsageError, unknown_name
 from cofront.hardware.tables import AdditiveDevice, MeasuredTable, operator_key, read_additive, read_measured
+from cofront.hardware.tables.operators import PER_UNIT
 from cofront.hardware.tables.units import column_numbers
 from cofront.measure.known import known_devices
 from cofront.measure.models import as_float, plain_points
+from cofront.measure.paths import linear_cost, points_of
 from cofront.measure.split import split
 from cofront.measure.table import read_description
 from cofront.measure.work import GUESS, work_rates
 from cofront.network import Network
 from cofront.predict.base import Predictor
 from cofront.predict.devices import KnownDevices, load_devices
-from cofront.space.base import Points, Space
+from cofront.space.base import Layered, Points, Space
 from cofront.space.columnfile import read_columns
 from cofront.space.work import WORK, network_work
 
@@ -31,6 +34,10 @@ from cofront.space.work import WORK, network_work
 UNKNOWN = 0.1
 #: Standard deviations on either side of the mean within which 95 % of a normal distribution lie.
 NORMAL_95 = 1.96
+#: Up to so many measured networks known devices are adapted; more say all that is needed by themselves.
+FEW = 200
+#: Rows of a table that a predictor is fitted to at most: its time grows with their cube.
+MOST_LEARNT = 1500
 
 
 @dataclass(frozen=True)
@@ -64,14 +71,26 @@ class Estimate:
 
 
 class LatencyModel(ABC):
-    """Latency of networks on one device. `words` say how it knows them."""
+    """Latency of networks on one device. `words` say how it knows them.
+
+    `runs` says, where a network of any precision takes the same, in what it is run; "" where precisions matter.
+    """
 
     name: str
     words: str
+    runs: str = ""
 
     @abstractmethod
     def estimate(self, subject: Subject) -> Estimate:
         """The latency of one network."""
+
+    @abstractmethod
+    def edge_cost(self, space: Space, layered: Layered) -> tuple[NDArray[np.int64], int]:
+        """(e,) whole nanoseconds of each trellis edge, none negative, and what every network takes besides."""
+
+    def on_front(self, subject: Subject, latency_s: float) -> Estimate:
+        """The estimate for a network whose latency is what `edge_cost` says of its path."""
+        return self.estimate(subject)
 
 
 class OperatorModel(LatencyModel):
@@ -79,6 +98,7 @@ class OperatorModel(LatencyModel):
 
     def __init__(self, device: AdditiveDevice, description: Mapping[str, Any], work: Mapping[str, Any]) -> None:
         self.device, self.name = device, str(description.get("device", device.name))
+        self.runs = "the device runs float32" if device.in_float else ""
         overhead = description.get("overhead") or {}
         self.spread: float | None = overhead.get("spread")
         self.checked = overhead.get("networks", 0)
@@ -92,6 +112,9 @@ class OperatorModel(LatencyModel):
         if self.spread is not None:
             off = f"{100 * self.spread:.1f} % off (root mean square)"
             self.words = f"sum of the table's {what}, {off} on {self.checked} whole networks left out in turn"
+
+    def edge_cost(self, space: Space, layered: Layered) -> tuple[NDArray[np.int64], int]:
+        return self.device.edge_cost(space, layered)
 
     def estimate(self, subject: Subject) -> Estimate:
         if self.device.by == "feature":
@@ -129,22 +152,51 @@ class OperatorModel(LatencyModel):
 
 
 class AdaptedModel(LatencyModel):
-    """A few-shot predictor fitted to a table of measured networks; measured ones are looked up."""
+    """A predictor fitted to a table of measured networks; measured ones are looked up."""
 
     def __init__(self, table: MeasuredTable, column: str, predictor: Predictor, words: str) -> None:
         kept = table.measured(column)
         self.name, self.space = table.quantities[column].device, table.space
-        self.points, self.latency_s = plain_points(table.space, table.points[kept]), table.column(column)[kept]
-        self._predictor = predictor.fit(predictor.encode(self.space, self.points), self.latency_s)
-        self.words = f"{predictor.name}, adapted from {words} by {len(self.points)} measurements"
+        points, latency_s = plain_points(table.space, table.points[kept]), table.column(column)[kept]
+        each: dict[tuple[int, ...], list[float]] = {}
+        for point, seconds in zip(points.tolist(), latency_s.tolist(), strict=True):
+            each.setdefault(tuple(point), []).append(seconds)
+        self._known = {point: float(np.median(found)) for point, found in each.items()}
+        # all, in their order, where they are few enough
+        learnt = np.sort(np.random.default_rng(0).permutation(len(points))[:MOST_LEARNT])
+        rows = predictor.encode(self.space, points[learnt])
+        self._predictor = predictor.fit(rows, latency_s[learnt])
+        self.runs = "latencies are those of networks as they were measured"
+        self.words = f"{predictor.name}, {words} {len(rows):,} measurements"
 
     def estimate(self, subject: Subject) -> Estimate:
         point = _point_of(subject, self.space)
-        same = np.flatnonzero((self.points == point).all(axis=1))
-        if len(same):
-            return Estimate(float(np.median(self.latency_s[same])), None, "measured")
-        said = self._predictor.predict(self._predictor.encode(self.space, point[None]))
+        measured = self._known.get(tuple(point.tolist()))
+        return self._predicted(point) if measured is None else Estimate(measured, None, "measured")
+
+    def on_front(self, subject: Subject, latency_s: float) -> Estimate:
+        found = self.estimate(subject)
+        if found.std_s is None and abs(found.latency_s - latency_s) > 1 / PER_UNIT:
+            # a sum over edges knows of no measurement of the whole
+            found = self._predicted(_point_of(subject, self.space))
+        return found
+
+    def _predicted(self, point: Points) -> Estimate:
+        said = self._predictor.predict(self._predictor.encode(self.space, plain_points(self.space, point[None])))
         return Estimate(float(said.mean[0]), float(said.std[0]), self.words)
+
+    def edge_cost(self, space: Space, layered: Layered) -> tuple[NDArray[np.int64], int]:
+        """See `LatencyModel`. Where an edge is a whole network that was measured, its cost is the measurement."""
+        if space.name != self.space.name:
+            raise UsageError(f"device '{self.name}' is known by networks of '{self.space.name}', not of '{space.name}'")
+        if layered.trellis.n_nodes == 2:
+            points = plain_points(space, points_of(layered.trellis, len(space.sizes)))
+            said = self._predictor.predict(self._predictor.encode(space, points)).mean
+            pairs = zip(points.tolist(), said, strict=True)
+            return np.rint([PER_UNIT * self._known.get(tuple(p), s) for p, s in pairs]).astype(np.int64), 0
+        linear = self._predictor.linear()
+        assert linear is not None, "only predictors that add up are fitted to tables"
+        return linear_cost(space, layered, *linear)
 
 
 class KnownModel(LatencyModel):
@@ -153,6 +205,10 @@ class KnownModel(LatencyModel):
     def __init__(self, space: Space, devices: KnownDevices, name: str) -> None:
         self.space, self.devices, self.name = space, devices.select([name]), name
         self.words = f"linear model of a public table of {devices.space}"
+        self.runs = "latencies are those of networks as they were measured"
+
+    def edge_cost(self, space: Space, layered: Layered) -> tuple[NDArray[np.int64], int]:
+        return linear_cost(space, layered, float(self.devices.bias[0]), self.devices.weights[0])
 
     def estimate(self, subject: Subject) -> Estimate:
         from cofront.predict.base import one_hot
@@ -171,12 +227,17 @@ def _point_of(subject: Subject, space: Space) -> Points:
     return np.asarray(plain_points(space, subject.point[None])[0])
 
 
-def load_model(path: Path, *, column: str | None = None, space: Space | None = None) -> LatencyModel:
-    """The model that a table stands for: of operators, or of measured networks (`column`, if it has several)."""
+def load_model(
+    path: Path, *, column: str | None = None, space: Space | None = None, any_magnitude: bool = True
+) -> LatencyModel:
+    """The model that a table stands for: of operators, or of measured networks (`column`, if it has several).
+
+    Without `any_magnitude`, a table of operators is compared with the devices known for the space.
+    """
     description = read_description(path)
     _, names = read_columns(path, set())
     if "operator" in names or "feature" in names:
-        return OperatorModel(read_additive(path, any_magnitude=True), description, _work(path, names))
+        return OperatorModel(read_additive(path, any_magnitude=any_magnitude), description, _work(path, names))
     from cofront import space as spaces
 
     stated = description.get("space")
@@ -188,8 +249,14 @@ def load_model(path: Path, *, column: str | None = None, space: Space | None = N
     if len(chosen) != 1:
         if column is not None and not chosen:
             raise unknown_name(f"device or column in '{path}'", column, columns)
-        raise UsageError(f"'{path}' has {len(columns)} columns of latency ({', '.join(columns)}); say which: --device")
+        some = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
+        raise UsageError(
+            f"'{path}' has {len(columns)} columns of latency ({some}); say which: `search` with --latency-column, "
+            "`predict` with --table and --device"
+        )
     table = read_measured(path, found, chosen, any_magnitude=bool(description))  # a table of ours says its units
+    if int(table.measured(chosen[0]).sum()) > FEW:
+        return AdaptedModel(table, chosen[0], registry.load("predictor", "ridge").for_space(table.space), "learnt from")
     adapted = description.get("adapted") or {}
     file = path.with_name(adapted["file"]) if adapted else None
     if file is not None and file.is_file():
@@ -197,7 +264,7 @@ def load_model(path: Path, *, column: str | None = None, space: Space | None = N
     else:
         devices, words = known_devices(table.space, None)
     kind: type[Predictor] = registry.load("predictor", "transfer")
-    return AdaptedModel(table, chosen[0], kind.with_devices(table.space, devices), words)
+    return AdaptedModel(table, chosen[0], kind.with_devices(table.space, devices), f"adapted from {words} by")
 
 
 def _work(path: Path, names: tuple[str, ...]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -68,6 +69,16 @@ class Predictor(ABC):
     @abstractmethod
     def predict(self, x: FloatArray) -> Prediction:
         """What y would be measured at x (n, f)."""
+
+    def linear(self) -> tuple[float, FloatArray] | None:
+        """Intercept and weights (f,) of a fitted one whose mean is linear in the columns, but for what is below 0."""
+        return None
+
+
+def affine(mean: Callable[[FloatArray], FloatArray], columns: int) -> tuple[float, FloatArray]:
+    """Intercept and weights (f,) of a function from (n, f) to (n,) that is linear."""
+    at = mean(np.concatenate([np.zeros((1, columns)), np.eye(columns)]))
+    return float(at[0]), at[1:] - at[0]
 
 
 def check_training(x: FloatArray, y: FloatArray, what: str) -> tuple[FloatArray, FloatArray]:

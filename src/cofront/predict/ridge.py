@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from cofront.errors import InputError
-from cofront.predict.base import FloatArray, Prediction, Predictor, check_training, one_hot
+from cofront.predict.base import FloatArray, Prediction, Predictor, affine, check_training, one_hot
 from cofront.predict.columns import check_columns, check_variety
 from cofront.predict.kernel_ridge import DualFit, fit_dual
 from cofront.space import Points, Space
@@ -55,6 +55,14 @@ class OneHotRidge(Predictor):
         linear, own = rows @ self._rows.T, np.einsum("ij,ij->i", rows, rows)
         mean, std = self._fit.predict(linear + self._share * linear**2, own + self._share * own**2)
         return Prediction(np.maximum(mean, 0.0), std)  # neither latency nor accuracy is negative
+
+    def linear(self) -> tuple[float, FloatArray] | None:
+        fit, known = self._fit, self._rows
+        if known is None or fit is None:
+            raise InputError(f"{self.name}: fit it before asking for its weights")
+        if self._share:
+            return None
+        return affine(lambda x: fit.mean + self._scaled(x) @ known.T @ fit.weights, len(self._centre))
 
 
 class QuadraticRidge(OneHotRidge):

@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 
 from cofront.errors import InputError
-from cofront.predict.base import FloatArray, Prediction
+from cofront.predict.base import FloatArray, Prediction, affine
 from cofront.predict.columns import check_columns
 from cofront.predict.devices import DevicePredictor, KnownDevices
 
@@ -27,7 +27,7 @@ GRID = tuple(product((0.0, 0.1, 1.0, 3.0), (0.0, 0.003, 0.03, 0.3), (0.0, 0.003,
 _FREE = 1.0
 #: Settings whose log-likelihood is so far below the best one's are left out.
 _NEGLIGIBLE = 9.0
-_FEW, _KEPT = 48, 4
+_FEW = 48
 
 #: Weight, which suggestion, setting, and the posterior's (n,) and (n, n).
 _Posterior = tuple[float, int, tuple[float, ...], FloatArray, FloatArray]
@@ -56,18 +56,7 @@ class Transfer(DevicePredictor):
         relative = y / self._scale
         self._mixture = _non_negative(1.0 + shapes, relative)
         suggestions = (shapes.mean(axis=1), _left_out(1.0 + shapes, relative) - 1.0)
-        found = []
-        for setting in GRID:
-            kernel = _FREE + sum(a * k for a, k in zip(setting, kernels, strict=False))
-            lower = np.linalg.cholesky(kernel + setting[-1] * np.eye(len(y)))
-            inverse = np.linalg.inv(lower)
-            for which, suggested in enumerate(suggestions):
-                white = inverse @ (relative - 1.0 - suggested)
-                likelihood = -0.5 * float(white @ white) - float(np.log(np.diag(lower)).sum())
-                found.append((likelihood, which, setting, inverse.T @ white, inverse))
-        top = max(f[0] for f in found)
-        total = sum(np.exp(f[0] - top) for f in found)
-        self._posteriors = [(float(np.exp(f[0] - top) / total), *f[1:]) for f in found if f[0] > top - _NEGLIGIBLE]
+        self._posteriors = _posteriors(GRID, kernels, [relative - 1.0 - s for s in suggestions])
         return self
 
     def _directions(self, x: FloatArray) -> tuple[FloatArray, tuple[FloatArray, ...]]:
@@ -100,6 +89,23 @@ class Transfer(DevicePredictor):
             second += weight * (variance + here**2)
         spread = np.sqrt(np.maximum(second - mean**2, 1e-12))
         return Prediction(np.maximum(self._scale * (1.0 + mean), 0.0), self._scale * spread)
+
+    def linear(self) -> tuple[float, FloatArray]:
+        rows = self._rows
+        if rows is None:
+            raise InputError("transfer: fit it before asking for its weights")
+        _, old = self._directions(rows)
+
+        def mean(x: FloatArray) -> FloatArray:
+            shapes, new = self._directions(x)
+            suggestions = (shapes.mean(axis=1), (1.0 + shapes) @ self._mixture - 1.0)
+            out = np.zeros(len(x))
+            for weight, which, setting, alpha, _ in self._posteriors:
+                kernels = sum(a * (n @ (o.T @ alpha)) for a, n, o in zip(setting, new, old, strict=False))
+                out += weight * (suggestions[which] + _FREE * alpha.sum() + kernels)
+            return self._scale * (1.0 + out)
+
+        return affine(mean, rows.shape[1])
 
 
 def _posteriors(

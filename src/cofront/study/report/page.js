@@ -78,7 +78,7 @@
   };
   const x = (latency) => (state.axis === "fps" ? 1 / latency : latency * 1e3);
   // how far the 95 % interval of a latency reaches to the right and to the left of it on the axis
-  const reach = (d) => { const [a, b] = [x(d.latency_low_s), x(d.latency_high_s)].sort((p, q) => p - q), at = x(d.latency_s); return { array: [b - at], arrayminus: [at - a] }; };
+  const reach = (d) => { const [a, b] = [x(Math.max(d.latency_low_s, 1e-12)), x(d.latency_high_s)].sort((p, q) => p - q), at = x(d.latency_s); return { array: [b - at], arrayminus: [at - a] }; };
   const interval = (d) => (d.latency_low_s == null ? "" : `${seconds(d.latency_low_s)} to ${seconds(d.latency_high_s)}`);
   const describe = (d) => {
     const used = ordered(Object.keys(d.resources)).map((k) => `${resourceNames[k] ?? k} ${integer(d.resources[k])}`).join(" · ");
@@ -92,8 +92,8 @@
     const xs = designs.map((d) => x(d.latency_s)), ys = designs.map((d) => 100 * d.accuracy);
     const slow = Math.max(...designs.map((d) => d.latency_s)), fast = Math.min(...designs.map((d) => d.latency_s));
     const room = Math.max((slow / fast) ** 0.06, 1.04);
-    // where the device is a predictor: 95 % of new measurements lie between these
-    const spread = designs.filter((d) => d.latency_low_s > 0), lows = spread.map((d) => d.latency_low_s), highs = spread.map((d) => d.latency_high_s);
+    // where the device is a predictor: 95 % of new measurements lie between these; what reaches down to 0 leaves the picture
+    const spread = designs.filter((d) => d.latency_high_s != null), lows = spread.map((d) => Math.max(d.latency_low_s, fast / 4)), highs = spread.map((d) => d.latency_high_s);
     const ends = [Math.min(fast, ...lows) / room, Math.max(slow, ...highs) * room].map(x);
     const lowest = Math.min(...ys), span = Math.max(Math.max(...ys) - lowest, 0.5);
     const range = [lowest - 0.06 * span, Math.max(...ys, ...(search.bound ?? []).map((b) => 100 * b.accuracy)) + 0.1 * span];
@@ -130,7 +130,7 @@
         colorbar: third ? { title: { text: third === "energy" ? "mJ" : resourceNames[third] ?? third }, thickness: 12, outlinewidth: 0 } : undefined } });
     const s = designs[state.selected];
     traces.push({ x: [x(s.latency_s)], y: [100 * s.accuracy], mode: "markers", name: "selected", hoverinfo: "skip",
-      error_x: s.latency_low_s > 0 ? { type: "data", symmetric: false, color: css("--chosen"), thickness: 1.5, width: 6, ...reach(s) } : undefined,
+      error_x: s.latency_high_s != null ? { type: "data", symmetric: false, color: css("--chosen"), thickness: 1.5, width: 6, ...reach(s) } : undefined,
       marker: { color: css("--chosen"), size: 15, symbol: "diamond", line: { color: css("--card"), width: 2 } } });
     const ticks = logTicks(Math.min(...ends), Math.max(...ends));
     const shapes = [], annotations = [];
