@@ -3,6 +3,7 @@
     python benchmarks/help.py train --space fbnet [--seed 3] [--minutes 20]     resumes where it was
     python benchmarks/help.py score --space fbnet [--draws 5]
     python benchmarks/help.py ship --space fbnet
+    python benchmarks/help.py time --space fbnet         seconds of adapting to ten measurements; needs no tables
 
 One thread. Checkpoints lie under runs/help; `score` prints the paper's protocol (the ten reference networks measured as
 well) and honest few-shot (ten measurements, nothing else) beside NNLS and transfer, and writes help.json; `ship` copies
@@ -30,12 +31,13 @@ from scipy.stats import spearmanr
 
 from cofront import space as spaces
 from cofront.api.predicting import PAPER
+from cofront.errors import UsageError
 from cofront.hardware.tables import MeasuredTable, read_measured
 from cofront.predict.base import one_hot
 from cofront.predict.columns import latency_columns
 from cofront.predict.devices import shipped
-from cofront.predict.help import Help, MetaWeights
-from cofront.predict.help_net import Shape
+from cofront.predict.help import Help, MetaWeights, shipped_weights
+from cofront.predict.help_net import Shape, adjacency_of, init_modulator, init_params
 from cofront.predict.help_train import Devices, MetaRecipe, meta_train
 from cofront.predict.latency_harness import Split, draw
 from cofront.predict.nnls import Nnls
@@ -140,9 +142,49 @@ def constrained(model: Help, x: np.ndarray, y: np.ndarray, device: str) -> list[
     return search.run(model, [1e-3 * limit for limit in LIMITS[device]])
 
 
+def untrained(name: str) -> MetaWeights:
+    """Weights as meta-training starts: adapting them takes as long as adapting trained ones."""
+    space = spaces.load(name)
+    _, _, _, columns, nodes = SPACES[name]
+    shape, generator = Shape(columns, nodes), torch.Generator().manual_seed(0)
+    params = init_params(shape, generator, torch.float64)
+    rates = {k: torch.full_like(v, 1e-3) for k, v in params.items()}
+    arcs = adjacency_of(torch.from_numpy(space.decision_graph())).double() if nodes else None  # type: ignore[attr-defined]
+    references = one_hot(space, space.sample(np.random.default_rng(0), 10))
+    return MetaWeights(name, shape, params, rates, init_modulator(generator, torch.float64), references, arcs)
+
+
+def timed(name: str, repeats: int = 20) -> None:
+    """Adapts to ten measurements again and again; the first time is the first of the process."""
+    devices = shipped(name)
+    space = spaces.load(devices.space)
+    points = space.sample(np.random.default_rng(0), 10)
+    x = latency_columns(space, points)
+    y = devices.predict(one_hot(space, points))[:, 0]  # stands for measurements: the time does not depend on them
+    try:
+        weights, whose = shipped_weights(name), "those that ship"
+    except UsageError:
+        weights, whose = untrained(name), "untrained: none ship; the time does not depend on them"
+    wall, cpu = [], []
+    for _ in range(repeats + 1):
+        begun, used = time.perf_counter(), time.process_time()
+        Help(weights, devices).fit(x, y)
+        wall.append(time.perf_counter() - begun)
+        cpu.append(time.process_time() - used)
+    found = {
+        **made("numpy", "scipy", "torch"), "weights": whose, "samples": len(y), "threads": torch.get_num_threads(),
+        "repeats": repeats, "first_s": wall[0], "median_s": float(np.median(wall[1:])), "longest_s": max(wall[1:]),
+        "median_cpu_s": float(np.median(cpu[1:])),
+    }  # fmt: skip
+    print(name, {k: round(v, 3) for k, v in found.items() if k.endswith("_s")})
+    old = read(OUT)
+    old.setdefault("adaptation", {})[name] = found
+    write(OUT, old)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("train", "score", "ship"))
+    parser.add_argument("what", choices=("train", "score", "ship", "time"))
     parser.add_argument("--space", choices=tuple(SPACES), required=True)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=1e9)
@@ -153,6 +195,9 @@ def main() -> None:
         train(args.space, args.seed, args.minutes, args.episodes)
     elif args.what == "score":
         score(args.space, args.seed, args.draws)
+    elif args.what == "time":
+        torch.set_num_threads(1)
+        timed(args.space)
     else:
         weights = MetaWeights.load(RUNS / f"{args.space}-{args.seed}-weights.safetensors")
         weights.save(ROOT / "src" / "cofront" / "data_tables" / f"help_{args.space}.safetensors")
