@@ -120,6 +120,10 @@ class Layers:
             out[i, : len(options)] = [o.edge for o in options]
         return out
 
+    def likely(self, scores: NDArray[np.float64]) -> IntArray:
+        """(l,) the architecture that scores (l, o) of options, -inf where masked, speak for: the best of each layer."""
+        return np.asarray(scores.argmax(axis=1), np.int64)
+
     def name(self, layer: int, option: int) -> str:
         """An option for people, e.g. "op3=k5_e6"."""
         return self.layers[layer][option].name

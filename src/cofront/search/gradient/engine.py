@@ -104,7 +104,7 @@ class GradientSearch:
 
     def likely(self) -> IntArray:
         """(l,) the most likely network."""
-        return np.asarray(self.masked().detach().argmax(1).numpy(), np.int64)
+        return self.task.layers.likely(np.asarray(self.masked().detach().numpy(), float))
 
     def _train_weights(self, epoch: int, number: int) -> None:
         assert self.sgd is not None
