@@ -77,7 +77,7 @@ def test_a_search_descends_it(learnt, macro):
     found = GradientSearch(indifferent, cost, Weighted(1.0), recipe).run()
     fastest = slowest_part(np.zeros((1, macro.shape[0]), np.int64))[0]
     assert slowest_part(found.choice[None])[0] == pytest.approx(fastest)
-    assert fastest > learnt[2][0][1].max()
+    assert fastest > np.quantile(learnt[2][0][1], 0.9)
 
 
 def test_training_repeats_itself(macro):
