@@ -20,6 +20,8 @@ from cofront.predict.ridge import OneHotRidge
 from cofront.predict.tables import read_table
 from cofront.predict.transfer import Transfer
 from cofront.search.walk import path_of
+from cofront.study import Study
+from cofront.study.report import report_data
 
 MACRO = space.load("nasbench_macro")
 
@@ -56,6 +58,12 @@ def test_the_front_is_exact_and_kept(here: Path, capsys: pytest.CaptureFixture[s
     every = np.concatenate([every, np.zeros_like(every)], axis=1)
     assert front[0]["latency_s"] == pytest.approx(device.of_points(MACRO, every).min(), abs=2e-8)
     assert (here / "out" / "report.html").stat().st_size > 1e5
+    with Study("out/study.sqlite", write=False) as study:
+        data = report_data(study)
+    for design in data["designs"]:  # the operators that make up the time
+        calls = [data["calls"][i] for i in design["calls"]]
+        assert sum(c["cycles"] for c in calls) == pytest.approx(design["cycles"], abs=len(calls))
+        assert {"stem", "head"} < {c["name"] for c in calls} and sum(c["macs"] for c in calls) == design["macs"]
     assert run([*SEARCH, "--fps", "200"]) == 0
     text = capsys.readouterr().out
     assert "gap 0: exact over 6,561 networks" in text and "\n* " in text and "the device runs float32" in text
@@ -219,7 +227,6 @@ def test_a_search_that_is_interrupted_is_so_in_the_study_and_runs_again(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cofront.api import tabled
-    from cofront.study import Study
 
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt

@@ -14,12 +14,13 @@ from cofront.api.networks import block_precisions
 from cofront.api.request import SearchRequest, SearchResult
 from cofront.api.solving import as_point
 from cofront.errors import CofrontError, InputError, UsageError
-from cofront.study.documents import Design, SearchDocument, clean, read_document
+from cofront.study.documents import Call, Cost, Design, SearchDocument, clean, read_document
 from cofront.study.provenance import file_hash, source_hash
 
 if TYPE_CHECKING:
     from cofront import front
     from cofront.measure.estimate import LatencyModel
+    from cofront.network import Network
     from cofront.space import Space
     from cofront.study import Study
 
@@ -32,7 +33,7 @@ def search_table(request: SearchRequest, study: Study | None = None) -> SearchRe
     check_request(request)
     path = Path(request.device)
     if study is None:
-        return SearchResult(choose(_solve(request, path), request), [])
+        return SearchResult(choose(_solve(request, path)[0], request), [])
     from cofront import space as spaces
 
     accuracy = request.accuracy_table or shipped_table(spaces.load(request.space))
@@ -46,7 +47,9 @@ def search_table(request: SearchRequest, study: Study | None = None) -> SearchRe
         return SearchResult(answer_again(study, known.id, document, request), [], known.id, reused=True)
     run = study.start("search", inputs, request.seed)
     try:
-        document = choose(_solve(request, path), request)
+        document, costs = _solve(request, path)
+        document = choose(document, request)
+        run.record(({"point": d.point, "config": d.config}, c) for d, c in zip(document.front, costs, strict=True))
     except (KeyboardInterrupt, SystemExit):
         run.finish("interrupted")
         raise
@@ -76,7 +79,8 @@ def check_request(request: SearchRequest) -> None:
     need_file(request.accuracy_table or shipped_table(spaces.load(request.space)), "a table of accuracies")
 
 
-def _solve(request: SearchRequest, path: Path) -> SearchDocument:
+def _solve(request: SearchRequest, path: Path) -> tuple[SearchDocument, list[Cost]]:
+    """The front, and what each of its designs' latencies is the sum of."""
     from cofront import space as spaces
     from cofront.measure.estimate import load_model
     from cofront.predict.additive import Additive
@@ -104,12 +108,16 @@ def _solve(request: SearchRequest, path: Path) -> SearchDocument:
     )  # fmt: skip
     if found.designs and found.designs[0].latency_s <= 0:
         raise InputError(f"{path}: by it the fastest networks take no time at all; measure more of them")
-    designs = [_design(d, space, device) for d in found.designs]
+    designs, costs = [], []
+    for d in found.designs:
+        network = space.network(as_point(d.point))
+        designs.append(_design(d, network, space, device))
+        costs.append(_cost(designs[-1], network, device))
     measured_too = sum(d.latency_low_s is None for d in designs)
     also = f"; {measured_too} of the {len(designs)} networks of the front were measured" if measured_too else ""
     knee = replace(found, designs=rising(found.designs)).knee()
     said = f"accuracies are those measured at {', '.join(chosen)}, {device.runs}"
-    return SearchDocument(
+    document = SearchDocument(
         accelerator=TABLE, status=found.status, space=space.name, device=device.name, precisions=list(chosen),
         clock_hz=CLOCK_HZ, method="exact", grid="", budget={}, front=designs, gap=found.gap, designs=found.n_designs,
         solve_s=found.solve_s, knee=None if knee is None else found.designs.index(knee), accuracy_source=table.name,
@@ -118,14 +126,29 @@ def _solve(request: SearchRequest, path: Path) -> SearchDocument:
         latency_note=device.words + also,
         notes=[said] if device.runs and chosen else [],
     )  # fmt: skip
+    return document, costs
 
 
-def _design(found: front.Design, space: Space, device: LatencyModel) -> Design:
+def _cost(design: Design, network: Network, device: LatencyModel) -> Cost:
+    """The operators of a design as calls."""
+    calls = [
+        Call(
+            name=name, cycles=round(seconds * CLOCK_HZ), bound_by="measured", macs=0 if part is None else part.macs,
+            layers=[] if part is None else [n.name for n in part.layers],
+        )
+        for name, part, seconds in device.parts(network)
+    ]  # fmt: skip
+    return Cost(
+        latency_s=design.latency_s, cycles=design.cycles, clock_hz=CLOCK_HZ, resources={}, budget={},
+        config=design.config, macs=network.macs, calls=calls,
+    )  # fmt: skip
+
+
+def _design(found: front.Design, network: Network, space: Space, device: LatencyModel) -> Design:
     """A design of the front for documents, with where 95 % of new measurements lie."""
     from cofront.measure.estimate import Subject
 
     point = as_point(found.point)
-    network = space.network(point)
     said = device.on_front(Subject(f"design {found.point}", network, space, point), found.latency_s)
     if abs(said.latency_s - found.latency_s) > 1e-6 * (found.latency_s + 1e-3):
         raise CofrontError(

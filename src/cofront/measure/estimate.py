@@ -92,6 +92,10 @@ class LatencyModel(ABC):
         """The estimate for a network whose latency is what `edge_cost` says of its path."""
         return self.estimate(subject)
 
+    def parts(self, network: Network) -> list[tuple[str, Network | None, float]]:
+        """What a latency is the sum of: names, fragments (None: what every network takes) and seconds."""
+        return []
+
 
 class OperatorModel(LatencyModel):
     """The sum of a table's operators, corrected as the table's description says; others by their work."""
@@ -122,10 +126,7 @@ class OperatorModel(LatencyModel):
                 raise UsageError(f"{subject.name}: the table holds features of a space; give a point of that space")
             latency = float(self.device.of_points(subject.space, subject.point[None])[0])
             return Estimate(latency, UNKNOWN * latency, "sum of features; their spread is not known, 10 % is a guess")
-        network = as_float(subject.network) if self.device.in_float else subject.network
-        known = self.device.latency_s
-        parts = split(network)
-        found = [known.get(operator_key(p)) for p in parts]
+        parts, found = self._looked_up(subject.network)
         missing = [p for p, f in zip(parts, found, strict=True) if f is None]
         if missing and self._rates is None:
             raise InputError(
@@ -149,6 +150,21 @@ class OperatorModel(LatencyModel):
             f"factor of {self._factor:.2g} {self._where}"
         )
         return Estimate(total, (below + above) / (2 * NORMAL_95), how, (max(total - below, 0.0), total + above))
+
+    def _looked_up(self, network: Network) -> tuple[list[Network], list[float | None]]:
+        """The fragments of a network and what the table says of each, None where it says nothing."""
+        parts = split(as_float(network) if self.device.in_float else network)
+        return parts, [self.device.latency_s.get(operator_key(p)) for p in parts]
+
+    def parts(self, network: Network) -> list[tuple[str, Network | None, float]]:
+        if self.device.by == "feature":
+            return []
+        out: list[tuple[str, Network | None, float]] = [("every network", None, self.device.base_s)]
+        for part, seconds in zip(*self._looked_up(network), strict=True):
+            if seconds is None and self._rates is not None:
+                seconds = float(self._rates @ network_work(part))
+            out.append((part.name, part, seconds or 0.0))
+        return [p for p in out if p[2]]
 
 
 class AdaptedModel(LatencyModel):

@@ -65,9 +65,9 @@
       xaxis: { ...axis, ...extra.xaxis }, yaxis: { ...axis, ...extra.yaxis } };
   };
   const palette = () => state.theme === "dark"
-    ? { conv: "#e69f00", dw: "#56b4e9", pw: "#3fc79a", memory: "#e48cc0", overhead: "#98a3b3" }
-    : { conv: "#c98600", dw: "#0072b2", pw: "#009e73", memory: "#b5558c", overhead: "#7a8594" };
-  const patterns = { conv: "", dw: "/", pw: "\\", memory: ".", overhead: "x" };
+    ? { conv: "#e69f00", dw: "#56b4e9", pw: "#3fc79a", memory: "#e48cc0", overhead: "#98a3b3", measured: "#56b4e9" }
+    : { conv: "#c98600", dw: "#0072b2", pw: "#009e73", memory: "#b5558c", overhead: "#7a8594", measured: "#0072b2" };
+  const patterns = { conv: "", dw: "/", pw: "\\", memory: ".", overhead: "x", measured: "" };
   const colour = (kind) => palette()[kind] ?? "#888888";
   // latency axes of one to two decades: ticks at 1, 2, 5 so that the labels never crowd
   const logTicks = (lo, hi) => {
@@ -151,7 +151,7 @@
 
   function drawTime(d) {
     const total = d.calls.reduce((a, c) => a + c.cycles, 0) || 1;
-    byId("time-note").textContent = `${d.calls.length} calls, ${integer(d.calls.reduce((a, c) => a + c.cycles, 0))} cycles at ${sig(search.clock_hz / 1e6)} MHz. ` +
+    byId("time-note").textContent = search.hardware === "table" ? `${d.calls.length} entries of the table, which add up to ${seconds(total / search.clock_hz)}.` : `${d.calls.length} calls, ${integer(d.calls.reduce((a, c) => a + c.cycles, 0))} cycles at ${sig(search.clock_hz / 1e6)} MHz. ` +
       "Each bar is coloured by what limits the call; the marks are the busy time of each kernel.";
     const us = (c) => (c / search.clock_hz) * 1e6;
     const names = d.calls.map((c) => c.name);
@@ -160,7 +160,7 @@
       return rows.length ? [{ type: "bar", orientation: "h", name: kind, x: rows.map((c) => us(c.cycles)), y: rows.map((c) => c.name),
         marker: { color: colour(kind), pattern: { shape: patterns[kind], size: 6, solidity: 0.3, fillmode: "overlay" } },
         customdata: rows.map((c) => [percent(c.cycles / total, 1), c.mode, integer(c.cycles)]),
-        hovertemplate: "<b>%{y}</b><br>%{x:.3~g} µs, %{customdata[0]}<br>%{customdata[2]} cycles, %{customdata[1]}<extra>limited by " + kind + "</extra>" }] : [];
+        hovertemplate: "<b>%{y}</b><br>%{x:.3~g} µs, %{customdata[0]}" + (kind === "measured" ? "<extra></extra>" : "<br>%{customdata[2]} cycles, %{customdata[1]}<extra>limited by " + kind + "</extra>") }] : [];
     });
     const symbols = ["line-ns", "x-thin", "cross-thin"];
     kernels.forEach((k, i) => {
@@ -241,7 +241,11 @@
       d.activation_bytes != null && ["activations", `${metric(d.activation_bytes)}B`, "if every layer's went through memory"], d.energy_j != null && ["energy of one image", sig(d.energy_j * 1e3) + " mJ", "modelled"]]);
     byId("network").replaceChildren(networkTable(d.choices));
     byId("accelerator").replaceChildren(...acceleratorTable(d.config));
-    for (const name of ["time-and-roof", "kernels-card", "calls-card"]) byId(name).hidden = !d.calls.length;
+    const measured = search.hardware === "table"; // of operators: nothing is known of how each of them runs
+    if (measured) byId("accelerator-title").textContent = "Device";
+    byId("time-and-roof").hidden = !d.calls.length;
+    byId("time-and-roof").classList.toggle("one", measured);
+    for (const name of ["roof-card", "kernels-card", "calls-card"]) byId(name).hidden = measured || !d.calls.length;
     byId("resources-title").hidden = !Object.keys(d.resources).length;
     byId("resources").replaceChildren(...ordered(Object.keys(d.resources)).map((k) => [k, d.resources[k]]).map(([k, used]) => gauge(k, used, data.budget[k])));
     const used = kernels.filter((k) => d.calls.some((c) => c.kernels[k]));
@@ -251,7 +255,8 @@
       d.calls.map((c) => [c.name, within(c), c.precision, c.mode, c.bound_by, metric(c.macs), metric(c.dram_bytes), integer(c.cycles), seconds(c.cycles / search.clock_hz),
         percent(c.cycles / d.cycles, 1), c.ceiling_macs_per_s ? percent((c.macs * search.clock_hz) / c.cycles / c.ceiling_macs_per_s, 0) : "–", ...used.map((k) => (c.kernels[k] ? percent(c.kernels[k] / c.cycles, 0) : "–"))])));
     byId("calls-note").textContent = d.notes.filter((n) => !n.startsWith("default accelerator")).map((n) => n[0].toUpperCase() + n.slice(1) + ".").join(" ");
-    if (d.calls.length) { drawTime(d); drawRoof(d); kernelTable(d); }
+    if (d.calls.length) drawTime(d);
+    if (d.calls.length && !measured) { drawRoof(d); kernelTable(d); }
   }
 
   // "conv, project, add" of the layers "s1b2.conv", ... : the block's name is in the first column
