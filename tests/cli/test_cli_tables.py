@@ -161,6 +161,8 @@ def test_a_front_is_exact(as_json, macro):
         if not any((cost <= cost[i]) & (accuracy >= accuracy[i]) & ((cost < cost[i]) | (accuracy > accuracy[i])))
     ]  # fmt: skip
     assert sorted(p["row"] for p in found["front"]) == best
+    (times,) = found["searches"][0]["found_after"]
+    assert times == sorted(times) and len(times) == len(best) and times[-1] == found["searches"][0]["to_all"]
     assert found["searches"][0]["share"] == 1.0 and found["searches"][0]["hypervolume"] == pytest.approx(1.0)
     turned = as_json(
         "pareto", "--space", "nasbench_macro", "--accuracy", "accuracy", "--cost", "throughput", "--table", str(macro)

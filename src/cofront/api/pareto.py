@@ -76,6 +76,7 @@ def pareto(
                     search=name, evaluations=min(evaluations, len(kept)), runs=runs,
                     share=median(f.share for f in each), hypervolume=median(f.volume for f in each),
                     to_half=_median([f.to_half for f in each]), to_all=_median([f.to_all for f in each]),
+                    found_after=[f.times.tolist() for f in each],
                 )
             )  # fmt: skip
     gone = len(points) - len(kept)

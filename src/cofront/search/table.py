@@ -40,12 +40,14 @@ def hypervolume(cost: FloatArray, accuracy: FloatArray, reference: tuple[float, 
 class Found:
     """`rows` in the order of evaluation; `share` and `volume` of the exact front after all of them.
 
-    `to_half` and `to_all`: evaluations until half of the front, and all of it, were found; None where they were not.
+    `times` (k,) are the evaluations, rising, after which a point of the front was found for the first time. `to_half`
+    and `to_all`: evaluations until half of the front, and all of it, were found; None where they were not.
     """
 
     rows: IntArray
     share: float
     volume: float
+    times: IntArray
     to_half: int | None
     to_all: int | None
 
@@ -148,6 +150,7 @@ def run(search: TableSearch, table: Table, evaluations: int, seed: int) -> Found
         rows=rows,
         share=len(when) / len(pairs),
         volume=hypervolume(table.cost[rows], table.accuracy[rows], reference) / whole if whole > 0 else 1.0,
+        times=np.array(times, dtype=np.int64),
         to_half=times[half - 1] if len(times) >= half else None,
         to_all=times[-1] if len(times) == len(pairs) else None,
     )

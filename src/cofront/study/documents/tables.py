@@ -79,7 +79,8 @@ class SearchTrace(Part, frozen=True, kw_only=True):
     """What a search finds of the exact front in so many evaluations; medians over `runs`.
 
     `share` of the front's points found; `hypervolume` relative to the exact front's; `to_all` evaluations until the
-    whole front is found, `null` where it was not.
+    whole front is found, `null` where it was not. `found_after`: per run, after how many evaluations each point of the
+    front that it found was met.
     """
 
     search: str
@@ -89,6 +90,7 @@ class SearchTrace(Part, frozen=True, kw_only=True):
     hypervolume: float
     to_half: float | None = None
     to_all: float | None = None
+    found_after: list[list[int]] = field(default_factory=list)
 
 
 class ParetoDocument(Document, frozen=True, kw_only=True, tag="pareto"):
