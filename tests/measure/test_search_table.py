@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from cofront import space
+from cofront.api.tabled import is_measured
 from cofront.cli.main import run
 from cofront.errors import InputError
 from cofront.hardware.tables import read_additive, read_measured
+from cofront.measure.estimate import KnownModel, Subject
 from cofront.measure.known import known_devices
 from cofront.measure.models import operators, sample
 from cofront.measure.paths import linear_cost, not_negative
 from cofront.predict.additive import Additive
+from cofront.predict.devices import shipped
 from cofront.predict.ridge import OneHotRidge
 from cofront.predict.tables import read_table
 from cofront.predict.transfer import Transfer
@@ -160,6 +163,28 @@ def test_paths_cost_what_is_predicted_of_their_networks(name: str, few: bool) ->
     others = sample(found, np.random.default_rng(2), 20)
     paths = [edges[path_of(layered.trellis, p)].sum() + constant for p in others]
     assert np.allclose(np.array(paths) * 1e-9, fitted.predict(kind.encode(found, others)).mean, rtol=1e-5)
+
+
+def test_a_known_device_costs_what_is_predicted() -> None:
+    fbnet = space.load("fbnet@cifar100")
+    model = KnownModel(fbnet, shipped("fbnet"), "pixel3")
+    layered = fbnet.layered(("W8A8",))
+    edges, constant = model.edge_cost(fbnet, layered)
+    for point in sample(fbnet, np.random.default_rng(0), 5):
+        said = model.estimate(Subject("x", fbnet.network(point), fbnet, point)).latency_s
+        assert edges[path_of(layered.trellis, point)].sum() + constant == pytest.approx(1e9 * said, abs=50)
+    assert is_measured("pixel3", "fbnet") and not is_measured("pixel3", "subgraph32")
+    assert not is_measured("zu3eg", "fbnet") and is_measured("ssh://pi@board", "subgraph32")
+
+
+def test_a_model_by_which_networks_take_no_time_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = space.load("nasbench201")
+    points = sample(cells, np.random.default_rng(0), 60)
+    arch = {c.name: [str(cells.describe(p)[c.name]) for p in points] for c in cells.choices}
+    Path("nb.json").write_text(json.dumps({**arch, "accuracy": list(0.5 + 0.01 * (points == 3).sum(axis=1))}))
+    asked = ["search", "--device", "pixel3", "--space", "nasbench201", "--accuracy-table", "nb.json", "-o", "new"]
+    assert run(asked) == 1 and not (here / "new").exists()
+    assert "pixel3: by it the fastest networks take no time at all (linear model of" in capsys.readouterr().err
 
 
 def test_costs_below_zero_are_moved_to_the_constant() -> None:

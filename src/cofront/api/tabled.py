@@ -1,4 +1,7 @@
-"""`search` on a device known by a table, of operators or of whole networks: the exact front, networks alone chosen."""
+"""`search` on a device known by a table, of operators or of whole networks, or by a model of one: the exact front.
+
+Networks alone are chosen.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,13 @@ from typing import TYPE_CHECKING
 from cofront.api.accuracy import shipped_table
 from cofront.api.choosing import answer_again, choose, keep_answer, rising
 from cofront.api.costing import TABLE
-from cofront.api.files import need_file
+from cofront.api.files import is_table, need_file
 from cofront.api.networks import block_precisions
 from cofront.api.request import SearchRequest, SearchResult
 from cofront.api.solving import as_point
 from cofront.errors import CofrontError, InputError, UsageError
 from cofront.study.documents import Call, Cost, Design, SearchDocument, clean, read_document
-from cofront.study.provenance import file_hash, source_hash
+from cofront.study.provenance import digest, file_hash, source_hash
 
 if TYPE_CHECKING:
     from cofront import front
@@ -28,26 +31,37 @@ if TYPE_CHECKING:
 CLOCK_HZ = 1e9
 
 
+def is_measured(device: str, space: str) -> bool:
+    """Whether a device is this machine, a board, a table, or known by the space's networks: no FPGA."""
+    return device == "host" or device.startswith("ssh://") or is_table(device) or is_known(device, space)
+
+
+def is_known(device: str, space: str) -> bool:
+    """Whether a linear model of a device comes with cofront for networks of a space."""
+    from cofront.predict.devices import shipped, spaces_of_shipped
+
+    return space.partition("@")[0] in spaces_of_shipped() and device in shipped(space).names
+
+
 def search_table(request: SearchRequest, study: Study | None = None) -> SearchResult:
     """The exact accuracy-latency front of all networks of the space on the device that `request.device` describes."""
     check_request(request)
-    path = Path(request.device)
     if study is None:
-        return SearchResult(choose(_solve(request, path)[0], request), [])
+        return SearchResult(choose(_solve(request)[0], request), [])
     from cofront import space as spaces
 
     accuracy = request.accuracy_table or shipped_table(spaces.load(request.space))
     asked = {k: v for k, v in asdict(request).items() if k not in ("fps", "accuracy", "cover")}
     inputs = {
-        **asked, "accuracy_table": accuracy.name, "table_hash": file_hash(accuracy), "device_hash": file_hash(path),
-        "source_hash": source_hash(),
+        **asked, "accuracy_table": accuracy.name, "table_hash": file_hash(accuracy),
+        "device_hash": _device_hash(request), "source_hash": source_hash(),
     }  # fmt: skip
     if (known := study.finished(inputs)) is not None and known.result is not None:
         document = read_document(known.result, SearchDocument, f"run {known.id} of study '{study.path}'")
         return SearchResult(answer_again(study, known.id, document, request), [], known.id, reused=True)
     run = study.start("search", inputs, request.seed)
     try:
-        document, costs = _solve(request, path)
+        document, costs = _solve(request)
         document = choose(document, request)
         run.record(({"point": d.point, "config": d.config}, c) for d, c in zip(document.front, costs, strict=True))
     except (KeyboardInterrupt, SystemExit):
@@ -59,6 +73,15 @@ def search_table(request: SearchRequest, study: Study | None = None) -> SearchRe
     keep_answer(run, document)
     run.finish("done", document)
     return SearchResult(document, [], run.id)
+
+
+def _device_hash(request: SearchRequest) -> str:
+    if is_table(request.device):
+        return file_hash(Path(request.device))
+    from cofront.predict.devices import shipped
+
+    known = shipped(request.space).select([request.device])
+    return digest({"weights": known.weights, "bias": known.bias})
 
 
 def check_request(request: SearchRequest) -> None:
@@ -79,12 +102,13 @@ def check_request(request: SearchRequest) -> None:
     need_file(request.accuracy_table or shipped_table(spaces.load(request.space)), "a table of accuracies")
 
 
-def _solve(request: SearchRequest, path: Path) -> tuple[SearchDocument, list[Cost]]:
+def _solve(request: SearchRequest) -> tuple[SearchDocument, list[Cost]]:
     """The front, and what each of its designs' latencies is the sum of."""
     from cofront import space as spaces
-    from cofront.measure.estimate import load_model
+    from cofront.measure.estimate import AdaptedModel, KnownModel, load_model
     from cofront.predict.additive import Additive
     from cofront.predict.codesign import on_trellis
+    from cofront.predict.devices import shipped
     from cofront.predict.tables import read_table
     from cofront.problem import link_value
     from cofront.search.additive import additive_front
@@ -94,7 +118,11 @@ def _solve(request: SearchRequest, path: Path) -> tuple[SearchDocument, list[Cos
     measured = read_table(table, wanted, request.accuracy_column)
     space = measured.space
     model = Additive.for_space(space).fit(Additive.encode(space, measured.points), measured.accuracy).model
-    device = load_model(path, column=request.latency_column, space=space, any_magnitude=False)
+    if is_table(request.device):
+        path = Path(request.device)
+        device = load_model(path, column=request.latency_column, space=space, any_magnitude=False)
+    else:
+        device = KnownModel(space, shipped(space.name), request.device)
     offered = measured.precisions
     chosen = _precisions(request, offered, bool(device.runs))
     layered = space.layered({b: tuple(p for p in ps if p in chosen) or ps[:1] for b, ps in offered.items()})
@@ -107,13 +135,16 @@ def _solve(request: SearchRequest, path: Path) -> tuple[SearchDocument, list[Cos
         constant=base, space=space.name, device=device.name, n_choices=len(space.sizes),
     )  # fmt: skip
     if found.designs and found.designs[0].latency_s <= 0:
-        raise InputError(f"{path}: by it the fastest networks take no time at all; measure more of them")
+        raise InputError(
+            f"{request.device}: by it the fastest networks take no time at all ({device.words}); measure some, "
+            "or more, of them: `cofront measure --samples`"
+        )
     designs, costs = [], []
     for d in found.designs:
         network = space.network(as_point(d.point))
         designs.append(_design(d, network, space, device))
         costs.append(_cost(designs[-1], network, device))
-    measured_too = sum(d.latency_low_s is None for d in designs)
+    measured_too = sum(d.latency_low_s is None for d in designs) if isinstance(device, AdaptedModel) else 0
     also = f"; {measured_too} of the {len(designs)} networks of the front were measured" if measured_too else ""
     knee = replace(found, designs=rising(found.designs)).knee()
     said = f"accuracies are those measured at {', '.join(chosen)}, {device.runs}"

@@ -12,7 +12,7 @@ from cofront.api.files import is_table
 from cofront.api.measuring import measure
 from cofront.api.ours import check_ours
 from cofront.api.request import SearchRequest
-from cofront.api.tabled import check_request, search_table
+from cofront.api.tabled import check_request, is_known, search_table
 from cofront.api.weights import SUPERNETS
 from cofront.api.weights import check_request as check_weights
 from cofront.cli import output, show
@@ -39,7 +39,7 @@ def run_table_search(
     folder = out or Path("runs") / f"{request.space.replace(',', '_')}-{safe}"
     check_ours(folder, [*written(request.space), "report.html"])
     path = study_path or folder / "study.sqlite"
-    if not is_table(request.device):
+    if not is_table(request.device) and not is_known(request.device, request.space):
         with leave_nothing(path, folder):
             table = _measured(request, folder / f"{safe}.parquet")
         if table is None:
