@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofront.errors import InputError, UnsupportedError, UsageError, unknown_name
-from cofront.network import Builder, Network
+from cofront.network import Builder, Network, Shape
 from cofront.space.base import Choice, Layered, Points, Precisions, Space
 
 OPS = (
@@ -101,6 +101,27 @@ def decode(code: Points) -> Genotype:
     return found
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a cell stands: `channels` of its nodes, shapes of its inputs and the strides that bring them to size."""
+
+    number: int
+    reduces: bool
+    channels: int
+    inputs: tuple[Shape, Shape]
+    strides: tuple[int, int]
+
+    @property
+    def before_side(self) -> int:
+        """Rows of the cell's inputs, at size."""
+        return self.inputs[1][1]
+
+    @property
+    def side(self) -> int:
+        """Rows of its nodes."""
+        return -(-self.before_side // (1 + self.reduces))
+
+
 class Darts(Space):
     """`channels` are those of the nodes of the first cells, doubled by each of two reduction cells."""
 
@@ -134,11 +155,6 @@ class Darts(Space):
                 )
             found[key] = int(value)
         return cls(**found)
-
-    @cached_property
-    def reductions(self) -> tuple[int, int]:
-        """Places of the reduction cells, from 0."""
-        return self.cells // 3, 2 * self.cells // 3
 
     @cached_property
     def _choices(self) -> tuple[Choice, ...]:
@@ -200,38 +216,76 @@ class Darts(Space):
         self.validate(points)
         return {}
 
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """The cells, in order."""
+        out: list[Place] = []
+        channels, side, shrunk = self.channels, self.side, 1
+        before = last = (STEM * channels, side, side)
+        for i in range(self.cells):
+            reduces = i in (self.cells // 3, 2 * self.cells // 3)
+            channels *= 1 + reduces
+            out.append(Place(i, reduces, channels, (before, last), (shrunk, 1)))
+            shrunk = 1 + reduces
+            side = -(-side // shrunk)
+            before, last = last, (NODES * channels, side, side)
+        return tuple(out)
+
     def network(self, point: Points) -> Network:
         cells = self.canonical(point)[0].reshape(len(CELLS), -1)
         b = Builder(self.name, self.input_shape)
         b.block = "stem"
-        before = last = b.conv(STEM * self.channels, 3, name="stem")
-        channels, shrunk = self.channels, False
-        for i in range(self.cells):
-            reduces = i in self.reductions
-            channels *= 1 + reduces
-            b.block = f"c{i}"
-            inputs = [
-                _fit(b, f"c{i}.in0", before, channels, 1 + shrunk),
-                _fit(b, f"c{i}.in1", last, channels, 1),
-            ]
-            before, last = last, self._cell(b, i, cells[int(reduces)].tolist(), inputs)
-            shrunk = reduces
+        self._stem(b)
+        before = last = b.last
+        for place in self.places:
+            b.block = f"c{place.number}"
+            inputs = [_fit(b, place, i, source) for i, source in enumerate((before, last))]
+            before, last = last, self._cell(b, place, cells[int(place.reduces)].tolist(), inputs)
         b.block = "head"
         b.classifier(self.classes)
         return b.build().uniform_bits(8, 8)
 
-    def _cell(self, b: Builder, number: int, digits: Sequence[int], tensors: list[str]) -> str:
-        reduces = number in self.reductions
+    def _stem(self, b: Builder) -> None:
+        b.conv(STEM * self.channels, 3, name="stem")
+
+    def stem(self) -> Network:
+        """What every network begins with."""
+        b = Builder("stem", self.input_shape)
+        self._stem(b)
+        return b.build()
+
+    def head(self) -> Network:
+        """What every network ends with."""
+        last = self.places[-1]
+        b = Builder("head", (NODES * last.channels, last.side, last.side))
+        b.classifier(self.classes)
+        return b.build()
+
+    def fit(self, place: Place, which: int) -> Network:
+        """What brings input 0 or 1 to a cell's channels and side."""
+        b = Builder(f"c{place.number}.in{which}", place.inputs[which])
+        _fit(b, place, which, b.last)
+        return b.build()
+
+    def operation(self, place: Place, edge: int, op: int) -> Network | None:
+        """What an operation on edge 0 to 13 of a cell computes; None where it has no layers (absent, the identity)."""
+        _, source = EDGES[edge]
+        side = place.side if source >= 2 else place.before_side
+        b = Builder(f"c{place.number}", (place.channels, side, side))
+        if op == NONE or _operation(b, place, edge, op, "input", {}) == "input":
+            return None
+        return b.build()
+
+    def _cell(self, b: Builder, place: Place, digits: Sequence[int], tensors: list[str]) -> str:
         activated: dict[str, str] = {}
         for node in range(NODES):
-            terms = []
-            for op, (to, source) in zip(digits, EDGES, strict=True):
-                if to == node and op != NONE:
-                    stride = 2 if reduces and source < 2 else 1
-                    name = f"c{number}.{CELLS[reduces]}{node}_{source}"
-                    terms.append(_operation(b, name, OPS[op], tensors[source], stride, activated))
-            tensors.append(b.sum(*terms, name=f"c{number}.n{node}"))
-        return b.concat(*tensors[2:], name=f"c{number}.out")
+            terms = [
+                _operation(b, place, edge, op, tensors[source], activated)
+                for edge, (op, (to, source)) in enumerate(zip(digits, EDGES, strict=True))
+                if to == node and op != NONE
+            ]
+            tensors.append(b.sum(*terms, name=f"c{place.number}.n{node}"))
+        return b.concat(*tensors[2:], name=f"c{place.number}.out")
 
     def edge_of(self, node: str) -> int | None:
         """Which digit (0 to 27) a node of a Network is there for, by its name; None: all networks have it."""
@@ -252,27 +306,31 @@ class Darts(Space):
         return np.array(codes)
 
 
-def _fit(b: Builder, name: str, source: str, channels: int, stride: int) -> str:
-    """A cell's input, at the cell's channels."""
-    return b.conv(channels, 1, stride, src=b.act("relu", source, name=f"{name}.relu"), name=name)
+def _fit(b: Builder, place: Place, which: int, source: str) -> str:
+    name = f"c{place.number}.in{which}"
+    x = b.act("relu", source, name=f"{name}.relu")
+    return b.conv(place.channels, 1, place.strides[which], src=x, name=name)
 
 
-def _operation(b: Builder, name: str, op: str, source: str, stride: int, activated: dict[str, str]) -> str:
-    if op in ("max_pool_3x3", "avg_pool_3x3"):
+def _operation(b: Builder, place: Place, edge: int, number: int, source: str, activated: dict[str, str]) -> str:
+    """Adds an operation; gives the node that it ends in. `activated`: tensor -> its ReLU, for those that have one."""
+    node, reads = EDGES[edge]
+    op, stride = OPS[number], 2 if place.reduces and reads < 2 else 1
+    name = f"c{place.number}.{CELLS[place.reduces]}{node}_{reads}"
+    if number in (MAX_POOL, AVG_POOL):
         return b.pool(op[:3], 3, stride, 1, src=source, name=name, count_include_pad=False)
-    if op == "skip_connect" and stride == 1:
+    if number == SKIP and stride == 1:
         return source
-    if source not in activated:  # all operations begin with it
+    if source not in activated:  # all others begin with it
         activated[source] = b.act("relu", source, name=f"{name}.relu")
     x = activated[source]
-    channels = b.shape(source)[0]
-    if op == "skip_connect":
-        return b.conv(channels, 1, stride, src=x, name=name)
+    if number == SKIP:
+        return b.conv(place.channels, 1, stride, src=x, name=name)
     kernel = int(op[-1])
     if op.startswith("dil"):
         b.depthwise(kernel, stride, src=x, dilation=2, norm=False, name=f"{name}.dw")
-        return b.conv(channels, 1, name=name)
+        return b.conv(place.channels, 1, name=name)
     b.depthwise(kernel, stride, src=x, norm=False, name=f"{name}.dw1")
-    b.conv(channels, 1, act="relu", name=f"{name}.pw1")
+    b.conv(place.channels, 1, act="relu", name=f"{name}.pw1")
     b.depthwise(kernel, norm=False, name=f"{name}.dw2")
-    return b.conv(channels, 1, name=name)
+    return b.conv(place.channels, 1, name=name)

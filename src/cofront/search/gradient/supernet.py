@@ -39,6 +39,13 @@ class Supernet(Protocol):
         """The first operator whose output is not finite, or ""."""
 
 
+def options_run(layers: Layers, relaxed: Relaxed, layer: int) -> list[int]:
+    """The options of a layer that a draw runs."""
+    if relaxed.paths is not None:
+        return cast(list[int], relaxed.paths[layer].tolist())
+    return np.flatnonzero(layers.mask[layer]).tolist()
+
+
 class MixedSupernet(nn.Module):
     """Layers of mixed operators: the output of a layer is the sum of its run options' outputs times their weights.
 
@@ -81,9 +88,7 @@ class MixedSupernet(nn.Module):
         return x
 
     def _paths(self, relaxed: Relaxed, layer: int) -> list[int]:
-        if relaxed.paths is not None:
-            return cast(list[int], relaxed.paths[layer].tolist())
-        return np.flatnonzero(self.layers.mask[layer]).tolist()
+        return options_run(self.layers, relaxed, layer)
 
     @torch.no_grad()
     def first_bad(self, x: Tensor, relaxed: Relaxed) -> str:
