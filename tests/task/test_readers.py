@@ -16,6 +16,7 @@ from PIL import Image
 
 from cofront.errors import CofrontError, InputError
 from cofront.task import load_dataset
+from cofront.task.data import LEAST, cache_dir
 from cofront.task.readers import CIFAR10, read
 
 RNG = np.random.default_rng(1)
@@ -174,6 +175,26 @@ def test_split_is_disjoint_and_cached(tmp_path: Path) -> None:
     np.testing.assert_array_equal(a.x_val, b.x_val)
 
 
+@pytest.mark.parametrize("test", [None, X[:1]])
+def test_the_fewest_images_leave_no_part_empty(tmp_path: Path, test: np.ndarray | None) -> None:
+    n = LEAST + (test is None)
+    arrays = {"x_train": X[:n], "y_train": Y[:n]} if test is not None else {"images": X[:n], "labels": Y[:n]}
+    np.savez(tmp_path / "d.npz", **arrays, **({} if test is None else {"x_test": test, "y_test": Y[:1]}))
+    found = load_dataset(tmp_path / "d.npz")
+    assert min(len(found.x_train), len(found.x_val), len(found.x_test)) == 1
+
+
+def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "shared"))
+    monkeypatch.setenv("COFRONT_CACHE", str(tmp_path / "own"))
+    assert cache_dir() == tmp_path / "own"
+    monkeypatch.delenv("COFRONT_CACHE")
+    assert cache_dir() == tmp_path / "shared/cofront"
+    for ignored in ("", "not/absolute"):
+        monkeypatch.setenv("XDG_CACHE_HOME", ignored)
+        assert cache_dir() == Path.home() / ".cache/cofront"
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -201,7 +222,9 @@ def test_wrong_folder(tmp_path: Path, make: object, message: str) -> None:
         ({"images": X, "labels": Y[:3]}, "expected 30 integer labels"),
         ({"images": X[:, :, :, :2], "labels": Y}, "shape"),
         ({"pictures": X}, "expected x_train"),
-        ({"images": X[:1], "labels": Y[:1]}, "too few"),
+        ({"images": X[:1], "labels": Y[:1]}, "1 image to split into training, validation and test; at least 7 are"),
+        ({"images": X[:6], "labels": Y[:6]}, "6 images to split into training, validation and test; at least 7 are"),
+        ({"x_train": X[:5], "y_train": Y[:5], "x_test": X, "y_test": Y}, "5 images to split into training and valid"),
         ({"images": np.array([{}], dtype=object), "labels": Y}, "plain arrays"),
         ({"x_train": X, "y_train": Y, "x_test": X[:, :4], "y_test": Y}, "test images"),
     ],

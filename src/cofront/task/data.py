@@ -22,6 +22,7 @@ __all__ = ["CIFAR10", "Dataset", "Images", "Labels", "cache_dir", "default_path"
 SPLIT_SEED = 20260
 VALIDATION_SHARE = 0.1
 TEST_SHARE = 1 / 6  # only of sources that have no test part
+LEAST = 6  # training images of which one is held out for validation; one more where the test part is split off, too
 _READERS = 2  # counts up when the readers give something else for the same files
 
 
@@ -46,8 +47,12 @@ class Dataset:
 
 
 def cache_dir() -> Path:
-    """Where decoded images are kept: $COFRONT_CACHE or ~/.cache/cofront."""
-    return Path(os.environ.get("COFRONT_CACHE") or Path.home() / ".cache" / "cofront")
+    """Where what takes long to make is kept: $COFRONT_CACHE, or $XDG_CACHE_HOME/cofront, or ~/.cache/cofront."""
+    if own := os.environ.get("COFRONT_CACHE"):
+        return Path(own)
+    shared = Path(os.environ.get("XDG_CACHE_HOME") or "")
+    # a relative one is to be ignored, says the XDG base directory specification
+    return (shared if shared.is_absolute() else Path.home() / ".cache") / "cofront"
 
 
 def default_path() -> Path:
@@ -59,20 +64,22 @@ def load_dataset(path: str | os.PathLike[str] | None = None) -> Dataset:
     """Read a data set (see `readers` for the layouts) and split it; the decoded images are cached."""
     source = Path(path) if path is not None else default_path()
     (x, y), test, classes = _cached(source)
+    if len(x) < (least := LEAST + (test is None)):
+        parts = "training and validation" if test is not None else "training, validation and test"
+        few = f"{len(x)} image{'s' * (len(x) != 1)} to split into {parts}"
+        raise InputError(f"{source}: {few}; at least {least} are needed")
     if test is None:
-        rest, held = _split(len(x), TEST_SHARE, SPLIT_SEED + 1, source)
+        rest, held = _split(len(x), TEST_SHARE, SPLIT_SEED + 1)
         (x, y), test = (x[rest], y[rest]), (x[held], y[held])
     if test[0].shape[1:] != x.shape[1:]:
         raise InputError(f"{source}: training images are {x.shape[1:]}, test images {test[0].shape[1:]}")
-    train, val = _split(len(x), VALIDATION_SHARE, SPLIT_SEED, source)
+    train, val = _split(len(x), VALIDATION_SHARE, SPLIT_SEED)
     return Dataset(x[train], y[train], x[val], y[val], *test, classes)
 
 
-def _split(n: int, share: float, seed: int, source: Path) -> tuple[np.ndarray, np.ndarray]:
+def _split(n: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the rest and of the part held out, each in order."""
     held = round(n * share)
-    if held < 1 or held >= n:
-        raise InputError(f"{source}: {n} images are too few to split")
     order = np.random.default_rng(seed).permutation(n)
     return np.sort(order[held:]), np.sort(order[:held])
 
