@@ -66,6 +66,13 @@ def test_a_fitted_design_is_built(as_json, refused, monkeypatch):
     found = as_json("build", "design.json", "-o", "b", "--bus", "64")
     assert found["kind"] == "build" and found["bus_bits"] == 64 and "manifest.json" in found["files"]
     assert found["weights"].startswith("random (seed 0), useless for inference")
+    assert found["fps"] == found["clock_hz"] / found["scheduled_cycles"] and found["notes"][1:] == []
+    design = json.loads(Path("design.json").read_text())
+    asked = 1.01 * max(found["fps"], design["design"]["fps"])
+    design["provenance"]["wish"] = {"fps": asked}
+    Path("wished.json").write_text(json.dumps(design))
+    missed = as_json("build", "wished.json", "-o", "w", "--bus", "64")["notes"][-1]
+    assert f"{asked:,.0f} fps were asked for, the schedule of its program gives {found['fps']:,.0f}: " in missed
     again = json.loads(Path("b/manifest.json").read_text())
     assert again["expected"]["cycles"] == found["cycles"] and again["device"] == "zu3eg"
     Path("b/rtl/engine.v").write_text("")

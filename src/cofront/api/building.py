@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -68,13 +69,28 @@ def build(
     source = Source(quantized, config, device, to_json(document) + "\n", origin, images, notes, named)
     built = make(source, folder, bus_bits=bus_bits, note=note)
     m = built.manifest
+    cycles = m["expected"]["scheduled_cycles"]
+    missed = missed_wish(document, cycles, "the schedule of its program")
     return BuildDocument(
         design=str(design), folder=str(folder), network=m["network"], device=device.name, clock_hz=m["clock_hz"],
         config=m["config"], bus_bits=built.bus_bits, weights=origin, cycles=m["expected"]["cycles"],
-        latency_s=m["expected"]["latency_s"], resources=m["expected"]["resources"], descriptors=m["descriptors"],
+        latency_s=m["expected"]["latency_s"], scheduled_cycles=cycles, fps=m["clock_hz"] / cycles,
+        resources=m["expected"]["resources"], descriptors=m["descriptors"],
         memory_bytes=m["memory_bytes"], files=sorted([*m["files"], "manifest.json"]),
-        seconds=time.monotonic() - begun, notes=m["notes"],
+        seconds=time.monotonic() - begun, notes=[*m["notes"], *missed],
     )  # fmt: skip
+
+
+def missed_wish(document: DesignDocument, cycles: int, by: str) -> list[str]:
+    """A note when a design is slower than the frame rate that it was chosen for; `by` says whose `cycles` those are."""
+    asked, fps = float(document.provenance.get("wish", {}).get("fps") or 0.0), document.clock_hz / cycles
+    if fps >= asked:
+        return []
+    more = math.ceil(asked * document.design.fps / fps)
+    return [
+        f"{asked:,.0f} fps were asked for, {by} gives {fps:,.0f}: the cost model, by which the design was chosen, does "
+        f"not see all waits for weights; search with --fps {more} for a margin"
+    ]
 
 
 def integers_of(
@@ -176,6 +192,7 @@ def verify(
 
     What is found is added to `study`, whose report then shows it.
     """
+    from cofront.api.networks import read_design
     from cofront.rtl.gantt import chart_data, draw, measure
     from cofront.rtl.manifest import read
     from cofront.rtl.programs import beside
@@ -214,7 +231,10 @@ def verify(
         measured = measure(built, found, tool=tool, memory=memory, note=note) if charted else None
         counted = synthesis.result()
     title = f"{built.manifest['network']} on {built.device.name}"
-    result = replace_document(_document(folder, done, images, source), title=title)
+    result = replace_document(_document(folder, done, images, source, built.manifest["clock_hz"]), title=title)
+    if not stalls:
+        missed = missed_wish(read_design(folder / "design.json"), done.cycles, "the simulation")
+        result = replace_document(result, notes=[*result.notes, *missed])
     if stalls:
         result = replace_document(result, notes=[*result.notes, f"memory rests {stalls} of 1000 cycles at random"])
     if labels is not None and built.manifest["weights"].partition(" ")[0] != "random" and not done.comparison.differing:
@@ -286,12 +306,13 @@ def replace_document(document: VerifyDocument, **values: Any) -> VerifyDocument:
     return msgspec.structs.replace(document, **values)
 
 
-def _document(folder: Path, done: Simulated, images: int, source: str) -> VerifyDocument:
+def _document(folder: Path, done: Simulated, images: int, source: str, clock_hz: float) -> VerifyDocument:
     first = done.comparison.first
     return VerifyDocument(
         folder=str(folder), passed=not done.comparison.differing, simulator=done.tool, images=images,
         image_source=source, tensors=done.comparison.tensors, elements=done.comparison.elements,
-        differing=done.comparison.differing, cycles=done.cycles, predicted_cycles=done.predicted_cycles,
+        differing=done.comparison.differing, cycles=done.cycles, fps=clock_hz / done.cycles,
+        predicted_cycles=done.predicted_cycles,
         cycles_error=(done.predicted_cycles - done.cycles) / done.cycles, model_cycles=done.model_cycles,
         model_error=(done.model_cycles - done.cycles) / done.cycles, seconds=done.seconds,
         calls=[

@@ -55,6 +55,10 @@ def run(
         return
     used = ", ".join(f"{v} {k}" for k, v in done.resources.items())
     output.line(f"{done.network} on {done.device}: {done.descriptors} descriptors, {done.bus_bits}-bit memory port")
-    output.line(f"expected: {done.cycles:,} cycles, {output.seconds(done.latency_s)}; {used}")
+    output.line(f"by the cost model: {done.cycles:,} cycles, {output.seconds(done.latency_s)}; {used}")
+    latency = output.seconds(done.scheduled_cycles / done.clock_hz)
+    output.line(f"by the schedule of its program: {done.scheduled_cycles:,} cycles, {latency}, {done.fps:,.0f} fps")
     output.line(f"weights: {done.weights}")
+    for text in done.notes:
+        output.line(f"note: {text}")
     output.line(f"built in {done.folder} ({done.seconds:.0f} s); next: cofront verify {done.folder}")

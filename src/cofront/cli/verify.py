@@ -107,6 +107,8 @@ def _show(done: VerifyDocument) -> None:
         output.line(f"note: {text}")
     if done.accuracy is not None:
         output.line(f"accuracy on these images: {output.accuracy(done.accuracy)}")
+    if done.fps:
+        output.line(f"an image after the other: {output.seconds(1 / done.fps)}, {done.fps:,.0f} fps")
     what = f"{done.elements:,} elements of {done.tensors} tensors, {done.image_source}, {done.simulator}"
     if done.first_difference is None:
         output.line(f"bit-exact: {what}")

@@ -52,8 +52,9 @@ Weights: {content["weights"]}.
 | `testbench/` | `make` compiles a test bench with Verilator (5 or later): images and their right results |
 | `manifest.json` | configuration, expected cycles and resources, versions, SHA-256 of every file |
 
-Expected (cost model): {expected["cycles"]} cycles, {1e3 * expected["latency_s"]:.3f} ms at \
-{content["clock_hz"] / 1e6:.0f} MHz; {used}.
+Expected, by the schedule of the program: {expected["scheduled_cycles"]} cycles, \
+{1e3 * expected["scheduled_cycles"] / content["clock_hz"]:.3f} ms at {content["clock_hz"] / 1e6:.0f} MHz; by the \
+cost model, which searches use: {expected["cycles"]} cycles; {used}.
 
 ## Ports
 

@@ -10,7 +10,10 @@ from cofront.study.documents.base import Document, Part
 
 
 class BuildDocument(Document, frozen=True, kw_only=True, tag="build"):
-    """A build folder. `weights` is "trained", or says why they are not; cycles and resources are the cost model's."""
+    """A build folder. `weights` is "trained", or says why they are not; cycles and resources are the cost model's.
+
+    `scheduled_cycles` and `fps` are those of the program's schedule, which knows what waits for what.
+    """
 
     design: str
     folder: str
@@ -22,6 +25,8 @@ class BuildDocument(Document, frozen=True, kw_only=True, tag="build"):
     weights: str
     cycles: int
     latency_s: float
+    scheduled_cycles: int
+    fps: float
     resources: dict[str, int]
     descriptors: int
     memory_bytes: int
@@ -88,6 +93,7 @@ class VerifyDocument(Document, frozen=True, kw_only=True, tag="verify"):
     seconds: float
     calls: list[CyclesPart]
     first_difference: DifferencePart | None = None
+    fps: float | None = None  # at the design's clock, an image after the other
     accuracy: float | None = None  # of the images' labels, as hardware classifies them
     resources: list[ResourcePart] = field(default_factory=list)
     synthesis: dict[str, Any] | None = None
