@@ -29,7 +29,10 @@ HELP = """Find the exact front of networks, precisions and accelerators, and exp
 Without further options: networks for 32 x 32 images (space subgraph32) with the accuracies measured on CIFAR-10 that
 come with cofront. Writes a study, a report and the design asked for by --fps or --accuracy (the knee of the front when
 neither is given) to --out: over files that cofront wrote, never over others. The same command again takes the finished
-result from the study; Ctrl-C keeps what was found, with its certified gap (exit code 130)."""
+result from the study; Ctrl-C keeps what was found, with its certified gap (exit code 130).
+
+--device may also be host, ssh://user@board, a table of measurements, or a device known by networks of the space
+(`cofront devices --known`): then networks alone are chosen, and no accelerator."""
 EXAMPLE = """
 Examples:
   $ cofront search --device zu3eg --fps 2000
