@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cofront.errors import InputError, UsageError
+from cofront.measure.models import operators
 from cofront.network import Conv2d, Pool2d
 from cofront.network.onnx_io import from_onnx, to_onnx
 from cofront.network.reference import run
@@ -123,6 +124,11 @@ def test_networks_run_and_are_exported():
         again = from_onnx(to_onnx(network, weights))
         assert again.network.macs == network.macs
         assert np.abs(run(again.network, again.weights, x) - y).max() <= 1e-4 * np.abs(y).max()
+
+
+def test_measuring_says_that_there_are_no_operators_to_share():
+    with pytest.raises(UsageError, match=r"space 'darts' has no trellis, .*; measure whole networks: --no-operators"):
+        operators(Darts())
 
 
 def test_variants():

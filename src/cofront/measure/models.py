@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cofront.errors import UsageError
+from cofront.errors import UnsupportedError, UsageError
 from cofront.hardware.tables import operator_key
 from cofront.measure.base import Item, Settings
 from cofront.measure.runner import SCALES
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 #: A space with more operators is measured by whole networks: its "operators" are hardly shared between networks.
 MOST_OPERATORS = 10_000
+_WHOLE = "--no-operators --networks 50, or --samples 10"
 #: Tensors of fewer elements stay in the model (clipping limits, shapes).
 _SMALL = 16
 #: Elements of a page, to which the scales' places in the file of weights are aligned.
@@ -44,6 +45,8 @@ def operators(space: Space) -> list[Item]:
     """Every distinct operator of the space, in float32, in the order in which its trellis names them."""
     try:
         layered = space.layered(tuple(PRECISIONS)[:1])  # the others are the same in float32
+    except UnsupportedError as error:
+        raise UsageError(f"{error}; measure whole networks: {_WHOLE}") from None
     except UsageError:
         layered = space.layered()
     fragments = layered.fragments
@@ -58,8 +61,7 @@ def operators(space: Space) -> list[Item]:
 
 def _too_many(space: Space, n: int) -> UsageError:
     return UsageError(
-        f"space '{space.name}' has {n:,} operators, which its networks hardly share; measure whole networks: "
-        "--no-operators --networks 50, or --samples 10"
+        f"space '{space.name}' has {n:,} operators, which its networks hardly share; measure whole networks: {_WHOLE}"
     )
 
 

@@ -207,9 +207,8 @@ class Darts(Space):
 
     def layered(self, precisions: Precisions | None = None) -> Layered:
         raise UnsupportedError(
-            f"space '{self.name}' is no chain of decisions: a cell's operations read one another and stand in many "
-            "places, so there is no trellis to search exactly; sample it, or search it by gradient "
-            "(cofront.systems.eh_dnas)"
+            f"space '{self.name}' has no trellis, since a cell's operations read one another and stand in many places: "
+            "sample it, or search it by gradient (cofront.systems.eh_dnas)"
         )
 
     def precisions_of(self, points: Points) -> dict[str, tuple[str, ...]]:
