@@ -1,5 +1,6 @@
 """Files that a user names: what cofront wrote comes back; anything else is one line."""
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -114,7 +115,37 @@ def test_a_fit_never_replaces_what_its_network_is_read_from(as_json, refused, on
     best = as_json("fit", "a.json", "--save", "a.json")
     again = as_json("estimate", "a.json")
     assert (again["cycles"], again["precision"]) == (best["cycles"], "W4A4")
-    assert json.loads(Path("a.json").read_text())["network"] == str(Path(onnx_file).resolve())
+    assert json.loads(Path("a.json").read_text())["network"] == "own.onnx"
+
+
+def test_a_design_keeps_its_networks_place_beside_it_and_its_hash(as_json, refused, onnx_file):
+    Path("p/nets").mkdir(parents=True)
+    onnx_file.rename("p/nets/own.onnx")
+    best = as_json("fit", "p/nets/own.onnx", "--save", "p/runs/d.json")
+    kept = json.loads(Path("p/runs/d.json").read_text())
+    assert kept["network"] == "../nets/own.onnx" and str(Path.cwd()) not in json.dumps(kept)
+    assert kept["network_sha256"] == hashlib.sha256(Path("p/nets/own.onnx").read_bytes()).hexdigest()
+    Path("p").rename("q")
+    Path("link.json").symlink_to("q/runs/d.json")
+    for name in ("q/runs/d.json", "link.json"):
+        assert as_json("estimate", name)["cycles"] == best["cycles"]
+    as_json("export", "q/runs/d.json", "--out", "e", "--format", "design")
+    assert json.loads(Path("e/design.json").read_text()) == {**kept, "network": "../q/nets/own.onnx"}
+    older = {k: v for k, v in kept.items() if k != "network_sha256"}  # as designs were before there was a hash
+    Path("older.json").write_text(json.dumps({**older, "network": str(Path("q/nets/own.onnx").resolve())}))
+    assert as_json("estimate", "older.json")["cycles"] == best["cycles"]
+    as_json("fit", "older.json", "--save", "renewed.json")
+    assert json.loads(Path("renewed.json").read_text())["network_sha256"] == kept["network_sha256"]
+
+    model = onnx.load("q/nets/own.onnx")
+    model.doc_string = "another"
+    onnx.save(model, "q/nets/own.onnx")
+    for verb in ("estimate", "export", "fit", "build"):
+        code, line = refused(verb, "q/runs/d.json")
+        assert code == 1 and "own.onnx' is not the network that the design was made for (another SHA-256)" in line
+    Path("q/nets/own.onnx").unlink()
+    code, line = refused("estimate", "q/runs/d.json")
+    assert code == 2 and "there is no file '" in line and "expected the network of the design; put it there, or" in line
 
 
 def test_an_export_never_replaces_what_its_network_is_read_from(as_json, refused, onnx_file):

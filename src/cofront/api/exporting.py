@@ -11,7 +11,7 @@ import msgspec
 
 from cofront import __version__
 from cofront.api.costing import TABLE, cost_part, family
-from cofront.api.networks import block_precisions, design_network, read_design
+from cofront.api.networks import block_precisions, design_network, design_text, read_design
 from cofront.api.ours import check_ours, is_ours
 from cofront.api.parts import device_file, device_of, load_device
 from cofront.api.weights import Trained, check_request, trained_weights
@@ -26,7 +26,7 @@ from cofront.study.documents import (
     SearchDocument,
     to_json,
 )
-from cofront.study.provenance import write_atomic
+from cofront.study.provenance import file_hash, write_atomic
 
 if TYPE_CHECKING:
     from cofront.network import Network
@@ -91,7 +91,7 @@ def save_fit(
         design=design,
         provenance=proof,
     )
-    write_atomic(path, to_json(document) + "\n")
+    write_atomic(path, design_text(document, path.parent))
     return document
 
 
@@ -118,6 +118,8 @@ def network_to_save(
             design=Design(accuracy=None, latency_s=0.0, fps=0.0, cycles=0, resources={}, config={}),
             precision=label if "+" not in label else "", input_shape=list(input_shape or ()),
         )  # fmt: skip
+    if not base.network_sha256 and Path(base.network).is_absolute():
+        base = msgspec.structs.replace(base, network_sha256=file_hash(Path(base.network)))
     if _is_source(path, base):
         raise UsageError(f"--save {path}: the network is read from that file; choose another")
     return base, earlier
@@ -178,7 +180,7 @@ def export_design(
 
     before = _trained_before(folder, design)
     if "design" in formats:
-        put("design", lambda p: write_atomic(p, to_json(design) + "\n"))
+        put("design", lambda p: write_atomic(p, design_text(design, folder)))
     if "accelerator" in formats and cost is None:
         left_out.append(
             f"{FORMATS['accelerator']}: '{design.device}' is known by a table, which says of no accelerator"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from cofront.api.files import need_file
 from cofront.errors import InputError, UnsupportedError, UsageError
 from cofront.network.bits import with_precision
-from cofront.study.documents import DesignDocument, clean, from_json
+from cofront.study.documents import DesignDocument, clean, from_json, to_json
+from cofront.study.provenance import file_hash
 
 if TYPE_CHECKING:
     from cofront.network import Network
@@ -111,11 +116,37 @@ def read_design(path: Path) -> DesignDocument:
             f"'{path}' is an ONNX file, expected a design file; `cofront fit {path} --save design.json` writes one"
         )
     need_file(path, "a design file, as `cofront search` and `cofront fit --save` write it")
-    return from_json(read_text(path), DesignDocument, f"design file '{path}'")
+    if path.is_dir():
+        inside = path / "design.json"
+        raise UsageError(f"'{path}' is a folder; expected a design file" + f", such as {inside}" * inside.is_file())
+    found = from_json(read_text(path), DesignDocument, f"design file '{path}'")
+    if not found.network_sha256:
+        return found
+    return msgspec.structs.replace(found, network=os.path.normpath(path.resolve().parent / found.network))
+
+
+def design_text(design: DesignDocument, folder: Path) -> str:
+    """The text of a design file in a folder: a network's file stands in it relative to that, so that both can move."""
+    if design.network_sha256:
+        with suppress(ValueError):  # on another drive
+            network = Path(os.path.relpath(design.network, folder.resolve())).as_posix()
+            design = msgspec.structs.replace(design, network=network)
+    return to_json(design) + "\n"
 
 
 def design_network(design: DesignDocument) -> Network:
-    """The Network of a design: rebuilt from its space and point, or read again from its source."""
+    """The Network of a design: rebuilt from its space and point, or read again from its source.
+
+    InputError when the source is another file than the design was made for.
+    """
+    if design.network_sha256:
+        source = Path(design.network)
+        need_file(source, "the network of the design; put it there, or fit it again (cofront fit NETWORK --save)")
+        if file_hash(source) != design.network_sha256:
+            raise InputError(
+                f"'{source}' is not the network that the design was made for (another SHA-256); restore it, or fit it "
+                "again (cofront fit NETWORK --save)"
+            )
     if not design.space:
         return resolve(design.network, design.precision or None, tuple(design.input_shape) or None).network
     return space_network(design.space, design.design.point, design.design.choices)

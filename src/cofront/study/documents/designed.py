@@ -11,7 +11,11 @@ from cofront.study.documents.parts import Call, Design
 
 
 class DesignDocument(Document, frozen=True, kw_only=True, tag="design"):
-    """One design in a file: what `export`, `train` and `evaluate` take."""
+    """One design in a file: what `export`, `train` and `evaluate` take.
+
+    With `network_sha256`, the hash of the file that the network is read from, `network` is that file's path, in a file
+    relative to the design file.
+    """
 
     accelerator: str = "subgraph"
     device: str
@@ -19,6 +23,7 @@ class DesignDocument(Document, frozen=True, kw_only=True, tag="design"):
     design: Design
     space: str = ""
     network: str = ""
+    network_sha256: str = ""
     precision: str = ""
     input_shape: list[int] = field(default_factory=list)  # of `network`, where it was asked for
     device_file: str = ""  # of a device that does not come with cofront
