@@ -23,6 +23,12 @@ def test_requests_that_cannot_be_are_refused_in_one_line(refused):
         2,
         "there is no file 'none.json'; expected a design file, as `cofront search` and `cofront fit --save` write it",
     )
+    Path("empty/manifest.json").write_text("{}")
+    named = "'empty/manifest.json' is a file; expected the folder of a build, such as 'empty'"
+    assert refused("verify", "empty/manifest.json") == (2, named)
+    assert refused("build", "empty") == (2, "'empty' is a folder; expected a design file")
+    Path("empty/design.json").write_text("{}")
+    assert refused("build", "empty")[1].endswith("expected a design file, such as empty/design.json")
     assert refused("verify", "nowhere", "--images", "0") == (2, "--images must be at least 1, got 0")
     assert refused("verify", "nowhere", "--stalls", "1000")[0] == 2
     Path("design.json").write_text("{}")

@@ -10,12 +10,16 @@ from typing import Any
 
 from cofront.api.files import MOST_BYTES
 from cofront.errors import UsageError
+from cofront.rtl.folder import build_at
 from cofront.study.provenance import file_hash
 
 #: Bytes at the start of a file in which an ONNX file or a report says whose it is.
 _HEAD = 1 << 16
 #: Of a report: what it is made by, and the element that reports had before that was written.
 _REPORT = (b'<meta name="generator" content="cofront">', b'<p class="brand">cofront <span id="version">')
+#: Of the chart of `verify --gantt`, and of its waveforms: ports that our engines have.
+_CHART = b'<p class="brand">cofront</p>'
+_WAVEFORM = (b" m_axi_araddr", b" s_axi_awaddr")
 #: How an ONNX model by us begins, as protocol buffers are written: field 1, the version, in a byte; 2, the producer.
 _MODEL = re.compile(rb"\x08[\x00-\x7f]\x12\x07cofront")
 
@@ -23,7 +27,7 @@ _MODEL = re.compile(rb"\x08[\x00-\x7f]\x12\x07cofront")
 def is_ours(path: Path, kind: str = "") -> bool:
     """Whether cofront wrote a file: by the kind of a document, the producer of an ONNX file, the header of weights.
 
-    `kind` is the suffix that such files have, where this one may have another.
+    `kind` is the suffix that such files have, where this one may have another; "chart" is that of `verify --gantt`.
     """
     kind = kind or path.suffix.lower()
     if not path.is_file():  # reading from a device could wait for ever
@@ -39,7 +43,9 @@ def is_ours(path: Path, kind: str = "") -> bool:
         return False
     if kind == ".onnx":
         return _MODEL.match(head) is not None
-    return any(mark in head for mark in _REPORT)
+    if kind == ".vcd":
+        return head.startswith(b"$") and all(port in head for port in _WAVEFORM)
+    return _CHART in head or (kind != "chart" and any(mark in head for mark in _REPORT))
 
 
 def _parsed(raw: bytes) -> dict[str, Any]:
@@ -66,7 +72,9 @@ def _weights(header: bytes) -> bool:
 
 
 def check_ours(folder: Path, names: Iterable[str]) -> None:
-    """UsageError when one of the files that are to be written would replace one that cofront did not write."""
+    """UsageError when one of the files that are to be written would replace one that cofront did not write, or would
+    lie in a build folder."""
+    check_no_build(folder, "--out")
     foreign = [str(folder / n) for n in names if (folder / n).exists() and not is_ours(folder / n)]
     if foreign:
         raise UsageError(
@@ -75,11 +83,23 @@ def check_ours(folder: Path, names: Iterable[str]) -> None:
         )
 
 
-def check_our_file(path: Path, kind: str, option: str) -> None:
-    """The same for one file that an option names."""
+def check_our_file(path: Path, kind: str, option: str, what: str = "") -> None:
+    """The same for one file that an option names; `what` it may replace, where that is not any file of ours."""
+    check_no_build(path, option)
+    if path.is_dir():
+        raise UsageError(f"{option} {path} is a folder; expected a file to write")
     if path.exists() and not is_ours(path, kind):
+        known = f"is not {what} of cofront" if what else "was not written by cofront"
+        raise UsageError(f"{option} {path} would be replaced and {known}; move it, or choose another name")
+
+
+def check_no_build(path: Path, option: str) -> None:
+    """UsageError when a path lies in a build folder: `verify` refuses one whose files were replaced."""
+    folder = build_at(path)
+    if folder is not None:
         raise UsageError(
-            f"{option} {path} would be replaced and was not written by cofront; move it, or choose another name"
+            f"{option} {path}: '{folder}' is a build folder, which holds what `cofront build` wrote alone; choose "
+            "another place"
         )
 
 

@@ -10,13 +10,14 @@ from typing import Any, Final
 from cofront import __version__
 from cofront.device import Device
 from cofront.device import load as load_device
-from cofront.errors import CofrontError, InputError
+from cofront.errors import CofrontError, InputError, UsageError
 from cofront.hardware.subgraph.config import Config
+from cofront.rtl.folder import KEYS
+from cofront.rtl.folder import NAME as NAME
 from cofront.rtl.program import Program
 from cofront.study.provenance import digest, file_hash
 from cofront.task.integer import QuantizedNetwork
 
-NAME: Final = "manifest.json"
 #: Version of the folder's layout.
 FORMAT: Final = 1
 
@@ -26,8 +27,6 @@ IMAGE = "program/program.bin"
 PROGRAM = "program/program.json"
 WEIGHTS = "network/weights.safetensors"
 TESTBENCH = "testbench/testbench.cpp"
-
-_KEYS = ("format", "device", "config", "bus_bits", "expected", "memory", "files", "digest")
 
 
 @dataclass(frozen=True)
@@ -66,13 +65,16 @@ def read(folder: Path) -> Built:
     """A build folder, checked: InputError names the file that is missing or was changed."""
     again = "build the design again (cofront build)"
     path = folder / NAME
+    if folder.is_file():
+        which = f", such as '{folder.parent}'" if folder.name == NAME else ""
+        raise UsageError(f"'{folder}' is a file; expected the folder of a build{which}")
     if not path.is_file():
         raise InputError(f"'{folder}' is not a build folder (no {NAME}); {again}")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
         raise InputError(f"'{path}' is damaged ({str(error).splitlines()[0]}); {again}") from None
-    if not isinstance(found, dict) or any(key not in found for key in _KEYS):
+    if not isinstance(found, dict) or any(key not in found for key in KEYS):
         raise InputError(f"'{path}' is not a manifest of cofront; {again}")
     if found["format"] != FORMAT:
         raise InputError(f"'{path}' is of format {found['format']}, this cofront reads {FORMAT}; {again}")
