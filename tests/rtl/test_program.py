@@ -25,6 +25,7 @@ from cofront.rtl.program import Program
 from cofront.rtl.standin import random_integers
 from cofront.space.base import PRECISIONS
 from cofront.space.subgraph32 import Subgraph32
+from cofront.task.fusing import without_integers
 from cofront.task.integer import QuantizedNetwork
 
 PART = device.load("zu3eg")
@@ -174,6 +175,39 @@ def test_strided_pointwise_layers_run_where_rows_are_held(line: int) -> None:
     config = accelerator("E88", pi=4, po=4, taps=(1, 1), rows=3, line=line)
     program = compile_program(quantized, config, PART, bus_bits=64, acc_bits=32)
     check(quantized, program, config, np.random.default_rng(1).integers(0, 256, (9, 9, 20)).astype(np.uint8))
+
+
+@pytest.mark.parametrize("bits", [(8, 8), (4, 4)])
+def test_residual_blocks_end_in_a_relu(bits: tuple[int, int]) -> None:
+    """As ResNets have them: relu(x + f(x)), the shortcut strided or the block's input itself."""
+    b = Builder("residual", (8, 8, 8))
+    for stride in (1, 2):
+        source = b.last
+        b.conv(12 if stride == 2 else 8, 3, stride, act="relu")
+        body = b.conv(12 if stride == 2 else 8, 3)
+        b.act("relu", b.sum(body, b.conv(12, 1, 2, src=source) if stride == 2 else source))
+    b.classifier(5)
+    net = b.build()
+    assert without_integers(net) == ()
+    quantized = random_integers(net.with_bits(lambda n: bits if n.name.startswith("conv") else (8, 8)), 2)
+    assert sum(layer.residual is not None for layer in quantized.layers.values()) == 2
+    config = accelerator("DUAL", pi=4, po=4, taps=(1, 1), rows=3, line=512)
+    program = compile_program(quantized, config, PART, bus_bits=64, acc_bits=32)
+    check(quantized, program, config, np.random.default_rng(1).integers(0, 256, (8, 8, 8)).astype(np.uint8))
+
+
+def test_what_has_no_integers_is_named() -> None:
+    b = Builder("more", (8, 8, 8))
+    b.conv(8, 3, act="hswish")
+    b.pool("max", 2, 2)
+    a = b.act("relu")
+    b.sum(a, b.conv(8, 3, act="relu", src=a))
+    b.squeeze_excite(4)
+    b.classifier(5)
+    found = without_integers(b.build())
+    assert [words.split("(")[1] for words in found] == [
+        "hswish)", "Pool2d)", "relu)", "Add)", "hsigmoid)", "Mul)",
+    ]  # fmt: skip
 
 
 def test_stripes_happen() -> None:

@@ -49,6 +49,7 @@ def build(
     from cofront.rtl.build import build as make
     from cofront.rtl.yosys import need_amaranth, yosys_version
     from cofront.study.documents import to_json
+    from cofront.task.fusing import DEFINED, listed, without_integers
 
     begun = time.monotonic()
     _check_images(data)
@@ -61,6 +62,8 @@ def build(
     yosys_version()
     config = Config.from_dict(document.design.config, document.clock_hz)
     network = design_network(document)
+    if bad := without_integers(network):
+        raise UnsupportedError(f"'{network.name}' cannot be built yet for {listed(bad)}: hardware has {DEFINED}")
     device = load_device(device_of(document))
     quantized, origin = integers_of(document, network, weights, seed, note, data)
     images, _, source_note = _images(quantized, data, VECTORS)

@@ -99,9 +99,18 @@ def cost_part(
     part = Cost(
         latency_s=cost.latency_s, cycles=cost.cycles, clock_hz=cost.clock_hz, resources=dict(cost.resources),
         budget=dict(cost.budget), config=found.config, macs=cost.macs, energy_j=cost.energy_j, calls=found.calls,
-        roof=found.roof, notes=list(cost.notes), kernels=kernels_of(found.rows, found.calls, cost.clock_hz),
+        roof=found.roof, notes=[*cost.notes, *unbuildable(network, accelerator)],
+        kernels=kernels_of(found.rows, found.calls, cost.clock_hz),
     )  # fmt: skip
     return part, limits_of(cost.infeasible)
+
+
+def unbuildable(network: Network, accelerator: str) -> list[str]:
+    """A note on what `build` would refuse."""
+    from cofront.task.fusing import DEFINED, listed, without_integers
+
+    bad = without_integers(network) if accelerator == FAMILY else ()
+    return [f"can be costed, not built yet: {listed(bad)}; `cofront build` has {DEFINED}"] if bad else []
 
 
 def kernels_of(rows: list[KernelRow], calls: list[Call], clock_hz: float) -> list[Kernel]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cofront.network import Activation, Add, Conv2d, GlobalPool, Linear, Network, Node
+from cofront.network import Conv2d, GlobalPool, Linear, Network, Node
+from cofront.task.fusing import end_of
 from cofront.task.integer import QuantizedLayer, QuantizedNetwork, Rescale, Residual
 
 
@@ -53,7 +54,10 @@ def _layer(
     shape = node.op.weight_shape(net.in_shapes(node))
     assert shape is not None and node.weight_bits is not None and node.in_bits is not None
     source = node.inputs[0]
-    output, relu, residual = _end(net, node, zeros, rng)
+    end = end_of(net, node, zeros)
+    output, residual = end.output, None
+    if end.residual is not None:
+        residual = Residual(end.residual, zeros[end.residual], int(rng.integers(1 << 14, 1 << 18)))
     top = 2 ** (node.weight_bits - 1) - 1
     weight = rng.integers(-top, top + 1, shape).astype(np.int8)
     read, zero_in, in_bits = None, zeros[source], bits[source]
@@ -62,7 +66,7 @@ def _layer(
         read = Rescale(int(rng.integers(16000, 20000)), 18, zeros[source], zero_in, node.in_bits)
     final = node is net.output
     out_bits = 0 if final else net.by_name[output].out_bits or 8
-    zero_out = 0 if final or relu else 2 ** (out_bits - 1)
+    zero_out = 0 if final or end.clamped else 2 ** (out_bits - 1)
     # What sums of random products spread over is brought to about a quarter of the output's range.
     spread = np.sqrt(int(np.prod(shape[1:]))) * top / 1.7 * 2**in_bits / 3
     shift = 16
@@ -85,21 +89,3 @@ def _layer(
         read=read,
         residual=residual,
     )
-
-
-def _end(
-    net: Network, node: Node, zeros: dict[str, int], rng: np.random.Generator
-) -> tuple[str, bool, Residual | None]:
-    """What is fused behind a layer: the node whose tensor it produces, whether it ends in a ReLU, its residual."""
-    output, relu, residual = node.name, False, None
-    while len(net.consumers[output]) == 1:
-        user = net.consumers[output][0]
-        if isinstance(user.op, Activation) and residual is None:
-            relu = True
-        elif isinstance(user.op, Add) and not relu and all(i == output or i in zeros for i in user.inputs):
-            other = next(i for i in user.inputs if i != output)
-            residual = Residual(other, zeros[other], int(rng.integers(1 << 14, 1 << 18)))
-        else:
-            break
-        output = user.name
-    return output, relu, residual
