@@ -93,7 +93,7 @@ def measure(network: Network, config: Config, device: Device, folder: Path, data
 
     def note(text: str) -> None:
         said.append(text)
-        _say(f"  {text}")
+        say(f"  {text}")
 
     (verilog, ports), write_s, _ = timed(lambda: engine_verilog(config, bus, primitives=True, note=note))
     written = not any("written before" in text for text in said)
@@ -156,11 +156,6 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
     return result, cpu_time() - cpu, time.perf_counter() - wall
 
 
-def cpu_time() -> float:
-    found = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(f.ru_utime + f.ru_stime for f in found)
-
-
 def growth(rows: list[dict[str, Any]]) -> dict[str, float] | None:
     """Exponent of the time a cycle over the number of multipliers, by least squares of logarithms."""
     found = [r for r in rows if r["name"] in ENGINES]
@@ -182,12 +177,12 @@ def main() -> None:
     for name in args.only:
         if name in rows:
             continue
-        _say(name)
+        say(name)
         network, config, device = of_mobilenet() if name == LARGE else of_engine(name)
         rows[name] = {"name": name, **measure(network, config, device, args.folder, args.data)}
         keep([rows[n] for n in (*ENGINES, LARGE) if n in rows])
         shown = ("dsp", "multipliers", "differing", "cycles", "cpu_s", "cpu_us_per_cycle", "compile_cpu_s")
-        _say("  " + ", ".join(f"{key} {rows[name][key]}" for key in shown))
+        say("  " + ", ".join(f"{key} {rows[name][key]}" for key in shown))
     print(json.dumps(growth(list(rows.values()))))
 
 
@@ -206,10 +201,6 @@ def keep(rows: list[dict[str, Any]]) -> None:
     part = RESULT.with_suffix(".part")
     part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     part.replace(RESULT)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
