@@ -20,14 +20,13 @@ import datetime
 import json
 import os
 import platform
-import resource
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from record import cpu_time, read, say, write
 
 from cofront import api
 from cofront.device import Device
@@ -173,7 +172,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/rtl_scale"))
     parser.add_argument("--data", type=Path)
     args = parser.parse_args()
-    rows = {} if args.fresh or not RESULT.is_file() else {r["name"]: r for r in json.loads(RESULT.read_text())["rows"]}
+    rows = {} if args.fresh else {r["name"]: r for r in read(RESULT).get("rows", [])}
     for name in args.only:
         if name in rows:
             continue
@@ -198,9 +197,7 @@ def keep(rows: list[dict[str, Any]]) -> None:
         "time_per_cycle_over_multipliers": growth(rows),
         "rows": rows,
     }
-    part = RESULT.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    part.replace(RESULT)
+    write(RESULT, record)
 
 
 if __name__ == "__main__":
