@@ -20,7 +20,7 @@ from cofront import device
 from cofront.errors import InputError, MissingDependencyError, StudyError, UsageError
 from cofront.hardware.subgraph import coefficients
 from cofront.rtl import build as building
-from cofront.rtl import manifest, simulate
+from cofront.rtl import manifest, simulate, vendor
 from cofront.rtl.build import Source, build, result_bytes
 from cofront.rtl.layout import TensorLayout
 from cofront.rtl.programs import ToolError
@@ -44,7 +44,8 @@ def test_a_folder_holds_everything_and_is_read_again(source, tmp_path):
     built = build(source, tmp_path / "b", bus_bits=64)
     files = {p.relative_to(tmp_path / "b").as_posix() for p in (tmp_path / "b").rglob("*") if p.is_file()}
     assert files == {
-        "manifest.json", "README.md", "design.json", "rtl/engine.v", "program/program.bin", "program/program.json",
+        "manifest.json", "README.md", "engine.md", "design.json", "rtl/engine.v", "program/program.bin",
+        "program/program.json",
         "network/weights.safetensors", "network/network.qonnx.onnx", "network/network.integer.onnx",
         "testbench/testbench.cpp", "testbench/dsp48e2.v", "testbench/ports.h", "testbench/Makefile",
         "testbench/inputs.bin", "testbench/expected.bin",
@@ -59,6 +60,33 @@ def test_a_folder_holds_everything_and_is_read_again(source, tmp_path):
     assert stat.S_IMODE((tmp_path / "b").stat().st_mode) & 0o500 == 0o500
     text = (tmp_path / "b/README.md").read_text()
     assert f"descriptors to run: {m['descriptors']}" in text and "m_axi_*" in text
+    assert (tmp_path / "b/engine.md").read_text() == Path("docs/engine.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("part", "clock", "bytes_per_cycle", "ports", "said"),
+    [
+        ("zu3eg", 250e6, "13.65", "at this clock one is enough", "(UG1085)"),
+        ("zu3eg", 200e6, "17.07", "takes 2 of them", "bandwidth_bytes_per_s` is 3200000000"),
+        ("xc7z020", 100e6, "34.13", "takes 5 of them (there are 4)", "AXI3 (UG585)"),
+        ("gx1150", 200e6, "68.27", "one is enough", "nothing was synthesised for this part"),
+    ],
+)
+def test_the_readme_says_how_many_ports_the_prediction_takes(part, clock, bytes_per_cycle, ports, said):
+    """Every family of parts has its own text; the assumed bandwidth is that of the model at the clock."""
+    figures = device.load(part)
+    rate = coefficients.load().bytes_per_kilocycle(figures, clock)
+    content = {
+        "bus_bits": coefficients.load().bus_bits(figures, clock), "clock_hz": clock, "memory_bytes": 77248,
+        "memory": {"latency": 32, "bytes_per_kilocycle": rate}, "device_figures": figures.to_dict(),
+    }  # fmt: skip
+    text = " ".join(
+        (vendor.bandwidth(content), vendor.flow(content), vendor.host(content), vendor.family(content).multipliers)
+    )
+    text = " ".join(text.split())
+    assert f"assume {bytes_per_cycle} bytes per cycle" in text and ports in text and said in text
+    assert ("cannot hold" in text) == ("takes" in ports) and "77248 bytes" in text and "{" not in text
+    assert ("Zynq" in text) == (part != "gx1150") and "active high" in text.replace("ACTIVE_HIGH", "active high")
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")

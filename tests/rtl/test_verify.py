@@ -125,12 +125,13 @@ def test_the_folder_verifies_itself(built):
 
     done = subprocess.run([str(simulator), *line[6:].split()], cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "PASS: 2 images, every byte of the result is as expected"
     wrong = [x.replace("expected.bin", "inputs.bin") for x in line[6:].split()]
     # Results that are not those of the model: the inputs do nicely.
     size = int(next(x for x in wrong if x.startswith("dump=")).split(":")[1])
     assert len((folder / "inputs.bin").read_bytes()) >= 2 * size
     done = subprocess.run([str(simulator), *wrong], cwd=folder, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2 and "of the result is" in done.stderr
+    assert done.returncode == 2 and "of the result is" in done.stderr and "PASS" not in done.stdout
 
 
 def test_a_waveform_needs_a_simulator_that_can_write_it(built, images, tmp_path):

@@ -32,6 +32,9 @@ from cofront.task.integer import QuantizedNetwork
 if TYPE_CHECKING:
     from cofront.hardware.base import Cost
 
+#: How the engine is driven; the documentation's page is this file.
+ENGINE_TEXT = Path(__file__).with_name("engine.md")
+
 #: Images that the folder's own test bench runs.
 VECTORS = 2
 
@@ -162,6 +165,7 @@ def _fill(part: Path, source: Source, program: Program, expected: Cost, bus: int
     (part / manifest.IMAGE).write_bytes(program.image)
     (part / manifest.PROGRAM).write_text(json.dumps(program.to_dict(), indent=1) + "\n", encoding="utf-8")
     (part / "design.json").write_text(source.design, encoding="utf-8")
+    shutil.copyfile(ENGINE_TEXT, part / ENGINE_TEXT.name)
     _write_network(part / "network", quantized)
     rate = coefficients.load().bytes_per_kilocycle(source.device, config.clock_hz)
     _write_testbench(part, source, program, rate)

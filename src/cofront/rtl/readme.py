@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cofront.rtl import vendor
 from cofront.rtl.netlist import TOP
 from cofront.rtl.program import Program
 
@@ -19,11 +20,11 @@ DIR = $(if $(TRACE),obj_trace,obj_dir)
 RUN = {text}
 
 run: $(DIR)/V{TOP}
-\t./$(DIR)/V{TOP} $(RUN) $(if $(TRACE),vcd=engine.vcd)
+\t@./$(DIR)/V{TOP} $(RUN) $(if $(TRACE),vcd=engine.vcd)
 
 $(DIR)/V{TOP}: $(VERILOG) testbench.cpp ports.h
 \tverilator --Mdir $(DIR) --cc --exe --build -O3 -Wno-fatal -Wno-lint -Wno-style --noassert --x-assign fast \\
-\t  --x-initial unique --top-module {TOP} -CFLAGS "-std=c++17 -O1 -I.." $(FLAGS) $(VERILOG) testbench.cpp
+\t  --x-initial unique --top-module {TOP} -MAKEFLAGS -s -CFLAGS "-std=c++17 -O1 -I.." $(FLAGS) $(VERILOG) testbench.cpp
 
 clean:
 \trm -rf obj_dir obj_trace engine.vcd
@@ -37,6 +38,8 @@ def readme(content: Mapping[str, Any], program: Program) -> str:
     start = min(program.tensors[host.tensor].base for host in program.inputs)
     result = program.tensors[program.output]
     used = ", ".join(f"{v} {k}" for k, v in expected["resources"].items())
+    dsp = content["device_figures"]["dsp_kind"]
+    unused = "" if dsp in ("DSP48E2", "DSP48E1") else "; this engine has none"
     return f"""# {content["network"]} on {content["device"]}
 
 An accelerator that runs the whole network from a program in external memory, written by cofront {_version()}.
@@ -44,12 +47,14 @@ Weights: {content["weights"]}.
 
 | file | what |
 |---|---|
-| `rtl/engine.v` | the engine, top module `{TOP}`; {_multipliers(content["device_figures"]["dsp_kind"])} |
-| `testbench/dsp48e2.v` | models of DSP48E2 and DSP48E1, for simulation without vendor libraries; not for synthesis |
+| `rtl/engine.v` | the engine, top module `{TOP}`; {vendor.family(content).multipliers} |
 | `program/program.bin` | memory from address 0 on: {content["descriptors"]} descriptors, weights, constants |
 | `program/program.json` | where every tensor is, and what each descriptor does |
+| `engine.md` | every port, register and field of a descriptor, and the layout of memory |
 | `network/` | the network as QONNX, as integer ONNX (what hardware computes, bit for bit), and its integers |
-| `testbench/` | `make` compiles a test bench with Verilator (5 or later): images and their right results |
+| `testbench/` | a test bench in C++ with images and their right results: see below |
+| `testbench/dsp48e2.v` | models of DSP48E2 and DSP48E1, to simulate without libraries, not to synthesise{unused} |
+| `design.json` | the design file that this was built of |
 | `manifest.json` | configuration, expected cycles and resources, versions, SHA-256 of every file |
 
 Expected, by the schedule of the program: {expected["scheduled_cycles"]} cycles, \
@@ -60,8 +65,7 @@ cost model, which searches use: {expected["cycles"]} cycles; {used}.
 
 One clock `clk`, one synchronous reset `rst` (active high).
 
-- `m_axi_*`: AXI4 manager, {bus} bits of data, 32-bit addresses, INCR bursts, one identifier. Connect it to the memory
-  controller (on a Zynq an `S_AXI_HP` port; a width or clock converter may stand between).
+- `m_axi_*`: AXI4 manager, {bus} bits of data, 32-bit addresses, INCR bursts of at most 16 words, no identifiers.
 - `s_axi_*`: AXI4-Lite subordinate, 8-bit addresses.
 - `interrupt`: high from the end of a run until the next start. `busy`, `finished`, `active_*` may stay open.
 
@@ -76,7 +80,7 @@ One clock `clk`, one synchronous reset `rst` (active high).
 | 0x18 finished | descriptors that have been run |
 | 0x20 identity | 0x636f6602 |
 
-`docs/engine.md` of cofront has every register, the layout of memory and every field of a descriptor.
+[engine.md](engine.md) says more of each.
 
 ## One inference
 
@@ -85,18 +89,29 @@ One clock `clk`, one synchronous reset `rst` (active high).
    pixel starts on a bus word), write 1 to control, wait for the interrupt.
 3. Read the result at base + 0x{result.base:x} (tensor `{program.output}` of `program.json`).
 
+## Test bench
+
+`make` in `testbench/` compiles the engine with Verilator (5 or later; it needs `make` and `g++` with C++17, too), runs
+the images and compares every byte of their results: the last line says `PASS`, or the first byte that differs, with
+exit code 2. Before it stands a line of JSON for each image: `cycles` of the run, `words_read` and `words_written` over
+the memory port ({bus // 8} bytes each), and in `stamps` the cycle at which each descriptor of `program.json` ended.
+`make TRACE=1` writes the waveform of the first image to `engine.vcd`.
+
+## Memory bandwidth
+
+{vendor.bandwidth(content)}
+
 ## Vendor flow
 
-Add `rtl/engine.v` to a project and constrain `clk` to {1e9 / content["clock_hz"]:.3f} ns; package it as an IP with the
-AXI interfaces above, which tools infer from the port names. Resource figures of `cofront verify --synth` are Yosys
-estimates; nothing here was compared with a vendor's tools.
+None of this was run with a vendor's tools, and no bitstream was made: resource figures of `cofront verify --synth` are
+Yosys estimates, the clock is an assumption.
+
+{vendor.flow(content)}
+
+## From software
+
+{vendor.host(content)}
 """
-
-
-def _multipliers(kind: str) -> str:
-    if kind == "INTEL18X19":
-        return "multipliers of 18 x 19 bits between registers are left to the vendor's tools to infer: never tried"
-    return f"multipliers are instances of {kind}"
 
 
 def _version() -> str:

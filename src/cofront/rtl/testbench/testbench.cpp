@@ -19,7 +19,8 @@
 //   vcd=FILE            waveform of the first image (compiled with -DTRACE)
 //   bucket=N            what kernels did, counted over N cycles each, for engines with probes (P_probe_* in ports.h)
 //
-// Prints one JSON object a line: progress, then for each image its cycles and the cycle at which each descriptor ended.
+// Prints one JSON object a line: progress, then for each image its cycles and the cycle at which each descriptor ended;
+// last, with expected=, a line that begins with PASS, when all is as expected.
 // Exit codes: 0 done, 1 wrong arguments, 2 outputs differ, 3 given up, 4 protocol violated or register wrong.
 
 #include <algorithm>
@@ -567,5 +568,7 @@ int main(int argc, char** argv) {
   }
   if (out && fclose(out)) fail(1, "cannot write '%s'", o.str("outputs").c_str());
   bench.reset();
+  if (!expected.empty() && !differs)
+    printf("PASS: %llu image%s, every byte of the result is as expected\n", (unsigned long long)images, images == 1 ? "" : "s");
   return differs ? 2 : 0;
 }
