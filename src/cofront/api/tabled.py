@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Latencies of tables are whole nanoseconds: the cycles of a clock of 1 GHz.
 CLOCK_HZ = 1e9
+#: Each operator is rounded to one of them: two hundred operators may be off by so much.
+ROUNDING_S = 200 * 0.5 / CLOCK_HZ
 
 
 def is_measured(device: str, space: str) -> bool:
@@ -181,7 +183,7 @@ def _design(found: front.Design, network: Network, space: Space, device: Latency
 
     point = as_point(found.point)
     said = device.on_front(Subject(f"design {found.point}", network, space, point), found.latency_s)
-    if abs(said.latency_s - found.latency_s) > 1e-6 * (found.latency_s + 1e-3):
+    if abs(said.latency_s - found.latency_s) > 1e-6 * found.latency_s + ROUNDING_S:
         raise CofrontError(
             f"internal check failed: design {found.point} takes {found.latency_s:g} s in the search and "
             f"{said.latency_s:g} s by itself; please report this command"
