@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cofront.cli.output import _numeric
-from cofront.figures import accuracy, limit_words, rate
+from cofront.cli.show import where
+from cofront.figures import accuracy, limit_words, number, rate
+from cofront.study.documents import Call
 
 
 def value(text):
@@ -42,6 +44,7 @@ def test_figures_that_are_exact_stay():
         (("accuracy", 0.9, 0.851, "of 1", "do that"), "accuracy: at best 85.1 %, asked for 90 %; do that"),
         (("dsp", 400, 360, "dsp", "do that"), "dsp: 400 dsp needed, 360 dsp available; do that"),
         (("budget", 1, 0, "conflict", "do that"), "budget: do that"),
+        (("calls that can run", 10, 4, "calls", "do that"), "calls that can run: 4 of 10; do that"),
         (("support", 3, 0, "calls that engine E44 cannot run", "x"), "support: 3 calls that engine E44 cannot run; x"),
         (("support", 1, 0, "networks that some accelerator can run", "x"),
          "support: there are no networks that some accelerator can run; x"),
@@ -49,6 +52,15 @@ def test_figures_that_are_exact_stay():
 )  # fmt: skip
 def test_a_limit_says_what_can_be_had_and_what_was_asked(entry, words):
     assert limit_words(*entry) == words
+
+
+def test_what_is_counted_agrees_with_its_number():
+    assert [number(n, "image") for n in (0, 1, 2, 2000)] == ["0 images", "1 image", "2 images", "2,000 images"]
+
+
+def test_what_limits_next_to_nothing_is_not_named():
+    calls = [Call(name="", cycles=n, bound_by=by) for by, n in (("pw", 700), ("overhead", 4), ("memory", 297))]
+    assert where(calls) == "pw 70 %, memory 30 %"
 
 
 def had_and_asked(text):

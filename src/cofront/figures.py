@@ -62,6 +62,11 @@ def count(value: int) -> str:
     return f"{digits}e{int(exponent)}"
 
 
+def number(n: int, noun: str) -> str:
+    """How many: "1 image", "2,000 images"."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def _digits(value: float, digits: int, rounding: str) -> float:
     """A number with so many significant digits."""
     if not math.isfinite(value):
@@ -91,6 +96,8 @@ def limit_words(limit: str, needed: float, available: float, unit: str, remedy: 
         text = f"at best {had:.{n}g} %, asked for {wanted:.{n}g} %"
     elif unit in _PLAIN:
         return f"{limit}: {remedy}"
+    elif unit == "calls":
+        text = f"{available:,.10g} of {needed:,.10g}"
     elif limit == "support":
         text = f"{needed:,.10g} {unit}" if "cannot" in unit else f"there are no {unit}"
     else:

@@ -118,6 +118,16 @@ def test_a_fit_never_replaces_what_its_network_is_read_from(as_json, refused, on
     assert json.loads(Path("a.json").read_text())["network"] == "own.onnx"
 
 
+def test_a_saved_fit_says_where_and_what_comes_next(cofront, onnx_file):
+    code, out, _ = cofront("fit", onnx_file, "--save", "my design.json")
+    assert code == 0 and out.endswith(
+        "  design       my design.json\n"
+        "next: cofront estimate 'my design.json' --calls\n"
+        "      cofront build 'my design.json' -o built\n"
+    )
+    assert "next" not in cofront("fit", onnx_file)[1]
+
+
 def test_a_design_keeps_its_networks_place_beside_it_and_its_hash(as_json, refused, onnx_file):
     Path("p/nets").mkdir(parents=True)
     onnx_file.rename("p/nets/own.onnx")

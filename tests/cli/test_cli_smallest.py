@@ -68,12 +68,19 @@ def test_a_study_without_smallest_is_one_line_that_says_so(refused):
         assert "is a study" not in refused("build", name)[1]
 
 
+EXPECTED = "expected a study, as `cofront search` writes it"
+WRONG = {
+    "design.json": "'design.json' is not a study of `cofront search`; --smallest takes one, a design file goes without"
+}
+
+
 def test_what_is_no_study_with_a_front_is_one_line(refused):
-    expected = "there is no file 'none.sqlite'; expected a study, as `cofront search` writes it"
-    assert refused("build", "none.sqlite", "--smallest") == (2, expected)
+    assert refused("build", "none.sqlite", "--smallest") == (2, f"there is no file 'none.sqlite'; {EXPECTED}")
     Path("design.json").write_text("{}")
-    code, line = refused("build", "design.json", "--smallest")
-    assert code == 1 and "not a cofront study" in line
+    Path("folder").mkdir()
+    for name in ("design.json", "folder"):
+        code, line = refused("build", name, "--smallest")
+        assert code == 2 and line == WRONG.get(name, f"there is no file '{name}/study.sqlite'; {EXPECTED}")
     with Study(Path("empty.sqlite")):
         pass
     code, line = refused("build", "empty.sqlite", "--smallest")

@@ -31,7 +31,7 @@ def test_once_for_the_same_and_again_for_anything_else(folder, monkeypatch):
     make, said = Maker(), []
     first = cache.remembered({"config": {"a": 1, "b": 2}}, make)
     assert cache.remembered({"config": {"b": 2, "a": 1}}, make, said.append) == first and make.calls == 1
-    assert said == ["the Verilog of this accelerator was written before"]
+    assert said == ["taking the Verilog of this accelerator from the cache: it was written by an earlier command"]
     assert cache.remembered({"config": {"a": 2, "b": 2}}, make) != first and make.calls == 2
     monkeypatch.setattr(cache, "sources", lambda: "other")
     assert cache.remembered({"config": {"a": 1, "b": 2}}, make) != first and make.calls == 3

@@ -156,6 +156,14 @@ def test_damaged_files_are_input_errors(integers: QuantizedNetwork, tmp_path: Pa
         assert one_line
 
 
+def test_a_file_of_another_kind_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"\x08\x07" * 40)
+    save_file({"a": np.ones(2, np.float32)}, tmp_path / "float.safetensors", {"network": "n"})
+    for name, reason in (("net.onnx", "it is no safetensors file, or cut off"), ("float.safetensors", "'cofront' is ")):
+        with pytest.raises(InputError, match=f"{name}' is not an integer network, as `cofront train` and .*: {reason}"):
+            QuantizedNetwork.load(tmp_path / name)
+
+
 def test_wrong_integers_are_named(integers: QuantizedNetwork) -> None:
     layers = dict(integers.layers)
     layers["stem"] = replace(layers["stem"], multiplier=layers["stem"].multiplier * 0 - 1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cofront.errors import StudyError
+from cofront.errors import StudyError, UsageError
 
 if TYPE_CHECKING:
     from cofront.study.documents import DesignDocument, SearchDocument
@@ -44,6 +44,10 @@ def smallest_design(study: Path) -> DesignDocument:
 
     path = study / "study.sqlite" if study.is_dir() else study
     need_file(path, "a study, as `cofront search` writes it")
+    if study_at(path) is None:
+        raise UsageError(
+            f"'{study}' is not a study of `cofront search`; --smallest takes one, a design file goes without"
+        )
     with Study(path, write=False) as opened:
         runs = [r for r in opened.runs() if r.verb == "search" and r.result is not None and r.result.get("front")]
     if not runs:

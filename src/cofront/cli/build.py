@@ -25,7 +25,12 @@ def run(
     design: Annotated[Path, typer.Argument(metavar="DESIGN", help="Design file; with --smallest, a study.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")] = Path("built"),
     smallest: Annotated[
-        bool, typer.Option("--smallest", help="The design of a study's front with the fewest DSPs, then LUTs.")
+        bool,
+        typer.Option(
+            "--smallest",
+            help="Of a study's front the design with the fewest DSPs (among equals the fewest LUTs; others may have "
+            "fewer LUTs with more DSPs).",
+        ),
     ] = False,
     weights: Annotated[
         Path | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -92,6 +93,11 @@ def run(
         output.emit_json(found)
     else:
         show.fit(found)
+        if save is not None and found.status != "infeasible":
+            output.line(f"  {'design':<12} {save}")
+            output.line(f"next: cofront estimate {shlex.quote(str(save))} --calls")
+            if found.accelerator == "subgraph":
+                output.line(f"      cofront build {shlex.quote(str(save))} -o built")
     if found.status == "infeasible":
         show.limits(found.infeasible, f"nothing fits {found.network} at {found.precision} on {found.device}")
         return 1

@@ -68,13 +68,14 @@ def kernels(found: Sequence[Kernel], roof: Roof | None) -> None:
 
 
 def where(found: Sequence[Call]) -> str:
-    """Share of the time by what limits it: "pw 61 %, memory 30 %"."""
+    """Share of the time by what limits it: "pw 61 %, memory 30 %"; what rounds to nothing is left out."""
     total = sum(c.cycles for c in found) or 1
     by: dict[str, int] = {}
     for c in found:
         by[c.bound_by] = by.get(c.bound_by, 0) + c.cycles
     ordered = sorted(by.items(), key=lambda item: -item[1])
-    return ", ".join(f"{name} {100 * cycles / total:.0f} %" for name, cycles in ordered)
+    shares = [(name, f"{100 * cycles / total:.0f} %") for name, cycles in ordered]
+    return ", ".join(f"{name} {share}" for name, share in shares if share != "0 %")
 
 
 def estimate(found: EstimateDocument, with_calls: bool) -> None:

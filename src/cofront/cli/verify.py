@@ -13,6 +13,7 @@ import typer
 
 from cofront.cli import output
 from cofront.cli.options import Data, Json, Seed
+from cofront.figures import number
 
 if TYPE_CHECKING:
     from cofront.rtl.verify import Work
@@ -76,7 +77,7 @@ def _progress() -> Callable[[Work], None]:
             return
         last = time.monotonic()
         left = "" if work.left_s is None else f", about {work.left_s:.0f} s left"
-        text = f"cofront: simulating, {work.images} images done, {100 * work.cycles / work.total:.0f} %{left}"
+        text = f"cofront: simulating, {number(work.images, 'image')} done, {100 * work.cycles / work.total:.0f} %{left}"
         print(text, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
 
     return show
@@ -109,7 +110,9 @@ def _show(done: VerifyDocument) -> None:
         output.line(f"accuracy on these images: {output.accuracy(done.accuracy)}")
     if done.fps:
         output.line(f"an image after the other: {output.seconds(1 / done.fps)}, {done.fps:,.0f} fps")
-    what = f"{done.elements:,} elements of {done.tensors} tensors, {done.image_source}, {done.simulator}"
+    what = (
+        f"{number(done.elements, 'element')} of {number(done.tensors, 'tensor')}, {done.image_source}, {done.simulator}"
+    )
     if done.first_difference is None:
         output.line(f"bit-exact: {what}")
         return

@@ -39,7 +39,7 @@ def remembered(what: Mapping[str, Any], make: Callable[[], Written], note: Note 
     path = folder / f"{digest({**what, **tools})[:32]}.json.gz"
     found = _read(path)
     if found is not None:
-        note("the Verilog of this accelerator was written before")
+        note("taking the Verilog of this accelerator from the cache: it was written by an earlier command")
         return found
     text, ports = make()
     raw = json.dumps({"ports": ports, "verilog": text}).encode()

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from cofront.errors import InputError
+from cofront.figures import number
 from cofront.task.readers import CIFAR10, Images, Labels, Read, read
 
 __all__ = ["CIFAR10", "Dataset", "Images", "Labels", "cache_dir", "default_path", "load_dataset"]
@@ -66,8 +67,7 @@ def load_dataset(path: str | os.PathLike[str] | None = None) -> Dataset:
     (x, y), test, classes = _cached(source)
     if len(x) < (least := LEAST + (test is None)):
         parts = "training and validation" if test is not None else "training, validation and test"
-        few = f"{len(x)} image{'s' * (len(x) != 1)} to split into {parts}"
-        raise InputError(f"{source}: {few}; at least {least} are needed")
+        raise InputError(f"{source}: {number(len(x), 'image')} to split into {parts}; at least {least} are needed")
     if test is None:
         rest, held = _split(len(x), TEST_SHARE, SPLIT_SEED + 1)
         (x, y), test = (x[rest], y[rest]), (x[held], y[held])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from cofront.errors import CofrontError, InputError
@@ -82,8 +82,19 @@ def load(path: str | Path) -> QuantizedNetwork:
     except CofrontError:
         raise
     except Exception as e:
-        line = (str(e).splitlines() or [""])[0]
-        raise InputError(f"{path} is not an integer network: {type(e).__name__} {line[:160]}") from None
+        raise InputError(
+            f"'{path}' is not an integer network, as `cofront train` and `cofront evaluate --out` write it: "
+            f"{_reason(e)}"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file, in words."""
+    if isinstance(error, SafetensorError):
+        return "it is no safetensors file, or cut off"
+    if isinstance(error, KeyError):
+        return f"{error} is missing in it"
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
 def _layer(name: str, d: dict[str, Any], tensors: dict[str, Any]) -> QuantizedLayer:

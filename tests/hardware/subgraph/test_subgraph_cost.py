@@ -221,7 +221,7 @@ def test_unsupported_precision_is_infeasible_not_wrong() -> None:
     net = toy(8, 16, 8)
     answer = cost(net, replace(_config("E88", (4, 4, 1), (4, 9), (4, 4)), engine="E48"), ZU3EG)
     assert not answer.feasible
-    assert "calls that can run: 1 calls needed, 0 calls available; cannot run conv2d_0" in str(answer.infeasible[-1])
+    assert "calls that can run: 0 of 1; cannot run conv2d_0" in str(answer.infeasible[-1])
     with pytest.raises(UsageError, match="none of the engines E44 serves the precisions"):
         network_problem(net, ZU3EG, engines=["E44"])
 
