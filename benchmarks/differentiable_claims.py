@@ -1,13 +1,15 @@
-"""FBNet and LightNAS without training: claims beside the papers', and the certified optimum as the judge.
+"""FBNet, LightNAS and EH-DNAS without training: claims beside the papers', and the certified optimum as the judge.
 
     python benchmarks/differentiable_claims.py fbnet [--batches 10]
     python benchmarks/differentiable_claims.py constant
     python benchmarks/differentiable_claims.py light-nas [--seeds 1] [--targets 20,22,...]
     python benchmarks/differentiable_claims.py control --targets 24
+    python benchmarks/differentiable_claims.py eh-dnas [--seeds 1]
     python benchmarks/differentiable_claims.py claims      prints the tables that were written
 
 The loss of a network is a table here (capacity with diminishing returns): no accuracy of these spaces is at hand, and
-none is claimed. Latencies are HW-NAS-Bench's operator tables and a sum fitted to LightNAS's released predictions.
+none is claimed. Latencies are HW-NAS-Bench's operator tables and a sum fitted to LightNAS's released predictions; the
+throughput of DARTS's cells is our model of accelerators, and a network that learnt it.
 Writes differentiable_claims.json beside this file, part by part.
 """
 
@@ -19,7 +21,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
+import itertools
 import json
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -27,14 +31,17 @@ import numpy as np
 import torch
 from record import made, read, write
 
+from cofront.device import load as load_device
 from cofront.hardware.tables.hwnas import DEVICES
 from cofront.search.gradient.engine import GradientSearch
 from cofront.search.gradient.objective import LogLatency
 from cofront.search.gradient.polish import certified, polish
 from cofront.search.gradient.task import Tabular
+from cofront.search.gradient.throughput import Fit, Training, fit_throughput
+from cofront.space.darts import DARTS_V2, Darts, encode
 from cofront.space.fbnet import FBNet
 from cofront.space.light_nas import LightNas
-from cofront.systems import fbnet, light_nas
+from cofront.systems import eh_dnas, fbnet, light_nas
 from cofront.systems.claims import Claim, claims_json, claims_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +49,8 @@ DATA = Path(os.environ.get("COFRONT_DATA", ROOT.parent / "shared" / "data"))
 OUT = Path(__file__).with_suffix(".json")
 #: Levels of loss: quantiles of random networks.
 LEVELS = (0.05, 0.5, 0.95)
+#: Where EH-DNAS's cells are labelled, and the weights of their throughput.
+EH_DNAS_DEVICE, EH_DNAS_RATES = "zu9eg", (0.0, 0.05, 0.1, 0.3)
 
 
 def keep(part: str, found: dict[str, object], claims: list[Claim]) -> None:
@@ -210,9 +219,43 @@ def run_control(targets: list[float]) -> None:
     print(claims_table(claims))
 
 
+def run_eh_dnas(seeds: int) -> None:
+    device, labeller = load_device(EH_DNAS_DEVICE), eh_dnas.Labeller.of(Darts())
+    layers = eh_dnas.CellLayers.of_choices(labeller.space)
+    task = eh_dnas.stand_in(layers, labeller)
+    labelled, training_told, judged, searches = {}, {}, [], []
+    v2 = {p: float(labeller.images_per_s(encode(DARTS_V2), p, device)[0]) for p in eh_dnas.PARADIGMS}
+    for paradigm in eh_dnas.PARADIGMS:
+        started = time.process_time()
+        labels = eh_dnas.label(labeller, paradigm, device)
+        labelled[paradigm] = labels, time.process_time() - started
+        trained = {}
+        for name, training in (("published", Training()), ("tuned", eh_dnas.TUNED)):
+            started = time.process_time()
+            cost, errors = fit_throughput(layers, labels.train, labels.valid, paradigm, training=training)
+            trained[name] = cost, {
+                "training": training.to_dict(), "validation_errors": errors, "cpu_s": time.process_time() - started
+            }  # fmt: skip
+            print(paradigm, name, Fit.of(cost.predict(labels.test[0]), labels.test[1]), flush=True)
+        published, tuned = (trained[name][0] for name in ("published", "tuned"))
+        judged.append(eh_dnas.judge(paradigm, labels, labeller, device, published, tuned))
+        for (name, (cost, _)), rate, seed in itertools.product(trained.items(), EH_DNAS_RATES, range(seeds)):
+            found = eh_dnas.search(task, cost, labeller, paradigm, device, rate, seed=seed, training=name)
+            searches.append(found)
+            print(found, flush=True)
+        training_told[paradigm] = {name: told for name, (_, told) in trained.items()}
+        part = {
+            "device": device.name, "space": labeller.space.name, "darts_v2_images_per_s": v2,
+            "training": training_told, "judged": [asdict(j) for j in judged], "searches": [asdict(s) for s in searches],
+        }  # fmt: skip
+        claims = eh_dnas.claims(labelled, judged, searches)
+        keep("eh_dnas", part, claims)
+    print(claims_table(claims))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("fbnet", "constant", "light-nas", "control", "claims"))
+    parser.add_argument("what", choices=("fbnet", "constant", "light-nas", "control", "eh-dnas", "claims"))
     parser.add_argument("--batches", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--targets", default="20,22,24,26,28,30")
@@ -227,6 +270,8 @@ def main() -> None:
         run_light_nas(targets, args.seeds)
     elif args.what == "control":
         run_control(targets)
+    elif args.what == "eh-dnas":
+        run_eh_dnas(args.seeds)
     else:
         for part, found in json.loads(OUT.read_text()).items():
             print(f"{part}\n\n{claims_table([Claim(**c) for c in found['claims']])}\n")

@@ -81,7 +81,7 @@ def test_a_short_training_is_near_enough(made, labeller, device):
     for j in found:
         assert j.tuned.relative < 0.06 and j.tuned.spearman > 0.9
         assert j.gradient > 0.9 and j.one_hot_gap < 1e-9
-    assert found[0].exchanges > 0.9
+    assert min(found[0].exchanges.values()) > 0.9
     said = claims_table(claims({p: (l, 1.0) for p, l in labels.items()}, found, []))
     assert said.count("\n") == 7 and "their table is exact" in said and "of the better table's error" in said
 
