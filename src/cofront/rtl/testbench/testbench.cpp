@@ -443,7 +443,7 @@ class Activity {
       printf("\"%s\": [", names[k]);
       for (size_t i = 0; i < kernels_[k].size(); i++) {
         const uint32_t* n = kernels_[k][i].count;
-        printf("%s[%u, %u, %u, %u]", i ? ", " : "", n[0], n[1], n[2], n[3]);
+        printf("%s[%u, %u, %u, %u, %u]", i ? ", " : "", n[0], n[1], n[2], n[3], n[4]);
       }
       printf("], ");
     }
@@ -454,7 +454,7 @@ class Activity {
 
  private:
   struct States {
-    uint32_t count[4] = {0, 0, 0, 0};
+    uint32_t count[5] = {0, 0, 0, 0, 0};  // of probes.STATES
   };
   uint64_t bucket_, cycle_ = 0, before_ = 0;
   std::vector<States> kernels_[3];

@@ -1,9 +1,10 @@
 "use strict";
 // What kernels and memory did over a run: a row of stacked shares for each kernel, of the whole network or of one call.
-// `activity`: {bucket, cycles, clock_hz, kernels: {name: [busy, waits for input, waits for output]}, memory, calls}, all
-// counts of cycles (of words) per bucket; calls are [name, layers, first cycle, last cycle].
+// `activity`: {bucket, cycles, clock_hz, kernels: {name: a list per state}, memory, calls}, all counts of cycles (of words)
+// per bucket; calls are [name, layers, first cycle, last cycle]. Older studies lack the last state.
 function cofrontGantt(root, activity) {
-  const STATES = [["busy", "#0072b2", "#56b4e9"], ["waits for input", "#e69f00", "#e69f00"], ["waits for output", "#a64d8c", "#e48cc0"]];
+  const STATES = [["busy", "#0072b2", "#56b4e9"], ["waits for input", "#e69f00", "#e69f00"], ["waits for output", "#a64d8c", "#e48cc0"],
+    ["waits for weights", "#3b4252", "#d5dbe4"]].slice(0, Math.max(...Object.values(activity.kernels).map((rows) => rows.length)));
   const COLUMNS = 720, LABEL = 6.6; // columns of a picture at most; pixels of a letter
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const integer = (v) => Math.round(v).toLocaleString("en");
@@ -48,7 +49,7 @@ function cofrontGantt(root, activity) {
     const total = (values) => values.slice(first, last).reduce((a, b) => a + b, 0) / ((last - first) * activity.bucket);
     const rows = names.length + 1, traces = [], annotations = [], shapes = [];
     const layout = { showlegend: false, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "x unified", dragmode: "zoom",
-      font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: css("--ink") || "#1b2330" }, margin: { l: 52, r: 16, t: 44, b: 46 },
+      font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: css("--ink") || "#1b2330" }, margin: { l: 52, r: 34, t: 44, b: 46 },
       hoverlabel: { bgcolor: css("--card") || "#fff", bordercolor: css("--line") || "#ddd", font: { color: css("--ink") || "#1b2330" } },
       xaxis: { range: [from, to], title: { text: "clock cycle of the run" }, tickformat: ",d", hoverformat: ",d", ticks: "outside", linecolor: css("--line"), gridcolor: css("--grid"), anchor: `y${rows}` } };
     const busy = [];
@@ -71,9 +72,12 @@ function cofrontGantt(root, activity) {
     const moved = columns(activity.memory, first, last, per);
     const most = moved.some((v) => v > 1) ? 2 : 1; // reading and writing at once
     Object.assign(port, { tickformat: ".1f", range: [0, most], tickvals: [0, most / 2, most] });
+    // calls under the pointer: also those that are too narrow for a label
+    const under = x.map((start) => calls.filter(([, , a, b]) => a < start + width && b > start).map(([name]) => name).join(", ")); // the last column closes the steps
+    traces.push({ x, y: x.map(() => 0), text: under, yaxis: `y${rows}`, mode: "lines", line: { width: 0, color: "rgba(0,0,0,0)" }, hovertemplate: "<b>%{text}</b><extra></extra>" });
     traces.push({ x, y: closed(moved), name: "memory, words per cycle", yaxis: `y${rows}`, mode: "lines", fill: "tozeroy",
       fillcolor: dark ? "#98a3b3" : "#7a8594", line: { width: 0, shape: "hv", color: dark ? "#98a3b3" : "#7a8594" }, hovertemplate: "%{y:.2f}" });
-    const room = (chart.clientWidth || 1100) - 68;
+    const room = (chart.clientWidth || 1100) - 86;
     calls.forEach(([name, , start, end], i) => {
       if (end <= from || start >= to) return;
       if (start > from) shapes.push({ type: "line", x0: start, x1: start, y0: 0, y1: 1, yref: "paper", line: { width: 1, color: css("--soft") || "#889", dash: "dot" } });
@@ -81,7 +85,7 @@ function cofrontGantt(root, activity) {
       const text = [name, name.split(".")[0]].find((t) => t.length * LABEL + 4 < wide); // names that would overlap are left to the list
       if (text && chosen < 0) annotations.push({ text, x: (start + end) / 2, y: 1, yref: "paper", yanchor: "bottom", yshift: 20, showarrow: false, font: { size: 11, color: css("--soft") || "#556070" } });
     });
-    note.textContent = `${chosen < 0 ? "Whole run" : calls[chosen][0]}: ${integer(to - from)} cycles, ${duration(to - from)} at ${activity.clock_hz / 1e6} MHz. ${busy.join(", ")}. A column is ${integer(width)} cycle${width === 1 ? "" : "s"}; blank: not part of what runs. Drag to look closer, double-click to go back.`;
+    note.textContent = `${chosen < 0 ? "Whole run" : calls[chosen][0]}: ${integer(to - from)} cycles, ${duration(to - from)} at ${activity.clock_hz / 1e6} MHz. ${busy.join(", ")}. A column is ${integer(width)} cycle${width === 1 ? "" : "s"}; blank: no part in the run, its share done, or between runs. Drag to look closer, double-click to go back.`;
     legend.replaceChildren(...STATES.map(([state, light, night]) => make("span", {}, make("i", { style: `background:${dark ? night : light}` }), state)));
     back.disabled = chosen < 0;
     on.disabled = chosen >= calls.length - 1;
