@@ -172,13 +172,53 @@ def test_another_data_folder_changes_only_the_manifest(source, tmp_path):
 
 def test_a_build_is_replaced_and_other_folders_are_not(source, tmp_path):
     build(source, tmp_path / "b")
-    (tmp_path / "b/stale").write_text("")
+    for name in ("testbench/obj_dir/Vengine", "testbench/obj_trace/x", "testbench/engine.vcd"):  # left by `make`
+        (tmp_path / "b" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "b" / name).write_text("")
+    (tmp_path / "b/README.md").write_text("of the build, whatever was written into it")
     build(source, tmp_path / "b")
-    assert not (tmp_path / "b/stale").exists() and os.listdir(tmp_path) == ["b"]
+    left = set(os.listdir(tmp_path / "b/testbench"))
+    assert left == {"testbench.cpp", "dsp48e2.v", "ports.h", "Makefile", "inputs.bin", "expected.bin"}
+    assert "descriptors to run" in (tmp_path / "b/README.md").read_text() and os.listdir(tmp_path) == ["b"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").write_text("x")
     with pytest.raises(UsageError, match="is not a build folder; choose another --out"):
         build(source, tmp_path / "mine")
+
+
+@pytest.mark.parametrize("own", ["notes.txt", "rtl/wrapper.v", "vivado/project.xpr", "link"])
+def test_a_build_with_files_of_others_is_not_replaced(source, tmp_path, monkeypatch, own):
+    """Neither those that are there before, nor those that come while Verilog is written."""
+    first = build(source, tmp_path / "b").manifest["digest"]
+    path = tmp_path / "b" / own
+
+    def leave() -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.symlink_to(tmp_path) if own == "link" else path.write_text("mine")
+
+    def meanwhile(*_, **__):
+        leave()
+        return "module engine; endmodule\n", ["clk", "rst"]
+
+    expected = rf"b' holds files that are not of the build: {own}; move them, or choose another --out$"
+    monkeypatch.setattr(building, "engine_verilog", meanwhile)
+    for _ in range(2):
+        with pytest.raises(UsageError, match=expected):
+            build(source, tmp_path / "b")
+        assert os.path.lexists(path) and os.listdir(tmp_path) == ["b"]
+        monkeypatch.setattr(building, "engine_verilog", lambda *_, **__: pytest.fail("begun"))
+    assert manifest.read(tmp_path / "b").manifest["digest"] == first
+
+
+def test_files_of_others_are_named_and_counted(source, tmp_path):
+    build(source, tmp_path / "b")
+    for i in range(5):
+        (tmp_path / f"b/{i}").write_text("")
+    with pytest.raises(UsageError, match="not of the build: 0, 1, 2 and 2 more; move them"):
+        build(source, tmp_path / "b")
+    (tmp_path / "b/manifest.json").write_text("{")
+    with pytest.raises(UsageError, match=r"manifest.json' is damaged, so that nothing says which files are of the bui"):
+        build(source, tmp_path / "b")
 
 
 def test_a_build_in_the_folder_one_is_in(source, tmp_path, monkeypatch):
@@ -188,9 +228,9 @@ def test_a_build_in_the_folder_one_is_in(source, tmp_path, monkeypatch):
         built = build(source, Path())
         assert os.path.samefile(tmp_path / "b", ".") and os.listdir(tmp_path) == ["b"]
         assert manifest.read(Path()).manifest == built.manifest == manifest.read(tmp_path / "b").manifest
-        Path("stale").write_text("")
+        Path("testbench/engine.vcd").write_text("")
     build(source, Path("../b"))
-    assert not Path("stale").exists()
+    assert not Path("testbench/engine.vcd").exists()
 
 
 @pytest.mark.parametrize("broken", [False, True])
@@ -252,7 +292,7 @@ def test_nothing_is_left_behind_when_writing_fails(source, tmp_path, monkeypatch
 
 def test_a_design_that_does_not_fit_is_refused(source, tmp_path):
     small = Source(source.quantized, source.config, PART.with_budget(dsp=3), "{}")
-    with pytest.raises(InputError, match=r"does not fit device 'zu3eg': dsp needs \d+, there are 3"):
+    with pytest.raises(InputError, match=r"does not fit device 'zu3eg': dsp: \d+ dsp needed, 3 dsp available; "):
         build(small, tmp_path / "b")
     assert os.listdir(tmp_path) == []
 
@@ -314,7 +354,7 @@ def test_missing_programs_name_their_packages(monkeypatch):
     assert simulate.choose_tool() == "cxxrtl"
     with pytest.raises(MissingDependencyError, match="install the packages 'verilator' and 'make'"):
         simulate.choose_tool("verilator")
-    with pytest.raises(InputError, match="not 'modelsim'"):
+    with pytest.raises(UsageError, match=r"^--simulator is verilator or cxxrtl, not 'modelsim'$"):
         simulate.choose_tool("modelsim")
 
 

@@ -20,6 +20,7 @@ from cofront.hardware.subgraph.config import Config
 from cofront.hardware.subgraph.scalar import cost as network_cost
 from cofront.rights import file_mode
 from cofront.rtl import manifest
+from cofront.rtl.folder import manifest_of, strangers
 from cofront.rtl.netlist import TOP, engine_verilog
 from cofront.rtl.program import Program
 from cofront.rtl.programs import Note, silent
@@ -65,11 +66,7 @@ def build(source: Source, folder: Path, *, bus_bits: int | None = None, note: No
     bus = bus_bits or coefficients.load().bus_bits(source.device, source.config.clock_hz)
     expected = network_cost(source.quantized.network, source.config, source.device, bus_bits=bus)
     if expected.infeasible:
-        short = expected.infeasible[0]
-        raise InputError(
-            f"the design does not fit device '{source.device.name}': {short.limit} needs {short.needed:g}, there are "
-            f"{short.available:g}; {short.remedy}"
-        )
+        raise InputError(f"the design does not fit device '{source.device.name}': {expected.infeasible[0]}")
     note("compiling the program")
     program = compile_program(source.quantized, source.config, source.device, bus_bits=bus)
     try:
@@ -80,6 +77,7 @@ def build(source: Source, folder: Path, *, bus_bits: int | None = None, note: No
             note("writing Verilog")
             _fill(part, source, program, expected, bus, note)
             part.chmod(file_mode() | (file_mode() & 0o444) >> 2)  # a folder is entered by whoever may read
+            _check_own(folder)  # once more: writing takes a minute
             _swap(part, folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -94,6 +92,24 @@ def check_target(folder: Path, bus_bits: int | None) -> None:
         raise UsageError(f"the memory port is {', '.join(map(str, coefficients.BUS_BITS))} bits wide, not {bus_bits}")
     if folder.exists() and not (folder.is_dir() and ((folder / manifest.NAME).is_file() or not any(folder.iterdir()))):
         raise UsageError(f"'{folder}' is there and is not a build folder; choose another --out")
+    _check_own(folder)
+
+
+def _check_own(folder: Path) -> None:
+    """UsageError for an earlier build with files that are not its own: they would go with it."""
+    if not (folder / manifest.NAME).is_file():
+        return
+    earlier = manifest_of(folder)
+    if earlier is None:
+        raise UsageError(
+            f"'{folder / manifest.NAME}' is damaged, so that nothing says which files are of the build; remove the "
+            "folder, or choose another --out"
+        )
+    if others := strangers(folder, earlier):
+        names = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        raise UsageError(
+            f"'{folder}' holds files that are not of the build: {names}; move them, or choose another --out"
+        )
 
 
 def _swap(part: Path, folder: Path) -> None:

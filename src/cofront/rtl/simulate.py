@@ -26,7 +26,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from cofront.errors import InputError, MissingDependencyError
+from cofront.errors import MissingDependencyError, UsageError
 from cofront.rtl.netlist import TOP
 from cofront.rtl.program import Program
 from cofront.rtl.programs import Note, Processes, ToolError, ending, kill, run_program, silent
@@ -95,7 +95,7 @@ def choose_tool(wanted: str | None = None, note: Note = silent) -> Tool:
     Verilator is taken from version 5 on: older ones do not compile the test bench.
     """
     if wanted not in (None, "verilator", "cxxrtl"):
-        raise InputError(f"simulators are verilator and cxxrtl, not '{wanted}'")
+        raise UsageError(f"--simulator is verilator or cxxrtl, not '{wanted}'")
     if not shutil.which("g++"):
         raise MissingDependencyError(
             "simulation needs a C++ compiler: install the package 'g++' (and 'verilator' with 'make', much faster)"
