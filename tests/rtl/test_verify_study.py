@@ -23,16 +23,23 @@ from cofront.rtl.simulate import Run
 from cofront.rtl.standin import random_integers
 from cofront.rtl.verify import Simulated
 from cofront.study import Study
-from cofront.study.documents import CyclesPart, ResourcePart, VerifyDocument
+from cofront.study.documents import CyclesPart, Design, DesignDocument, ResourcePart, VerifyDocument, to_json
 from cofront.study.report.build import verified
 
 TINY = {"pi": 2, "po": 2, "pc": 2, "taps": (1, 3), "depth": 512, "rows": 3, "line": 512, "most": 64}
+
+DESIGN = to_json(
+    DesignDocument(
+        device="zu3eg", clock_hz=2.5e8,
+        design=Design(accuracy=None, latency_s=4e-6, fps=2.5e5, cycles=1000, resources={}, config={}),
+    )
+)  # fmt: skip
 
 
 def test_what_was_verified_is_in_the_study(tmp_path, monkeypatch):
     monkeypatch.setattr(building, "engine_verilog", lambda *_, **__: ("module engine; endmodule\n", ["clk", "rst"]))
     net = chain(size=4).uniform_bits(8, 8)
-    built = build(Source(random_integers(net, 1), accelerator(**TINY), device.load("zu3eg"), "{}\n"), tmp_path / "b")
+    built = build(Source(random_integers(net, 1), accelerator(**TINY), device.load("zu3eg"), DESIGN), tmp_path / "b")
     jobs = len(built.program.jobs)
     run = Run(0, 10 * jobs, tuple(10 * (i + 1) for i in range(jobs)), 1, 1)
     counts = {"conv": [[0, 10, 0, 0]] * jobs, "memory": [5] * jobs}

@@ -9,9 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+
 from cofront.api.files import need_file
 from cofront.errors import CofrontError, InputError, StudyError, UnsupportedError, UsageError
-from cofront.study.documents import BuildDocument, CyclesPart, DifferencePart, ResourcePart, VerifyDocument
+from cofront.figures import number
+from cofront.study.documents import BuildDocument, CyclesPart, DifferencePart, ResourcePart, VerifyDocument, to_json
+from cofront.study.provenance import file_hash
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +52,6 @@ def build(
     from cofront.rtl.build import VECTORS, Source, check_target
     from cofront.rtl.build import build as make
     from cofront.rtl.yosys import need_amaranth, yosys_version
-    from cofront.study.documents import to_json
     from cofront.task.fusing import DEFINED, listed, without_integers
 
     begun = time.monotonic()
@@ -67,10 +70,14 @@ def build(
     device = load_device(device_of(document))
     quantized, origin = integers_of(document, network, weights, seed, note, data)
     images, _, source_note = _images(quantized, data, VECTORS)
-    notes = (f"the test bench runs {source_note}",)
+    notes = (_unplaced(f"the test bench runs {source_note}", document),)
     named = "" if data is None else str(data.resolve())
-    source = Source(quantized, config, device, to_json(document) + "\n", origin, images, notes, named)
+    text = to_json(_portable(document)) + "\n"
+    source = Source(quantized, config, device, text, _unplaced(origin, document), images, notes, named)
+    replaced = _replaced(folder, document)
     built = make(source, folder, bus_bits=bus_bits, note=note)
+    if replaced:
+        note(replaced)
     m = built.manifest
     cycles = m["expected"]["scheduled_cycles"]
     missed = missed_wish(document, cycles, "the schedule of its program")
@@ -82,6 +89,52 @@ def build(
         memory_bytes=m["memory_bytes"], files=sorted([*m["files"], "manifest.json"]),
         seconds=time.monotonic() - begun, notes=[*m["notes"], *missed],
     )  # fmt: skip
+
+
+def _portable(document: DesignDocument) -> DesignDocument:
+    """A design as it is in a build folder: without the folders that its files are in, but with its network's hash."""
+
+    def name(path: Any) -> Any:
+        return Path(path).name if isinstance(path, str) and Path(path).is_absolute() else path
+
+    known = document.network_sha256
+    if not known and Path(document.network).is_absolute():
+        known = file_hash(Path(document.network))
+    return msgspec.structs.replace(
+        document, network=name(document.network), network_sha256=known, device_file=name(document.device_file),
+        provenance={key: name(value) for key, value in document.provenance.items()},
+    )  # fmt: skip
+
+
+def _unplaced(text: str, document: DesignDocument) -> str:
+    """A text for a build folder, in which the network's file and the usual images have names alone."""
+    from cofront.task.data import default_path
+
+    for path in (Path(document.network), default_path()):
+        if path.is_absolute():
+            text = text.replace(str(path), path.name)
+    return text
+
+
+def _replaced(folder: Path, document: DesignDocument) -> str:
+    """What to say of a build in a folder that is of another design; "" when there is none."""
+    from cofront.api.networks import read_design
+    from cofront.rtl.folder import manifest_of
+
+    manifest = manifest_of(folder)
+    if manifest is None:
+        return ""
+    try:
+        earlier = _portable(read_design(folder / "design.json"))
+    except CofrontError:  # lost, or changed since
+        return f"{folder} held a build whose design is lost: replaced"
+    ours = _portable(document)
+    same = ("space", "network", "network_sha256", "precision", "input_shape", "device", "clock_hz")
+    if all(getattr(earlier, key) == getattr(ours, key) for key in same) and (
+        (earlier.design.point, earlier.design.config) == (ours.design.point, ours.design.config)
+    ):
+        return ""
+    return f"{folder} held another design ({manifest['network']} on {manifest['device']}): replaced"
 
 
 def missed_wish(document: DesignDocument, cycles: int, by: str) -> list[str]:
@@ -148,11 +201,11 @@ def _images(
         if count > len(found.x_test):
             raise UsageError(f"--images {count}: there are {len(found.x_test)} test images")
         labels = found.y_test[:count] if len(found.classes) == classes else None
-        return found.x_test[:count], labels, f"{count} test images of {data.name if data else 'CIFAR-10'}"
+        return found.x_test[:count], labels, f"{number(count, 'test image')} of {data.name if data else 'CIFAR-10'}"
     if data is not None:
         raise InputError(reason)
     images = np.random.default_rng(0).integers(0, 256, (count, h, w, channels)).astype(np.uint8)
-    return images, None, f"{count} random images ({reason})"
+    return images, None, f"{number(count, 'random image')} ({reason})"
 
 
 def _check_images(data: Path | None) -> None:
@@ -207,7 +260,8 @@ def verify(
     if images < 1:
         raise UsageError(f"--images must be at least 1, got {images}")
     if not 0 <= stalls < 1000:
-        raise UsageError(f"--stalls is out of 1000 cycles, got {stalls}")
+        raise UsageError(f"--stalls is how many of 1000 cycles memory rests, 0 to 999, got {stalls}")
+    _check_written(vcd, gantt)
     begun = time.monotonic()
     if not folder.exists():
         raise UsageError(f"there is no folder '{folder}'; `cofront build` writes one")
@@ -220,9 +274,6 @@ def verify(
     if synth:  # before minutes of simulation
         family_of(built.device)
         yosys_version()
-    for path in (vcd, gantt):
-        if path is not None and not path.parent.is_dir():
-            raise UsageError(f"there is no folder '{path.parent}' to write '{path.name}' into")
     found, labels, source = _images(built.quantized, data, images)
     given = built.manifest["memory"]
     memory = MemoryModel(int(given["latency"]), int(given["bytes_per_kilocycle"]), stalls, seed)
@@ -274,6 +325,18 @@ def verify(
     return result
 
 
+def _check_written(vcd: Path | None, gantt: Path | None) -> None:
+    """UsageError for a waveform or chart that cannot be written, or would replace what is none."""
+    from cofront.api.ours import check_our_file
+
+    for path, kind, option, what in ((vcd, ".vcd", "--vcd", "a waveform"), (gantt, "chart", "--gantt", "a chart")):
+        if path is None:
+            continue
+        if not path.parent.is_dir():
+            raise UsageError(f"there is no folder '{path.parent}' to write '{path.name}' into")
+        check_our_file(path, kind, option, what)
+
+
 def _other_run(measured: Activity, done: Simulated) -> str:
     """What the chart's run has not in common with the verified one; "" if they are the same."""
     if bool(measured.differing) != bool(done.comparison.differing):
@@ -304,8 +367,6 @@ def _store(study: Path, result: VerifyDocument, digest: str, activity: dict[str,
 
 
 def replace_document(document: VerifyDocument, **values: Any) -> VerifyDocument:
-    import msgspec
-
     return msgspec.structs.replace(document, **values)
 
 

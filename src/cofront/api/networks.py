@@ -141,7 +141,10 @@ def design_network(design: DesignDocument) -> Network:
     """
     if design.network_sha256:
         source = Path(design.network)
-        need_file(source, "the network of the design; put it there, or fit it again (cofront fit NETWORK --save)")
+        need_file(
+            source, "the network of the design, whose file names it relative to itself: keep the two together, or fit "
+            "it again (cofront fit NETWORK --save)"
+        )  # fmt: skip
         if file_hash(source) != design.network_sha256:
             raise InputError(
                 f"'{source}' is not the network that the design was made for (another SHA-256); restore it, or fit it "

@@ -17,9 +17,11 @@ from cofront.study.provenance import file_hash
 _HEAD = 1 << 16
 #: Of a report: what it is made by, and the element that reports had before that was written.
 _REPORT = (b'<meta name="generator" content="cofront">', b'<p class="brand">cofront <span id="version">')
-#: Of the chart of `verify --gantt`, and of its waveforms: ports that our engines have.
+#: Of the chart of `verify --gantt`, and of its waveforms: CXXRTL names our module first, Verilator its ports.
 _CHART = b'<p class="brand">cofront</p>'
-_WAVEFORM = (b" m_axi_araddr", b" s_axi_awaddr")
+_WAVEFORM = re.compile(
+    rb"\$timescale [^\n]*\n\$scope module engine \$end\n|\$version (?s:.*) m_axi_araddr (?s:.*) s_axi_awaddr "
+)
 #: How an ONNX model by us begins, as protocol buffers are written: field 1, the version, in a byte; 2, the producer.
 _MODEL = re.compile(rb"\x08[\x00-\x7f]\x12\x07cofront")
 
@@ -44,7 +46,7 @@ def is_ours(path: Path, kind: str = "") -> bool:
     if kind == ".onnx":
         return _MODEL.match(head) is not None
     if kind == ".vcd":
-        return head.startswith(b"$") and all(port in head for port in _WAVEFORM)
+        return _WAVEFORM.match(head) is not None
     return _CHART in head or (kind != "chart" and any(mark in head for mark in _REPORT))
 
 
