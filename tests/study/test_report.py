@@ -206,11 +206,11 @@ def test_studies_without_a_front_are_refused_in_one_line(tmp_path):
         write_report(study, tmp_path / "folder")
 
 
-def drawn(path, query):
-    """The page as chromium has it after its scripts, which must not complain."""
+def drawn(path, query, width=1400):
+    """The page as chromium has it after its scripts, which must not complain, in a window of so many pixels."""
     names = "headless no-sandbox disable-gpu disable-background-networking disable-component-update disable-sync "
     names += "no-first-run enable-logging=stderr virtual-time-budget=10000 dump-dom"
-    flags = [f"--{name}" for name in names.split()]
+    flags = [f"--{name}" for name in names.split()] + [f"--window-size={width},2000"]
     with tempfile.TemporaryDirectory() as profile:
         done = subprocess.run(
             ["chromium", *flags, f"--user-data-dir={profile}", path.as_uri() + query],
@@ -253,6 +253,22 @@ def test_the_page_draws_predictors_and_intervals(tmp_path):
     assert "inside the 95 % interval (2)" in section and "outside it (1)" in section
     words = re.sub(r"<[^>]*>", " ", re.sub(r"<script.*?</script>", "", dom, flags=re.S))
     assert "95 % of new measurements" in words and "Latency: ten rows." in words and "NaN" not in words
+
+
+@needs_chromium
+def test_a_window_of_1100_pixels_shows_every_column(report, tmp_path):
+    measure = """<script>addEventListener("load", () => {
+      for (const id of ["accelerator", "calls", "kernels"]) {
+        const box = document.getElementById(id);
+        document.body.append(`${id} ${box.scrollWidth} in ${box.clientWidth};`);
+      } });</script></body>"""
+    page = tmp_path / "r.html"
+    page.write_text(report.read_text(encoding="utf-8").replace("</body>", measure), encoding="utf-8")
+    dom = drawn(page, "#design-7", 1100)
+    boxes = {name: (int(a), int(b)) for name, a, b in re.findall(r"(accelerator|calls|kernels) (\d+) in (\d+);", dom)}
+    assert len(boxes) == 3 and all(0 < needed <= there for needed, there in boxes.values()), boxes
+    accelerator = re.search(r'<div id="accelerator".*?</table>', dom, re.S).group(0)
+    assert "></th>" not in accelerator and ">value</th>" in accelerator
 
 
 @needs_chromium

@@ -278,7 +278,7 @@
     const plain = Object.entries(config).filter(([, v]) => v === null || typeof v !== "object")
       .map(([k, v]) => k === "clock_hz" ? ["clock", `${sig(v / 1e6)} MHz`] : [k, String(v)])
       .sort(([a], [b]) => (b === "engine") - (a === "engine"));
-    const parts = [table([{ title: "part" }, { title: "" }], plain)];
+    const parts = [table([{ title: "part" }, { title: "value" }], plain)];
     const names = [...kernels.filter((k) => isKernel(config[k])), ...Object.keys(config).filter((k) => isKernel(config[k]) && !kernels.includes(k))];
     if (names.length) parts.push(table([{ title: "kernel" }, { title: "in × out" }, { title: "taps", n: true }, { title: "multipliers" }, { title: "weights", n: true }, { title: "lines" }],
       names.map((n) => { const k = config[n]; return k.po ? [n, `${k.pi} × ${k.po}`, String(k.taps ?? 1), k.dsp ? "on DSP" : "on LUT", k.weight_depth == null ? "–" : integer(k.weight_depth),
