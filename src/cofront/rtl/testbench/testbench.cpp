@@ -366,7 +366,7 @@ class Bench {
   void open(const std::string& path) {
     file_ = fopen(path.c_str(), "wb");
     if (!file_) fail(1, "cannot write %s", path.c_str());
-    top_.debug_info(&items_, nullptr, "engine");
+    top_.debug_info(&items_, nullptr, "engine ");
     vcd_.timescale(1, "ns");
     vcd_.add_without_memories(items_);
     tracing_ = true;
