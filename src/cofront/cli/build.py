@@ -12,7 +12,8 @@ from cofront.cli.options import Data, Json, Seed
 
 HELP = """Build a design's accelerator: Verilog, program, weights, test bench.
 
-DESIGN is a design file, as `search` and `fit --save` write them; with --smallest, a study of `search`."""
+DESIGN is a design file, as `search` and `fit --save` write them; with --smallest, a study of `search`. An
+earlier build in --out is replaced, unless files of others are in it."""
 EXAMPLE = """
 Example, after `cofront search`:
   $ cofront build runs/subgraph32-zu3eg/design.json -o built

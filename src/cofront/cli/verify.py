@@ -23,7 +23,8 @@ HELP = """Simulate a built accelerator on test images and compare every output.
 
 DIR is a folder that `build` wrote; the images are those that `build --data` named, while they are there, unless --data
 names others. Two predictions of the cycles stand beside the simulated ones: the cost model's, which searches use, and
-the schedule's, which knows the program. Exit code 1 when anything differs from the integer model."""
+the schedule's, which knows the program. Exit code 1 when anything differs from the integer model.
+Charts and waveforms replace only charts and waveforms that cofront wrote."""
 EXAMPLE = """
 Example, after `cofront build`:
   $ cofront verify built --images 100 --synth
