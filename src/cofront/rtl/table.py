@@ -14,6 +14,8 @@ from amaranth.lib.wiring import In, Out
 
 #: Bits of an entry.
 ENTRY_BITS = 4
+#: Bytes that one copy of the table serves: a memory of more read ports is not mapped to LUT RAM but to flip-flops.
+COPY_BYTES = 16
 
 
 class Table(wiring.Component):
@@ -40,8 +42,6 @@ class Table(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.table = table = memory.Memory(shape=ENTRY_BITS, depth=512, init=[])
-        write = table.write_port()
         total = Signal(signed(33))
         index, write_index = Signal(8), Signal(8)
         shifted = Signal(signed(33))
@@ -60,17 +60,21 @@ class Table(wiring.Component):
             ]
             with m.If(storing & (write_index == 255)):
                 m.d.sync += self.busy.eq(0)
-        m.d.comb += [
-            write.addr.eq(write_index | (~self.half << 8)),
-            write.data.eq(Mux(entry < 0, 0, Mux(entry > self.top, self.top, entry))[:ENTRY_BITS]),
-            write.en.eq(storing & self.busy),
-        ]
-        for i in range(self.bus_bytes):
-            read = table.read_port(domain="comb")
-            at = slice(8 * i, 8 * i + 8)
+        for first in range(0, self.bus_bytes, COPY_BYTES):
+            copy = memory.Memory(shape=ENTRY_BITS, depth=512, init=[])
+            m.submodules["table" if first == 0 else f"table_{first}"] = copy
+            write = copy.write_port()
             m.d.comb += [
-                read.addr.eq(self.input.payload[at] | (self.half << 8)),
-                self.output.payload[at].eq(Mux(self.on, read.data, self.input.payload[at])),
+                write.addr.eq(write_index | (~self.half << 8)),
+                write.data.eq(Mux(entry < 0, 0, Mux(entry > self.top, self.top, entry))[:ENTRY_BITS]),
+                write.en.eq(storing & self.busy),
             ]
+            for i in range(first, min(first + COPY_BYTES, self.bus_bytes)):
+                read = copy.read_port(domain="comb")
+                at = slice(8 * i, 8 * i + 8)
+                m.d.comb += [
+                    read.addr.eq(self.input.payload[at] | (self.half << 8)),
+                    self.output.payload[at].eq(Mux(self.on, read.data, self.input.payload[at])),
+                ]
         m.d.comb += [self.output.valid.eq(self.input.valid), self.input.ready.eq(self.output.ready)]
         return m
