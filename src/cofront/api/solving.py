@@ -103,8 +103,8 @@ def extrapolated(found: front.Front, device: Device, clock_hz: float) -> list[st
     if not outside:
         return []
     return [
-        f"LUTs and flip-flops of {len(outside):,} of {len(parts):,} designs are extrapolated, being fitted on smaller "
-        "or other accelerators; `cofront estimate DESIGN` says which parts"
+        f"LUTs and flip-flops of {len(outside):,} of {len(parts):,} designs are extrapolated, their model being fitted "
+        f"on smaller or other accelerators{coefficients.beyond_range()}; `cofront estimate DESIGN` says which parts"
     ]
 
 

@@ -173,3 +173,15 @@ def outside_range(kernels: Mapping[str, Mapping[str, int]], bus_bits: int) -> li
             if not least <= values[key] <= most:
                 found.append(f"{name} with {key} {values[key]} ({least} to {most})")
     return found
+
+
+def beyond_range() -> str:
+    """How far the model was off on larger accelerators than it was fitted on, to go behind a note on such a one."""
+    found = json.loads(AREA_FILE.read_text(encoding="utf-8")).get("beyond")
+    if not found:
+        return ""
+    lut, ff = (f"{100 * found[key]['worst']:.0f} %" for key in ("lut", "ff"))
+    return (
+        f" (on {found['number']} accelerators of the main job's front, which are so, too, it was at most {lut} off "
+        f"Yosys's count of LUTs, {ff} of flip-flops)"
+    )

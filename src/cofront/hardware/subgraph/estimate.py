@@ -93,6 +93,7 @@ def estimate(
         notes += (f"the rows that the overlapping windows of {', '.join(pools)} hold on chip are not costed",)
     if outside := coefficients.outside_range({name: vars(chosen.kernel(name)) for name in KERNELS}, bus):
         notes += (
-            f"LUTs and flip-flops are extrapolated, being fitted on smaller or other designs: {'; '.join(outside)}",
+            f"LUTs and flip-flops are extrapolated, their model being fitted on smaller or other designs"
+            f"{coefficients.beyond_range()}: {'; '.join(outside)}",
         )
     return replace(cost_of_calls(calls, chosen, device, name=network.name), notes=notes)
