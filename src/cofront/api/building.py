@@ -246,7 +246,7 @@ def verify(
 ) -> VerifyDocument:
     """Simulates a build folder on test images and compares it with the integer model; `synth` counts resources too.
 
-    What is found is added to `study`, whose report then shows it.
+    What is found is added to `study`, whose report then shows it; UsageError when no front there has the design.
     """
     from cofront.api.networks import read_design
     from cofront.rtl.gantt import chart_data, draw, measure
@@ -267,8 +267,9 @@ def verify(
         raise UsageError(f"there is no folder '{folder}'; `cofront build` writes one")
     _check_images(data)
     if study is not None:
-        _check_study(study)
+        need_file(study, "a study, as `cofront search` writes it")
     built = read(folder)
+    place = None if study is None else _place(study, folder)
     data = data or _images_of(built.manifest, note)
     tool = choose_tool(simulator, note)
     if synth:  # before minutes of simulation
@@ -285,7 +286,7 @@ def verify(
         measured = measure(built, found, tool=tool, memory=memory, note=note) if charted else None
         counted = synthesis.result()
     title = f"{built.manifest['network']} on {built.device.name}"
-    result = replace_document(_document(folder, done, images, source, built.manifest["clock_hz"]), title=title)
+    result = replace_document(_document(folder, done, images, source, built.manifest["clock_hz"], stalls), title=title)
     if not stalls:
         missed = missed_wish(read_design(folder / "design.json"), done.cycles, "the simulation")
         result = replace_document(result, notes=[*result.notes, *missed])
@@ -299,7 +300,7 @@ def verify(
         other = _other_run(measured, done)
         if other:
             result = replace_document(result, notes=[*result.notes, other])
-        activity = chart_data(measured, built.program.jobs, built.manifest["clock_hz"])
+        activity = chart_data(measured, built.program.jobs, built.manifest["clock_hz"], stalls)
         if gantt is not None:
             draw(activity, title, gantt)
         busy = {name: measured.busy(name) for name in measured.kernels}
@@ -317,11 +318,18 @@ def verify(
         waveform=str(vcd) if vcd else None,
         study=str(study) if study else None,
     )
-    if study is not None and activity is not None:
+    if study is not None and activity is not None and place is not None:
+        result = replace_document(result, front_run=place[0], front_index=place[1])
         try:
             _store(study, result, built.manifest["digest"], activity, seed)
         except StudyError as error:  # minutes of simulation are not thrown away for that
-            result = replace_document(result, study=None, notes=[*result.notes, f"not added to the study: {error}"])
+            result = replace_document(
+                result,
+                study=None,
+                front_run=None,
+                front_index=None,
+                notes=[*result.notes, f"not added to the study: {error}"],
+            )
     return result
 
 
@@ -348,13 +356,17 @@ def _other_run(measured: Activity, done: Simulated) -> str:
     return f"the chart is of the engine that this version of cofront writes, not of the folder's: {what}"
 
 
-def _check_study(study: Path) -> None:
-    """An error now rather than behind minutes of simulation."""
+def _place(study: Path, folder: Path) -> tuple[int, int]:
+    """Where in a study the design of a folder is; an error now rather than behind minutes of simulation."""
+    from cofront.api.networks import read_design
     from cofront.study import Study
+    from cofront.study.fronts import place_of
 
-    need_file(study, "a study, as `cofront search` writes it")
-    with Study(study, write=False):
-        pass
+    with Study(study, write=False) as opened:
+        found = place_of(opened.runs(), read_design(folder / "design.json"))
+    if found is None:
+        raise UsageError(f"no front in study '{study}' has the design of '{folder}': name the study that it is from")
+    return found
 
 
 def _store(study: Path, result: VerifyDocument, digest: str, activity: dict[str, Any], seed: int) -> None:
@@ -370,19 +382,24 @@ def replace_document(document: VerifyDocument, **values: Any) -> VerifyDocument:
     return msgspec.structs.replace(document, **values)
 
 
-def _document(folder: Path, done: Simulated, images: int, source: str, clock_hz: float) -> VerifyDocument:
+def _document(folder: Path, done: Simulated, images: int, source: str, clock_hz: float, stalls: int) -> VerifyDocument:
     first = done.comparison.first
+
+    def error(predicted: int) -> float | None:
+        """Predictions are of a memory that does not rest."""
+        return None if stalls else (predicted - done.cycles) / done.cycles
+
     return VerifyDocument(
         folder=str(folder), passed=not done.comparison.differing, simulator=done.tool, images=images,
         image_source=source, tensors=done.comparison.tensors, elements=done.comparison.elements,
         differing=done.comparison.differing, cycles=done.cycles, fps=clock_hz / done.cycles,
         predicted_cycles=done.predicted_cycles,
-        cycles_error=(done.predicted_cycles - done.cycles) / done.cycles, model_cycles=done.model_cycles,
-        model_error=(done.model_cycles - done.cycles) / done.cycles, seconds=done.seconds,
+        cycles_error=error(done.predicted_cycles), model_cycles=done.model_cycles,
+        model_error=error(done.model_cycles), seconds=done.seconds, stalls=stalls,
         calls=[
             CyclesPart(
                 call=c.name, layers=list(c.layers), descriptors=c.descriptors, simulated=c.simulated,
-                predicted=c.predicted, error=c.error, model=c.model,
+                predicted=c.predicted, error=None if stalls else c.error, model=c.model,
             )
             for c in done.calls
         ],

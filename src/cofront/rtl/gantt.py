@@ -71,8 +71,8 @@ def activity_of(run: Run) -> Activity:
     return Activity(run.bucket, run.cycles, run.stamps, kernels, np.array(run.activity["memory"], np.int64))
 
 
-def chart_data(activity: Activity, jobs: Sequence[JobInfo], clock_hz: float) -> dict[str, Any]:
-    """What `gantt.js` draws."""
+def chart_data(activity: Activity, jobs: Sequence[JobInfo], clock_hz: float, stalls: int = 0) -> dict[str, Any]:
+    """What `gantt.js` draws; `stalls`: of 1000 cycles, in which memory rested."""
     calls: list[list[Any]] = []
     before = 0
     for job, stamp in zip(jobs, activity.stamps, strict=True):
@@ -84,6 +84,7 @@ def chart_data(activity: Activity, jobs: Sequence[JobInfo], clock_hz: float) -> 
         "bucket": activity.bucket,
         "cycles": activity.cycles,
         "clock_hz": clock_hz,
+        "stalls": stalls,
         "kernels": {name: rows[1:].tolist() for name, rows in activity.kernels.items()},
         "memory": activity.memory.tolist(),
         "calls": calls,

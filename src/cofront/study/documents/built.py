@@ -38,7 +38,7 @@ class BuildDocument(Document, frozen=True, kw_only=True, tag="build"):
 class CyclesPart(Part, frozen=True, kw_only=True):
     """Cycles of one call. `predicted` from the program, run by run; `model` is the cost model's share of a sum.
 
-    `error` is (predicted - simulated) / simulated.
+    `error` is (predicted - simulated) / simulated; null where memory rested, which no prediction knows.
     """
 
     call: str
@@ -74,7 +74,11 @@ class ResourcePart(Part, frozen=True, kw_only=True):
 
 
 class VerifyDocument(Document, frozen=True, kw_only=True, tag="verify"):
-    """`passed`: no element compared differs. Cycles are those of the first image."""
+    """`passed`: no element compared differs. Cycles are those of the first image.
+
+    Where memory rested, in `stalls` of 1000 cycles at random, predictions are of another memory: errors are null.
+    With `study`, the design is number `front_index` (from 0) of the front that its run `front_run` found.
+    """
 
     folder: str
     title: str = ""  # network and device
@@ -87,9 +91,9 @@ class VerifyDocument(Document, frozen=True, kw_only=True, tag="verify"):
     differing: int
     cycles: int
     predicted_cycles: int
-    cycles_error: float
+    cycles_error: float | None
     model_cycles: int
-    model_error: float
+    model_error: float | None
     seconds: float
     calls: list[CyclesPart]
     first_difference: DifferencePart | None = None
@@ -100,5 +104,8 @@ class VerifyDocument(Document, frozen=True, kw_only=True, tag="verify"):
     waveform: str | None = None
     gantt: str | None = None
     study: str | None = None  # that the verification was added to
+    front_run: int | None = None
+    front_index: int | None = None
+    stalls: int = 0
     busy: dict[str, float] = field(default_factory=dict)  # share of the time each kernel multiplies
     notes: list[str] = field(default_factory=list)

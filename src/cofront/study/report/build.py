@@ -14,6 +14,7 @@ from cofront.errors import MissingDependencyError, StudyError, UsageError
 from cofront.figures import seconds
 from cofront.study.asked import asked_of
 from cofront.study.documents import ReportDocument, SearchDocument, VerifyDocument, clean, read_document
+from cofront.study.fronts import fronts, with_front
 from cofront.study.provenance import write_atomic
 from cofront.study.report.predictors import predictor_data, scored
 from cofront.study.store import RunRecord, Study
@@ -74,7 +75,7 @@ def _escape(text: str) -> str:
 def report_data(study: Study, run_id: int | None = None, document: SearchDocument | None = None) -> dict[str, Any]:
     """Everything the page shows, as plain JSON values."""
     runs = study.runs()
-    if run_id is None and document is None and not any(_with_front(r) for r in runs) and (known := scored(runs)):
+    if run_id is None and document is None and not any(with_front(r) for r in runs) and (known := scored(runs)):
         return _predictors_alone(study, runs, known[-1])
     run = _pick(study, runs, run_id)
     assert run.result is not None
@@ -109,7 +110,7 @@ def report_data(study: Study, run_id: int | None = None, document: SearchDocumen
         "others": _others(study, runs, run, search),
         "history": _history(study, run),
         "cover": [_cover(c) for c in search.cover],
-        "verified": verified(study, runs),
+        "verified": verified(study, runs, run),
         "predictors": predictor_data(study, runs),
         "provenance": _provenance(study, run, search),
         "runs": _runs(runs),
@@ -138,26 +139,20 @@ def _runs(runs: list[RunRecord]) -> list[dict[str, Any]]:
 
 def has_front(study: Study) -> bool:
     """Whether there is anything to report."""
-    return any(_with_front(r) for r in study.runs())
-
-
-def _with_front(run: RunRecord) -> bool:
-    return run.verb == "search" and run.result is not None and bool(run.result.get("front"))
+    return any(with_front(r) for r in study.runs())
 
 
 def _pick(study: Study, runs: list[RunRecord], run_id: int | None) -> RunRecord:
-    searches = [r for r in runs if _with_front(r)]
+    searches = fronts(runs)
     if run_id is not None:
         searches = [r for r in searches if r.id == run_id]
     if not searches:
-        if run_id is not None and (known := ", ".join(str(r.id) for r in runs if _with_front(r))):
+        if run_id is not None and (known := ", ".join(str(r.id) for r in runs if with_front(r))):
             raise UsageError(f"run {run_id} of study '{study.path}' holds no front; those that do: {known}")
         raise StudyError(
             f"study '{study.path}' has no search with a front yet; run `cofront search --study {study.path}` first"
         )
-    # a certified front is what the report is about; a heuristic's is shown beside it
-    certified = [r for r in searches if r.result is not None and r.result.get("gap") is not None]
-    return (certified or searches)[-1]
+    return searches[0]  # a certified front is what the report is about; a heuristic's is shown beside it
 
 
 def json_front(search: SearchDocument) -> list[dict[str, Any]]:
@@ -296,8 +291,11 @@ def certified_loss(other: SearchDocument, certified: SearchDocument) -> str:
     return f"{text}, {missed} faster designs missed" if missed else text
 
 
-def verified(study: Study, runs: list[RunRecord]) -> dict[str, Any] | None:
-    """What the newest `cofront verify` with this study found, and what the kernels did meanwhile."""
+def verified(study: Study, runs: list[RunRecord], main: RunRecord) -> dict[str, Any] | None:
+    """What the newest `cofront verify` with this study found, and what the kernels did meanwhile.
+
+    `main` is the search that the page is about.
+    """
     done = [r for r in runs if r.verb == "verify" and r.status == "done" and r.result is not None]
     if not done:
         return None
@@ -305,12 +303,21 @@ def verified(study: Study, runs: list[RunRecord]) -> dict[str, Any] | None:
     found = read_document(run.result, VerifyDocument, f"run {run.id} of study '{study.path}'")
     equal = "equal to the integer network in every bit" if found.passed else f"{found.differing:,} of them DIFFER"
     images = f"{found.images} image{'' if found.images == 1 else 's'}"
+    cycles = f"{found.cycles:,} cycles simulated"
+    if found.stalls:
+        cycles += f" with a memory that rested {found.stalls} of 1000 cycles at random, which no prediction assumes"
+    else:
+        cycles += f", {found.predicted_cycles:,} predicted by the schedule"
+    design = ""
+    if found.front_index is not None:
+        front = (
+            "this front" if found.front_run == main.id else f"the front of run {found.front_run}, another than shown"
+        )
+        design = f"Design {found.front_index + 1} of {front}. "
     activity = [data for _, data in study.events(run.id, "activity")]
     return {
-        "note": f"{found.title}: {found.elements:,} results of {images} ({found.image_source}) are "
-        f"{equal}; "
-        f"{found.cycles:,} cycles simulated, {found.predicted_cycles:,} predicted by the schedule. Run {run.id}, "
-        f"{_minute(run.started)}; the folder was '{found.folder}'.",
+        "note": f"{design}{found.title}: {found.elements:,} results of {images} ({found.image_source}) are "
+        f"{equal}; {cycles}. Run {run.id}, {_minute(run.started)}; the folder was '{found.folder}'.",
         "activity": activity[-1] if activity else None,
     }
 

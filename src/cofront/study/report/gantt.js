@@ -1,6 +1,6 @@
 "use strict";
 // What kernels and memory did over a run: a row of stacked shares for each kernel, of the whole network or of one call.
-// `activity`: {bucket, cycles, clock_hz, kernels: {name: a list per state}, memory, calls}, all counts of cycles (of words)
+// `activity`: {bucket, cycles, clock_hz, stalls, kernels: {name: a list per state}, memory, calls}, all counts of cycles (of words)
 // per bucket; calls are [name, layers, first cycle, last cycle]. Older studies lack the last state.
 function cofrontGantt(root, activity) {
   const STATES = [["busy", "#0072b2", "#56b4e9"], ["waits for input", "#e69f00", "#e69f00"], ["waits for output", "#a64d8c", "#e48cc0"],
@@ -85,7 +85,7 @@ function cofrontGantt(root, activity) {
       const text = [name, name.split(".")[0]].find((t) => t.length * LABEL + 4 < wide); // names that would overlap are left to the list
       if (text && chosen < 0) annotations.push({ text, x: (start + end) / 2, y: 1, yref: "paper", yanchor: "bottom", yshift: 20, showarrow: false, font: { size: 11, color: css("--soft") || "#556070" } });
     });
-    note.textContent = `${chosen < 0 ? "Whole run" : calls[chosen][0]}: ${integer(to - from)} cycles, ${duration(to - from)} at ${activity.clock_hz / 1e6} MHz. ${busy.join(", ")}. A column is ${integer(width)} cycle${width === 1 ? "" : "s"}; blank: no part in the run, its share done, or between runs. Drag to look closer, double-click to go back.`;
+    note.textContent = `${chosen < 0 ? "Whole run" : calls[chosen][0]}: ${integer(to - from)} cycles, ${duration(to - from)} at ${activity.clock_hz / 1e6} MHz${activity.stalls ? `, while memory rested ${activity.stalls} of 1000 cycles at random` : ""}. ${busy.join(", ")}. A column is ${integer(width)} cycle${width === 1 ? "" : "s"}; blank: no part in the run, its share done, or between runs. Drag to look closer, double-click to go back.`;
     legend.replaceChildren(...STATES.map(([state, light, night]) => make("span", {}, make("i", { style: `background:${dark ? night : light}` }), state)));
     back.disabled = chosen < 0;
     on.disabled = chosen >= calls.length - 1;
