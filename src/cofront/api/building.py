@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from cofront.api.files import need_file
+from cofront.api.scheduling import missed_wish
 from cofront.errors import CofrontError, InputError, StudyError, UnsupportedError, UsageError
 from cofront.figures import number
 from cofront.study.documents import BuildDocument, CyclesPart, DifferencePart, ResourcePart, VerifyDocument, to_json
@@ -135,18 +135,6 @@ def _replaced(folder: Path, document: DesignDocument) -> str:
     ):
         return ""
     return f"{folder} held another design ({manifest['network']} on {manifest['device']}): replaced"
-
-
-def missed_wish(document: DesignDocument, cycles: int, by: str) -> list[str]:
-    """A note when a design is slower than the frame rate that it was chosen for; `by` says whose `cycles` those are."""
-    asked, fps = float(document.provenance.get("wish", {}).get("fps") or 0.0), document.clock_hz / cycles
-    if fps >= asked:
-        return []
-    more = math.ceil(asked * document.design.fps / fps)
-    return [
-        f"{asked:,.0f} fps were asked for, {by} gives {fps:,.0f}: the cost model, by which the design was chosen, does "
-        f"not see all waits for weights; search with --fps {more} for a margin"
-    ]
 
 
 def integers_of(

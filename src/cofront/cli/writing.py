@@ -13,6 +13,7 @@ from cofront.api.exporting import FORMATS, design_document, export_design, forma
 from cofront.api.ours import as_written, hashes
 from cofront.api.parts import device_file
 from cofront.api.request import SearchRequest, SearchResult
+from cofront.api.scheduling import missed_wish, scheduled_cycles
 from cofront.api.weights import SUPERNETS, no_supernet
 from cofront.cli.wishes import wish_of
 from cofront.study import Run, Study
@@ -41,6 +42,8 @@ def write_results(
         design = design_document(document, document.chosen, network, provenance)
         design = msgspec.structs.replace(design, device_file=device_file(request.device))
         same = {"design": digest(msgspec.to_builtins(design)), "folder": str(out.resolve()), "images": _images(data)}
+        missed = missed_wish(design, scheduled_cycles(design, network), "the schedule of its program")
+        document = msgspec.structs.replace(document, notes=[*document.notes, *missed])
         assert result.run_id is not None
         earlier = [e for _, e in study.events(result.run_id, "exported") if all(e.get(k) == v for k, v in same.items())]
         if earlier and _stays(earlier[-1], document.space) and as_written(earlier[-1]["hashes"]):
