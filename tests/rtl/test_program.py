@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nets import accelerator, chain
 
 from cofront import device
-from cofront.errors import InputError, UnsupportedError
+from cofront.errors import InputError, UnsupportedError, UsageError
 from cofront.hardware.subgraph import lower
 from cofront.network import Builder, Flatten, Linear
 from cofront.rtl import compiler
@@ -342,7 +342,7 @@ def test_descriptor_round_trip() -> None:
 def test_errors() -> None:
     net = chain().uniform_bits(8, 8)
     quantized = random_integers(net, 0)
-    with pytest.raises(InputError, match="64, 128, 256 or 512 bits"):
+    with pytest.raises(UsageError, match="64, 128, 256, 512 bits"):
         compile_program(quantized, accelerator(), PART, bus_bits=100)
     with pytest.raises(InputError, match="cannot run on this accelerator"):
         compile_program(quantized, accelerator("E44"), PART)

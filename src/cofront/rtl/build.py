@@ -88,8 +88,8 @@ def build(source: Source, folder: Path, *, bus_bits: int | None = None, note: No
 
 def check_target(folder: Path, bus_bits: int | None) -> None:
     """UsageError for a port that there is not, and for a folder that must not be replaced."""
-    if bus_bits is not None and bus_bits not in coefficients.BUS_BITS:
-        raise UsageError(f"the memory port is {', '.join(map(str, coefficients.BUS_BITS))} bits wide, not {bus_bits}")
+    if bus_bits is not None:
+        coefficients.check_bus_bits(bus_bits)
     if folder.exists() and not (folder.is_dir() and ((folder / manifest.NAME).is_file() or not any(folder.iterdir()))):
         raise UsageError(f"'{folder}' is there and is not a build folder; choose another --out")
     _check_own(folder)

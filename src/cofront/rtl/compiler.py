@@ -11,7 +11,7 @@ import numpy as np
 from cofront.device import Device
 from cofront.errors import InputError, UnsupportedError
 from cofront.hardware.subgraph import lower
-from cofront.hardware.subgraph.coefficients import BUS_BITS, Coefficients
+from cofront.hardware.subgraph.coefficients import Coefficients, check_bus_bits
 from cofront.hardware.subgraph.config import Config
 from cofront.network import Conv2d, Flatten, Linear
 from cofront.rtl.average import MAX_PIXELS
@@ -44,8 +44,7 @@ def compile_program(
 
     Sums must fit `acc_bits`, by the device's slices if not given.
     """
-    if bus_bits not in BUS_BITS:
-        raise InputError(f"the memory port is 64, 128, 256 or 512 bits wide, not {bus_bits}")
+    check_bus_bits(bus_bits)
     planner = Planner(quantized, config, device, bus_bits // 8, mode, co)
     jobs = list(planner.jobs(lower(quantized.network, bus_bits // 8)))
     if len(jobs) > MAX_DESCRIPTORS:

@@ -21,7 +21,7 @@ from amaranth.lib.wiring import In, Out
 
 from cofront.errors import InputError
 from cofront.hardware.subgraph.calls import KERNELS
-from cofront.hardware.subgraph.coefficients import BUS_BITS
+from cofront.hardware.subgraph.coefficients import check_bus_bits
 from cofront.hardware.subgraph.config import Config
 from cofront.hardware.subgraph.engines import ENGINES
 from cofront.rtl.average import Average
@@ -54,8 +54,7 @@ class Engine(wiring.Component):
     """The accelerator of a configuration with a memory port of `bus_bits`, on `dsp`; `make` builds its kernels."""
 
     def __init__(self, config: Config, bus_bits: int = 128, make: Maker = Kernel, dsp: str = "DSP48E2") -> None:
-        if bus_bits not in BUS_BITS:
-            raise InputError(f"the memory port is 64, 128, 256 or 512 bits wide, not {bus_bits}")
+        check_bus_bits(bus_bits)
         self.accelerator, self.bus_bits = config, bus_bits
         kind = ENGINES[config.engine]
         present: list[str] = [name for name in KERNELS if config.kernel(name).po]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cofront.device import Device
-from cofront.errors import InputError
+from cofront.errors import InputError, UsageError
 
 FILE = Path(__file__).with_name("coefficients.toml")
 #: LUTs and flip-flops per feature (`area.py`), as `benchmarks/rtl_calibration.py` fitted them.
@@ -21,6 +21,12 @@ BUS_BITS = (64, 128, 256, 512)
 
 #: Fractional constants are held in thousandths.
 MILLI = 1000
+
+
+def check_bus_bits(bits: int) -> None:
+    """UsageError for a memory port that there is not."""
+    if bits not in BUS_BITS:
+        raise UsageError(f"the memory port is {', '.join(map(str, BUS_BITS))} bits wide, not {bits}")
 
 
 @dataclass(frozen=True)
