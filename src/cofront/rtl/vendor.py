@@ -54,30 +54,40 @@ written back before the start and invalidated before the result is read. The int
 so that it must be masked until then; UIO masks it, and unmasks it when 1 is written to `/dev/uioN`: write that after
 the start."""
 
+
+def _zynq(dsp_kind: str, memory: str, port_bits: int, control: str, irq: str) -> Family:
+    """A family whose memory is reached through four ports of a processing system that runs Linux."""
+    return Family(
+        multipliers=f"multipliers are instances of {dsp_kind}",
+        memory=memory,
+        port=f"`S_AXI_HP` port of {port_bits} bits",
+        port_bits=port_bits,
+        ports=4,
+        flow=_VIVADO.replace("{control}", control).replace("{irq}", irq),
+        host=_LINUX,
+    )
+
+
 #: By the kind of slice, which is what a device's file knows of its family.
 FAMILIES: Final[Mapping[str, Family]] = {
-    "DSP48E1": Family(
-        multipliers="multipliers are instances of DSP48E1",
+    "DSP48E1": _zynq(
+        "DSP48E1",
         memory="On a Zynq-7000 the DDR memory is reached through four `S_AXI_HP` ports of 64 bits, which are AXI3 "
         "(UG585): `m_axi` needs a converter of protocol{width}. On parts without a processing system a soft controller "
         "(MIG, UG586) has an AXI4 port, and memory of its own.",
-        port="`S_AXI_HP` port of 64 bits",
         port_bits=64,
-        ports=4,
-        flow=_VIVADO.replace("{control}", "`M_AXI_GP0`").replace("{irq}", "`IRQ_F2P`"),
-        host=_LINUX,
+        control="`M_AXI_GP0`",
+        irq="`IRQ_F2P`",
     ),
-    "DSP48E2": Family(
-        multipliers="multipliers are instances of DSP48E2",
+    "DSP48E2": _zynq(
+        "DSP48E2",
         memory="On a Zynq UltraScale+ the DDR memory is reached through four `S_AXI_HP*_FPD` ports (and two coherent "
         "`S_AXI_HPC*_FPD`) of 32, 64 or 128 bits, AXI4 with bursts of at most 16 beats (UG1085){width}. `HP1` and "
         "`HP2` share one port of the memory controller, `HP0` and `HP3` each share one with other hardware. On parts "
         "without a processing system a soft controller has an AXI4 port, and memory of its own.",
-        port="`S_AXI_HP` port of 128 bits",
         port_bits=128,
-        ports=4,
-        flow=_VIVADO.replace("{control}", "`M_AXI_HPM0_FPD`").replace("{irq}", "`pl_ps_irq0`"),
-        host=_LINUX,
+        control="`M_AXI_HPM0_FPD`",
+        irq="`pl_ps_irq0`",
     ),
     "INTEL18X19": Family(
         multipliers="multiplications between registers, left to the vendor's tools to infer: **nothing was synthesised "
