@@ -41,6 +41,7 @@ def smallest_design(study: Path) -> DesignDocument:
     from cofront.api.parts import device_file
     from cofront.study import Study
     from cofront.study.documents import SearchDocument, read_document
+    from cofront.study.fronts import with_front
 
     path = study / "study.sqlite" if study.is_dir() else study
     need_file(path, "a study, as `cofront search` writes it")
@@ -49,7 +50,7 @@ def smallest_design(study: Path) -> DesignDocument:
             f"'{study}' is not a study of `cofront search`; --smallest takes one, a design file goes without"
         )
     with Study(path, write=False) as opened:
-        runs = [r for r in opened.runs() if r.verb == "search" and r.result is not None and r.result.get("front")]
+        runs = [r for r in opened.runs() if with_front(r)]
     if not runs:
         raise StudyError(f"study '{path}' has no search with a front yet; run `cofront search --study {path}` first")
     run = runs[-1]

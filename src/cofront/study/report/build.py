@@ -252,7 +252,7 @@ def _others(study: Study, runs: list[RunRecord], main: RunRecord, search: Search
     """
     found: dict[str, dict[str, Any]] = {}
     for run in runs:
-        if run.id == main.id or run.verb != "search" or not run.result or not run.result.get("front"):
+        if run.id == main.id or not with_front(run):
             continue
         other = read_document(run.result, SearchDocument, f"run {run.id} of study '{study.path}'")
         if (other.space, other.device) == (search.space, search.device) and other.method != search.method:
