@@ -18,17 +18,15 @@ def scheduled_cycles(document: DesignDocument, network: Network) -> int | None:
     from cofront.api.parts import device_of, load_device
     from cofront.hardware.subgraph import Config, coefficients
     from cofront.rtl.compiler import compile_program
-    from cofront.rtl.schedule import schedule
-    from cofront.rtl.simulate import LATENCY
+    from cofront.rtl.schedule import expected_cycles
     from cofront.rtl.standin import random_integers
 
-    device, co = load_device(device_of(document)), coefficients.load()
+    device = load_device(device_of(document))
     config = Config.from_dict(document.design.config, document.clock_hz)
-    bus = co.bus_bits(device, config.clock_hz)
+    bus = coefficients.load().bus_bits(device, config.clock_hz)
     # Which integers they are changes no cycle.
     program = compile_program(random_integers(network), config, device, bus_bits=bus)
-    pace = co.bytes_per_kilocycle(device, config.clock_hz)
-    return sum(run.cycles for run in schedule(program, config, memory_latency=LATENCY, bytes_per_kilocycle=pace))
+    return expected_cycles(program, config, device)
 
 
 def missed_wish(document: DesignDocument, cycles: int | None, by: str) -> list[str]:

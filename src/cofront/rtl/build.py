@@ -25,7 +25,7 @@ from cofront.rtl.netlist import TOP, engine_verilog
 from cofront.rtl.program import Program
 from cofront.rtl.programs import Note, silent
 from cofront.rtl.readme import makefile, readme
-from cofront.rtl.schedule import schedule
+from cofront.rtl.schedule import expected_cycles
 from cofront.rtl.simulate import LATENCY, TESTBENCH, UNWRITTEN, dump_region, input_blob, input_region, ports_header
 from cofront.rtl.yosys import yosys_version
 from cofront.task.integer import QuantizedNetwork
@@ -198,7 +198,6 @@ def content_of(source: Source, program: Program, expected: Cost, bus: int, rate:
         {"name": c.name, "mode": c.mode, "cycles": c.cycles, "bound_by": c.bound, "kernels": dict(c.kernels)}
         for c in expected.calls
     ]
-    runs = schedule(program, source.config, memory_latency=LATENCY, bytes_per_kilocycle=rate)
     return {
         "network": source.quantized.network.name,
         "device": source.device.name,
@@ -214,7 +213,7 @@ def content_of(source: Source, program: Program, expected: Cost, bus: int, rate:
         "memory": {"latency": LATENCY, "bytes_per_kilocycle": rate},
         "expected": {
             "cycles": expected.cycles,
-            "scheduled_cycles": sum(run.cycles for run in runs),
+            "scheduled_cycles": expected_cycles(program, source.config, source.device),
             "latency_s": expected.latency_s,
             "resources": dict(expected.resources),
             "budget": dict(expected.budget),

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cofront.device import Device
+from cofront.hardware.subgraph import coefficients
 from cofront.hardware.subgraph.calls import KERNELS
 from cofront.hardware.subgraph.config import Config
 from cofront.hardware.subgraph.engines import ENGINES
@@ -24,6 +26,7 @@ from cofront.rtl.descriptor import SIZE_BYTES, decode
 from cofront.rtl.kernel import front_type, latency
 from cofront.rtl.program import Program
 from cofront.rtl.requantise import APART, PLANES
+from cofront.rtl.simulate import LATENCY
 from cofront.rtl.windows import WindowBuffer
 
 #: Cycles of a run besides its kernels, its words and two latencies of memory: control, alignment, gearboxes.
@@ -64,6 +67,12 @@ def schedule(program: Program, config: Config, *, memory_latency: int, bytes_per
         out.append(RunCycles(job.call, kernels, moved, round(waited), round(run + waited)))
         waited = max(loaded - run, 0)
     return out
+
+
+def expected_cycles(program: Program, config: Config, device: Device) -> int:
+    """Cycles of an image, behind a memory of the latency and bandwidth that simulations assume for the device."""
+    pace = coefficients.load().bytes_per_kilocycle(device, config.clock_hz)
+    return sum(run.cycles for run in schedule(program, config, memory_latency=LATENCY, bytes_per_kilocycle=pace))
 
 
 def shared_port(
