@@ -62,7 +62,7 @@ class Table(wiring.Component):
                 m.d.sync += self.busy.eq(0)
         for first in range(0, self.bus_bytes, COPY_BYTES):
             copy = memory.Memory(shape=ENTRY_BITS, depth=512, init=[])
-            m.submodules["table" if first == 0 else f"table_{first}"] = copy
+            m.submodules += copy
             write = copy.write_port()
             m.d.comb += [
                 write.addr.eq(write_index | (~self.half << 8)),
