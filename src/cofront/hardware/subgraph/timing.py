@@ -52,6 +52,11 @@ class StageRows:
     def __getitem__(self, name: str) -> IntArray:
         return self.columns[name]
 
+    @property
+    def windowed(self) -> IntArray:
+        """(r,) as `Stage.windowed`."""
+        return np.asarray((self["rows"] > 1) | (self["stride"] > 1))
+
     def distinct(self) -> tuple[StageRows, IntArray]:
         """The different rows (u,), and for each row which of them it is, (r,)."""
         table = np.stack(list(self.columns.values()), axis=1)
@@ -114,7 +119,7 @@ def kernel_times(
 
     # With more taps than rows the window's middle is that of the rows.
     centred = (taps <= p["rows"]) | ((p["rows"] - rows["rows"]) % 2 == 0)
-    windowed = (rows["rows"] > 1) | (rows["stride"] > 1)
+    windowed = rows.windowed
     window_ok = (rows["rows"] <= p["rows"]) & centred & (~windowed | (p["rows"] > 1))
     channel_ok = rows["out_channels"] <= p["out_elements"]
     if not depthwise:
@@ -222,7 +227,7 @@ def _by_itself(
     buffer works in vertical stripes that re-read `overlap` columns. Every tile and stripe is a run, whose overhead but
     one is added here.
     """
-    windowed = (rows["rows"] > 1) | (rows["stride"] > 1)
+    windowed = rows.windowed
     width, channels = rows["in_width"], rows["in_channels"]
     cap = half // stored
     # Every tile of logits but the last has whole groups of what the lanes of a DUAL engine are at W4A4.
