@@ -39,3 +39,17 @@ def test_whole_accelerators() -> None:
         assert (found["dsp"], found["bram36"]) == (counted["dsp"], counted["bram36"]), row["index"]
         assert found["lut"] == pytest.approx(counted["lut"], rel=0.2), row["index"]
         assert found["ff"] == pytest.approx(counted["ff"], rel=0.2), row["index"]
+
+
+def test_how_far_the_model_is_off_beyond_its_range_is_what_notes_say() -> None:
+    known = json.loads(coefficients.AREA_FILE.read_text())["beyond"]
+    larger = rows("front")
+    found = [(resources(Config.from_dict(r["config"]), ZU3EG, bus_bits=r["bus_bits"]), r["counted"]) for r in larger]
+    assert known["number"] == len(found) > 0
+    for key in ("lut", "ff"):
+        worst = max(abs(model[key] / counted[key] - 1) for model, counted in found)
+        assert known[key]["worst"] == pytest.approx(worst, abs=6e-5)
+        assert f"{100 * worst:.0f} %" in coefficients.beyond_range()
+    for row in larger:
+        kernels = {name: row["config"][name] for name in ("conv", "dw", "pw")}
+        assert coefficients.outside_range(kernels, row["bus_bits"])
