@@ -275,11 +275,11 @@ def verify(
         counted = synthesis.result()
     title = f"{built.manifest['network']} on {built.device.name}"
     result = replace_document(_document(folder, done, images, source, built.manifest["clock_hz"], stalls), title=title)
-    if not stalls:
-        missed = missed_wish(read_design(folder / "design.json"), done.cycles, "the simulation")
-        result = replace_document(result, notes=[*result.notes, *missed])
     if stalls:
-        result = replace_document(result, notes=[*result.notes, f"memory rests {stalls} of 1000 cycles at random"])
+        said = [f"memory rests {stalls} of 1000 cycles at random"]
+    else:
+        said = missed_wish(read_design(folder / "design.json"), done.cycles, "the simulation")
+    result = replace_document(result, notes=[*result.notes, *said])
     if labels is not None and built.manifest["weights"].partition(" ")[0] != "random" and not done.comparison.differing:
         accuracy = built.quantized.accuracy(found, cast(Any, labels))
         result = replace_document(result, accuracy=accuracy)
