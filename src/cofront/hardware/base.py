@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from cofront.errors import InputError
+
 if TYPE_CHECKING:
     from cofront.device import Device
     from cofront.front import Infeasible
@@ -14,6 +16,13 @@ if TYPE_CHECKING:
     from cofront.space.base import Layered
 
 Mode = Literal["fused", "split", "memory", "infeasible"]
+
+
+def check_clock(clock_hz: Any) -> None:
+    """An InputError unless a configuration's clock is a positive number of at most 1e12."""
+    number = isinstance(clock_hz, int | float) and not isinstance(clock_hz, bool)
+    if not number or not 0 < clock_hz <= 1e12:
+        raise InputError(f"accelerator: clock_hz must be a positive number of at most 1e12, got {clock_hz!r}")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Without a configuration the array has the shape that is best for the network, of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from cofront.device import Device
 from cofront.errors import InputError, UsageError, unknown_name
 from cofront.front import Infeasible
-from cofront.hardware.base import CallCost, Cost
+from cofront.hardware.base import CallCost, Cost, check_clock
 from cofront.hardware.e2e.work import Call, IntArray, Work, calls_of, cycles, distinct
 from cofront.network import Network
 from cofront.problem import INFEASIBLE, RESOURCES, CodesignProblem, Engine, KernelTable, Trellis
@@ -42,12 +42,7 @@ class Config:
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1 << 16:
                 raise InputError(f"accelerator: {key} must be a whole number of 1 to {1 << 16}, got {value!r}")
-        if (
-            isinstance(self.clock_hz, bool)
-            or not isinstance(self.clock_hz, int | float)
-            or not 0 < self.clock_hz <= 1e12
-        ):
-            raise InputError(f"accelerator: clock_hz must be a positive number of at most 1e12, got {self.clock_hz!r}")
+        check_clock(self.clock_hz)
 
     @property
     def multipliers(self) -> int:
@@ -110,7 +105,8 @@ def estimate(network: Network, device: Device, config: Config | None = None, clo
         works, (rows,) = distinct([calls])
         _, ((t_in, t_out),) = best_shapes(works, np.bincount(rows, minlength=len(works))[None], device, clock_hz=clock)
         config = Config(int(t_in), int(t_out), clock)
-    config = Config(config.t_in, config.t_out, clock)
+    else:
+        config = replace(config, clock_hz=clock)
     costs = _costs(calls, config, device)
     used = {r: config.multipliers if r == "dsp" else 0 for r in RESOURCES}
     bad = [

@@ -9,6 +9,7 @@ from typing import Any
 
 from cofront.device.base import allowed_clock
 from cofront.errors import InputError, UsageError, unknown_name
+from cofront.hardware.base import check_clock
 from cofront.hardware.nasa.mapping import Chunk
 from cofront.hardware.nasa.units import CHUNKS, KINDS, Kind, Units
 from cofront.hardware.nasa.work import Layer
@@ -77,11 +78,9 @@ class Config:
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
             if f.name == "clock_hz":
-                if not number or not 0 < value <= 1e12:
-                    raise InputError(f"accelerator: clock_hz must be a positive number of at most 1e12, got {value!r}")
-            elif not number or not isinstance(value, int) or not 0 <= value < 1 << 30:
+                check_clock(value)
+            elif isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 30:
                 raise InputError(f"accelerator: {f.name} must be a whole number from 0, got {value!r}")
 
     @classmethod

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from cofront.errors import InputError
+from cofront.hardware.base import check_clock
 from cofront.hardware.subgraph.calls import KERNELS
 from cofront.hardware.subgraph.engines import ENGINES
 
@@ -50,9 +51,7 @@ class Config:
     def __post_init__(self) -> None:
         if not isinstance(self.engine, str) or self.engine not in ENGINES:
             raise InputError(f"accelerator: engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
-        number = isinstance(self.clock_hz, int | float) and not isinstance(self.clock_hz, bool)
-        if not number or not 0 < self.clock_hz <= 1e12:
-            raise InputError(f"accelerator: clock_hz must be a positive number of at most 1e12, got {self.clock_hz!r}")
+        check_clock(self.clock_hz)
         for name in KERNELS:
             _check(name, self.kernel(name))
 
