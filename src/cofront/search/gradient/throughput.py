@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from cofront.errors import InputError, UsageError
 from cofront.problem import IntArray
 from cofront.search.gradient.choices import Layers
-from cofront.search.gradient.surrogate import encode
 
 FloatArray = NDArray[np.float64]
 
@@ -62,9 +61,7 @@ class Fit:
     def of(cls, predicted: FloatArray, truth: FloatArray) -> Fit:
         from scipy.stats import spearmanr
 
-        return cls(
-            float(np.mean(np.abs(predicted - truth) / truth)), float(spearmanr(predicted, truth).statistic), len(truth)
-        )
+        return cls(_relative(predicted, truth), float(spearmanr(predicted, truth).statistic), len(truth))
 
     def __str__(self) -> str:
         return f"{100 * self.relative:.2f} % off, Spearman {self.spearman:.4f}"
@@ -107,8 +104,8 @@ class ThroughputCost:
         """(n, l) architectures -> (n,) images per second."""
         choices = np.atleast_2d(choices)
         with torch.no_grad():
-            columns = torch.from_numpy(encode(self.layers, choices)).reshape(len(choices), *self.layers.shape)
-            return np.asarray(self.images_per_s(columns).numpy(), float)
+            encoding = _one_hot(torch.from_numpy(choices), self.layers).double()
+            return np.asarray(self.images_per_s(encoding).numpy(), float)
 
     def expected(self, encoding: Tensor) -> Tensor:
         return 1.0 / self.images_per_s(encoding.double()[None])[0]
@@ -161,7 +158,7 @@ def fit_throughput(
             net.eval()
             with torch.no_grad():
                 found = mean + std * net(_one_hot(held, layers)).double().numpy()
-            errors.append(float(np.mean(np.abs(found - valid[1]) / valid[1])))
+            errors.append(_relative(found, valid[1]))
             if errors[-1] == min(errors):
                 best = {k: v.clone() for k, v in net.state_dict().items()}
     net.load_state_dict(best)
@@ -169,6 +166,10 @@ def fit_throughput(
         p.requires_grad_(False)
     seen = float(train[1].min()), float(train[1].max())
     return ThroughputCost(layers, net.double().eval(), mean, std, seen, name), tuple(errors)
+
+
+def _relative(predicted: FloatArray, truth: FloatArray) -> float:
+    return float(np.mean(np.abs(predicted - truth) / truth))
 
 
 def _one_hot(choices: Tensor, layers: Layers) -> Tensor:
