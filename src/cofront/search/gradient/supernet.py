@@ -78,17 +78,13 @@ class MixedSupernet(nn.Module):
             if layer < 0:
                 x = modules[0](x)
                 continue
-            paths = self._paths(relaxed, layer)
             weights = relaxed.weights[layer].to(x.dtype)
-            first, *others = paths
+            first, *others = options_run(self.layers, relaxed, layer)
             total = weights[first] * modules[first](x)
             for o in others:
                 total = total + weights[o] * modules[o](x)
             x = total
         return x
-
-    def _paths(self, relaxed: Relaxed, layer: int) -> list[int]:
-        return options_run(self.layers, relaxed, layer)
 
     @torch.no_grad()
     def first_bad(self, x: Tensor, relaxed: Relaxed) -> str:
@@ -97,7 +93,7 @@ class MixedSupernet(nn.Module):
             return "the batch of images"
         for layer, modules in self.steps:
             outputs = {}
-            for o in self._paths(relaxed, layer) if layer >= 0 else [0]:
+            for o in options_run(self.layers, relaxed, layer) if layer >= 0 else [0]:
                 outputs[o] = modules[o](x)
                 if not bool(torch.isfinite(outputs[o]).all()):
                     return self.layers.name(layer, o) if layer >= 0 else "a layer that every network has"
