@@ -103,7 +103,7 @@ def test_operations_are_what_they_are_called():
             elif isinstance(node.op, Conv2d):
                 found.append((node.op.kernel[0], node.op.dilation[0]))
         assert found == wanted
-        assert len(EDGES) == 14 and space.edge_of("c0.n1") is None and space.edge_of("classifier") is None
+    assert len(EDGES) == 14 and space.edge_of("c0.n1") is None and space.edge_of("classifier") is None
 
 
 def test_networks_run_and_are_exported():
