@@ -22,7 +22,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import itertools
-import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -273,7 +272,7 @@ def main() -> None:
     elif args.what == "eh-dnas":
         run_eh_dnas(args.seeds)
     else:
-        for part, found in json.loads(OUT.read_text()).items():
+        for part, found in read(OUT).items():
             print(f"{part}\n\n{claims_table([Claim(**c) for c in found['claims']])}\n")
 
 
