@@ -245,6 +245,10 @@ def test_known_devices_are_listed_and_the_nearest_named(cofront, as_json, refuse
     assert line.endswith("`cofront devices --known` lists them")
     assert "did you mean" not in refused("predict", "mobilenetv2", "--device", "qqqqqqqq")[1]
     assert "give SPACE:0,1,... or --space" in refused("predict", "mobilenetv2", "--device", "pixel3")[1]
+    code, line = refused("search", "--space", "nasbench201", "--device", "pixle3")
+    assert code == 2 and line.startswith("no device named 'pixle3'; did you mean pixel3")
+    code, line = refused("search", "--space", "nasbench201", "--device", "nosuch.parquet")
+    assert code == 2 and "there is no file 'nosuch.parquet'; expected a table" in line
 
 
 def test_evaluating_a_design_that_is_not_of_the_trained_space_says_what_to_do(refused):

@@ -16,7 +16,7 @@ from cofront.api.files import is_table, need_file
 from cofront.api.networks import block_precisions
 from cofront.api.request import SearchRequest, SearchResult
 from cofront.api.solving import as_point
-from cofront.errors import CofrontError, InputError, UsageError
+from cofront.errors import CofrontError, InputError, UsageError, unknown_name
 from cofront.study.documents import Call, Cost, Design, SearchDocument, clean, read_document
 from cofront.study.provenance import digest, file_hash, source_hash
 
@@ -40,9 +40,21 @@ def is_measured(device: str, space: str) -> bool:
 
 def is_known(device: str, space: str) -> bool:
     """Whether a linear model of a device comes with cofront for networks of a space."""
+    return device in _known(space)
+
+
+def _known(space: str) -> tuple[str, ...]:
     from cofront.predict.devices import shipped, spaces_of_shipped
 
-    return space.partition("@")[0] in spaces_of_shipped() and device in shipped(space).names
+    return shipped(space).names if space.partition("@")[0] in spaces_of_shipped() else ()
+
+
+def check_part(device: str, space: str) -> None:
+    """UsageError for the name of no FPGA part, with the nearest of those and of the devices known by the space."""
+    from cofront.device import names
+
+    if not device.lower().endswith(".toml") and device.strip().lower() not in names():
+        raise unknown_name("device", device, (*names(), *_known(space)))
 
 
 def search_table(request: SearchRequest, study: Study | None = None) -> SearchResult:
@@ -101,6 +113,8 @@ def check_request(request: SearchRequest) -> None:
     wrong = [name for name, value in given.items() if value is not None]
     if wrong:
         raise UsageError(f"{', '.join(wrong)}: not for a device known by a table; its exact front needs none of them")
+    if is_table(request.device):
+        need_file(Path(request.device), "a table, as `cofront measure` writes it, or a device of `cofront devices`")
     need_file(request.accuracy_table or shipped_table(spaces.load(request.space)), "a table of accuracies")
 
 

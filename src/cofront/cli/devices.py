@@ -12,8 +12,8 @@ from cofront.cli.options import Json, Seed
 
 HELP = """List the FPGA parts: resources, default clock, memory bandwidth.
 
-With --known: the devices whose latencies come with cofront, for `predict` and `pareto`; with --space, or with --table,
-how alike they are: the rank correlation of their latencies, pair by pair."""
+With --known: the devices whose latencies come with cofront, for `predict`, `pareto` and `search`; with --space, how
+alike they are, or the devices of a --table: the rank correlation of their latencies, pair by pair."""
 EXAMPLE = """
 Example:
   $ cofront devices

@@ -109,13 +109,14 @@ def run(
 ) -> int:
     from cofront.api.files import is_table
     from cofront.api.parts import check_space, load_device
-    from cofront.api.tabled import is_measured
+    from cofront.api.tabled import check_part, is_measured
     from cofront.errors import UsageError
 
     started = time.perf_counter()
     check_space(space)  # names first: what searches takes seconds to import
     measured = is_measured(device, space)
     if not measured:
+        check_part(device, space)
         load_device(device, parse_budget(budget))
     from cofront.api.request import SearchRequest
 
