@@ -213,7 +213,7 @@ def test_costs_below_zero_are_moved_to_the_constant() -> None:
         ),
         (["--accuracy-table", "none.json"], 2, "there is no file 'none.json'; expected a table of accuracies"),
         (["-o", "top.json"], 2, "--out top.json is a file; expected a folder"),
-        (["--device", "none.csv"], 2, "none.csv: no such file"),
+        (["--device", "none.csv"], 2, "there is no file 'none.csv'; expected a table, as `cofront measure` writes it"),
         (["--device", "top.json"], 2, "has 0 columns of latency"),
         (["--precision", "W4A4"], 1, "the accuracy of W4A4 was not measured"),
     ],
