@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
-
-import msgspec
 
 from cofront.api.checking import cost_of
 from cofront.api.ours import check_ours
@@ -17,7 +16,6 @@ from cofront.cli import output, show
 from cofront.cli.leftovers import leave_nothing
 from cofront.cli.main import INTERRUPTED
 from cofront.cli.progress import Interrupt, reporter
-from cofront.cli.wishes import Before
 from cofront.cli.writing import write_results, written
 from cofront.study import Study
 from cofront.study.asked import chosen_words
@@ -42,17 +40,7 @@ def run_search(
     with leave_nothing(path, out), Study(path) as study, Interrupt() as stop:
         with reporter() as progress:
             result = search(request, study=study, on_progress=progress, should_stop=stop, started=started)
-        document = msgspec.structs.replace(result.document, study=str(study.path))
-        if result.reused:
-            output.note(
-                f"cofront: finished before with the same inputs: taken from run {result.run_id} of {study.path}"
-            )
-        before = Before(out)
-        if document.front:
-            document = write_results(
-                request, result, document, study, out, data, lambda: _cost(request, result, document)
-            )
-        told = before.stays() if document.chosen is None else before.replaced(document)
+        document, told = write_results(request, result, study, out, data, partial(_cost, request, result))
     if json:
         output.emit_json(document)
     else:

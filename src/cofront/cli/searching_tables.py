@@ -6,8 +6,6 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
-
 from cofront.api.files import is_table
 from cofront.api.measuring import measure
 from cofront.api.ours import check_ours
@@ -20,7 +18,6 @@ from cofront.cli.leftovers import leave_nothing
 from cofront.cli.main import INTERRUPTED
 from cofront.cli.measure import stepper
 from cofront.cli.progress import Interrupt, reporter
-from cofront.cli.wishes import Before
 from cofront.cli.writing import write_results, written
 from cofront.measure.base import Settings
 from cofront.study import Study
@@ -47,14 +44,7 @@ def run_table_search(
         request = replace(request, device=str(table))
     with leave_nothing(path, folder), Study(path) as study:
         result = search_table(request, study)
-        document = msgspec.structs.replace(result.document, study=str(study.path))
-        if result.reused:
-            output.note(
-                f"cofront: finished before with the same inputs: taken from run {result.run_id} of {study.path}"
-            )
-        before = Before(folder)
-        document = write_results(request, result, document, study, folder, data, None)
-        told = before.stays() if document.chosen is None else before.replaced(document)
+        document, told = write_results(request, result, study, folder, data, None)
     if json:
         output.emit_json(document)
     else:

@@ -15,7 +15,8 @@ from cofront.api.parts import device_file
 from cofront.api.request import SearchRequest, SearchResult
 from cofront.api.scheduling import missed_wish, scheduled_cycles
 from cofront.api.weights import SUPERNETS, no_supernet
-from cofront.cli.wishes import wish_of
+from cofront.cli import output
+from cofront.cli.wishes import Before, wish_of
 from cofront.study import Run, Study
 from cofront.study.documents import Cost, SearchDocument
 from cofront.study.provenance import digest
@@ -25,13 +26,33 @@ from cofront.study.report import write_report
 def write_results(
     request: SearchRequest,
     result: SearchResult,
+    study: Study,
+    out: Path,
+    data: Path | None,
+    cost: Callable[[SearchDocument], Cost] | None,
+) -> tuple[SearchDocument, str | None]:
+    """Report and exports: the document with where they are, and what to say of an earlier design in the folder.
+
+    `cost` is the chosen design's; a table has none.
+    """
+    document = msgspec.structs.replace(result.document, study=str(study.path))
+    if result.reused:
+        output.note(f"cofront: finished before with the same inputs: taken from run {result.run_id} of {study.path}")
+    before = Before(out)
+    if document.front:
+        document = _write(request, result, document, study, out, data, cost)
+    return document, before.stays() if document.chosen is None else before.replaced(document)
+
+
+def _write(
+    request: SearchRequest,
+    result: SearchResult,
     document: SearchDocument,
     study: Study,
     out: Path,
     data: Path | None,
-    cost: Callable[[], Cost] | None,
+    cost: Callable[[SearchDocument], Cost] | None,
 ) -> SearchDocument:
-    """Report and exports; the document with where they are. `cost` is the chosen design's; a table has none."""
     files: dict[str, str] = {}
     left_out: list[str] = []
     if document.chosen is not None:
@@ -50,7 +71,7 @@ def write_results(
             # the same again: minutes of quantising are saved
             files, left_out = earlier[-1]["files"], earlier[-1]["left_out"]
         else:
-            paid = None if cost is None else cost()
+            paid = None if cost is None else cost(document)
             done = export_design(design, network, paid, out, formats_of(document), request.seed, data)
             files, left_out = done.files, done.left_out
             record = {**same, "files": files, "left_out": left_out, "hashes": hashes(files)}
