@@ -147,9 +147,9 @@ def run(
 def _folder(space: str, device: str) -> Path:
     """Where everything goes unless told: the same for every spelling of a device, and for its file."""
     from cofront.api.parts import load_device
+    from cofront.cli.writing import file_name
 
-    name = f"{space}-{load_device(device).name}"
-    return Path("runs") / "".join(c if c.isalnum() or c in "-_.@" else "_" for c in name)
+    return Path("runs") / file_name(f"{space}-{load_device(device).name}")
 
 
 def _points(cover: float | None) -> float | None:

@@ -18,7 +18,7 @@ from cofront.cli.leftovers import leave_nothing
 from cofront.cli.main import INTERRUPTED
 from cofront.cli.measure import stepper
 from cofront.cli.progress import Interrupt, reporter
-from cofront.cli.writing import write_results, written
+from cofront.cli.writing import file_name, write_results, written
 from cofront.measure.base import Settings
 from cofront.study import Study
 from cofront.study.asked import chosen_words
@@ -32,13 +32,12 @@ def run_table_search(
     check_request(request)
     check_weights(request.space, data)
     short = Path(request.device).stem if is_table(request.device) else request.device.removeprefix("ssh://")
-    safe = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in short)
-    folder = out or Path("runs") / f"{request.space.replace(',', '_')}-{safe}"
+    folder = out or Path("runs") / file_name(f"{request.space}-{short}")
     check_ours(folder, [*written(request.space), "report.html"])
     path = study_path or folder / "study.sqlite"
     if not is_table(request.device) and not is_known(request.device, request.space):
         with leave_nothing(path, folder):
-            table = _measured(request, folder / f"{safe}.parquet")
+            table = _measured(request, folder / file_name(f"{short}.parquet"))
         if table is None:
             return INTERRUPTED
         request = replace(request, device=str(table))

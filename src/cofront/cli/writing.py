@@ -98,3 +98,8 @@ def _images(data: Path | None) -> str:
 
     path = data or default_path()
     return str(path.resolve()) if path.exists() else ""
+
+
+def file_name(text: str) -> str:
+    """A text as the name of a file or folder on any system."""
+    return "".join(c if c.isalnum() or c in "-_.@" else "_" for c in text)
