@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 NAME: Final = "manifest.json"
 #: Every manifest has these.
@@ -19,8 +19,12 @@ def manifest_of(folder: Path) -> dict[str, Any] | None:
         found = json.loads((folder / NAME).read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    complete = isinstance(found, dict) and all(key in found for key in KEYS) and isinstance(found["files"], dict)
-    return found if complete else None
+    return found if is_manifest(found) else None
+
+
+def is_manifest(found: object) -> TypeGuard[dict[str, Any]]:
+    """Whether what was read has all that a manifest has."""
+    return isinstance(found, dict) and all(key in found for key in KEYS) and isinstance(found["files"], dict)
 
 
 def build_at(path: Path) -> Path | None:

@@ -12,8 +12,8 @@ from cofront.device import Device
 from cofront.device import load as load_device
 from cofront.errors import CofrontError, InputError, UsageError
 from cofront.hardware.subgraph.config import Config
-from cofront.rtl.folder import KEYS
 from cofront.rtl.folder import NAME as NAME
+from cofront.rtl.folder import is_manifest
 from cofront.rtl.program import Program
 from cofront.study.provenance import digest, file_hash
 from cofront.task.integer import QuantizedNetwork
@@ -74,7 +74,7 @@ def read(folder: Path) -> Built:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
         raise InputError(f"'{path}' is damaged ({str(error).splitlines()[0]}); {again}") from None
-    if not isinstance(found, dict) or any(key not in found for key in KEYS):
+    if not is_manifest(found):
         raise InputError(f"'{path}' is not a manifest of cofront; {again}")
     if found["format"] != FORMAT:
         raise InputError(f"'{path}' is of format {found['format']}, this cofront reads {FORMAT}; {again}")
