@@ -72,9 +72,10 @@ def build(
     images, _, source_note = _images(quantized, data, VECTORS)
     notes = (_unplaced(f"the test bench runs {source_note}", document),)
     named = "" if data is None else str(data.resolve())
-    text = to_json(_portable(document)) + "\n"
-    source = Source(quantized, config, device, text, _unplaced(origin, document), images, notes, named)
-    replaced = _replaced(folder, document)
+    ours = _portable(document)
+    text, weights_of = to_json(ours) + "\n", _unplaced(origin, document)
+    source = Source(quantized, config, device, text, weights_of, images, notes, named)
+    replaced = _replaced(folder, ours)
     built = make(source, folder, bus_bits=bus_bits, note=note)
     if replaced:
         note(replaced)
@@ -116,8 +117,8 @@ def _unplaced(text: str, document: DesignDocument) -> str:
     return text
 
 
-def _replaced(folder: Path, document: DesignDocument) -> str:
-    """What to say of a build in a folder that is of another design; "" when there is none."""
+def _replaced(folder: Path, ours: DesignDocument) -> str:
+    """What to say of a build in a folder that is of another design than `ours` (`_portable`); "" when there is none."""
     from cofront.api.networks import read_design
     from cofront.rtl.folder import manifest_of
 
@@ -128,7 +129,6 @@ def _replaced(folder: Path, document: DesignDocument) -> str:
         earlier = _portable(read_design(folder / "design.json"))
     except CofrontError:  # lost, or changed since
         return f"{folder} held a build whose design is lost: replaced"
-    ours = _portable(document)
     same = ("space", "network", "network_sha256", "precision", "input_shape", "device", "clock_hz")
     if all(getattr(earlier, key) == getattr(ours, key) for key in same) and (
         (earlier.design.point, earlier.design.config) == (ours.design.point, ours.design.config)
