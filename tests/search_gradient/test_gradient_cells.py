@@ -12,7 +12,7 @@ from cofront.search.gradient.cost import AdditiveCost
 from cofront.search.gradient.engine import GradientSearch
 from cofront.search.gradient.objective import Weighted
 from cofront.search.gradient.relax import Relaxed
-from cofront.search.gradient.supernet import SupernetTask
+from cofront.search.gradient.supernet import SupernetTask, TensorBatches
 from cofront.search.gradient.task import relaxed_choice
 from cofront.space.darts import Darts, decode
 from cofront.systems.eh_dnas import PAPER, CellLayers
@@ -58,7 +58,7 @@ def test_every_operation_has_a_gradient(made):
 def test_a_search_runs_and_ends_in_a_code(made):
     space, layers, _ = made
     net = CellSupernet(space, layers, seed=1)
-    task = SupernetTask(layers, net, images(8, 2), images(8, 3), batch=8)
+    task = SupernetTask(layers, net, TensorBatches(*images(8, 2), 8), TensorBatches(*images(8, 3), 8))
     seconds = np.tile([0, 1, 1, 1, 4, 5, 2, 3], (28, 1)) * 1e-3
     recipe = replace(PAPER, epochs=1, arch_rate=0.1)
     found = GradientSearch(task, AdditiveCost(layers, seconds), Weighted(1.0), recipe).run()

@@ -15,7 +15,7 @@ from cofront.search.gradient.objective import Weighted
 from cofront.search.gradient.polish import polish
 from cofront.search.gradient.recipe import Recipe
 from cofront.search.gradient.relax import Temperature, by_name
-from cofront.search.gradient.supernet import MixedSupernet, SupernetTask
+from cofront.search.gradient.supernet import MixedSupernet, SupernetTask, TensorBatches
 from cofront.search.gradient.task import Diverged, relaxed_choice
 
 
@@ -38,7 +38,7 @@ def images(n=96, seed=0):
 
 
 def make_task(layers, net):
-    return SupernetTask(layers, net, images(96, 1), images(64, 2), batch=16)
+    return SupernetTask(layers, net, TensorBatches(*images(96, 1), 16), TensorBatches(*images(64, 2), 16))
 
 
 def test_a_hard_choice_is_the_network_of_its_point(two_layers):
@@ -142,7 +142,6 @@ def test_nan_weights_are_blamed_on_their_operator(two_layers):
         GradientSearch(make_task(layers, net), cost, Weighted(0.0), recipe).run()
 
 
-def test_too_few_images_are_refused(two_layers):
-    layers, net = build(two_layers)
-    with pytest.raises(UsageError, match=r"split 'architecture': .* at least one batch of 64, got 10 images"):
-        SupernetTask(layers, net, images(96), images(10))
+def test_too_few_images_are_refused():
+    with pytest.raises(UsageError, match=r"at least one batch of 64, got 10 images"):
+        TensorBatches(*images(10), 64)

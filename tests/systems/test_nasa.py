@@ -119,7 +119,7 @@ def test_a_chip_too_small_is_named() -> None:
 def test_the_search_runs_on_the_supernet() -> None:
     """Two paths a layer through shared weights, both splits, costs in weighted operations."""
     torch = pytest.importorskip("torch")
-    from cofront.search.gradient.supernet import SupernetTask
+    from cofront.search.gradient.supernet import SupernetTask, TensorBatches
     from cofront.task.hybrid_supernet import HybridSupernet
 
     space = small()
@@ -128,7 +128,7 @@ def test_the_search_runs_on_the_supernet() -> None:
     assert [tuple(o.name.partition("=")[2] for o in options) for options in layers.layers] == list(net.operators)
     g = torch.Generator().manual_seed(0)
     x, y = torch.randn((16, 3, 8, 8), generator=g), torch.randint(0, 10, (16,), generator=g)
-    task = SupernetTask(layers, net, (x, y), (x, y), batch=8, judged=16)
+    task = SupernetTask(layers, net, TensorBatches(x, y, 8), TensorBatches(x, y, 8), judged=16)
     recipe = replace(nasa.PAPER, epochs=2, weight_rate=0.01)
     before = [p.detach().clone() for p in net.parameters()]
     found = nasa.NasaSearch(task, nasa.operations_cost(layers, layered), recipe=recipe).run()

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -24,11 +23,11 @@ from cofront.hardware.e2e import Work, best_shapes, calls_of, distinct, interval
 from cofront.problem import IntArray
 from cofront.search.gradient.choices import Layers
 from cofront.search.gradient.cost import CostModel
-from cofront.search.gradient.engine import GradientSearch
-from cofront.search.gradient.objective import Weighted
-from cofront.search.gradient.recipe import Learned, OnProgress, Recipe
+from cofront.search.gradient.objective import Objective, Weighted
+from cofront.search.gradient.recipe import Recipe
 from cofront.search.gradient.relax import Temperature
 from cofront.search.gradient.surrogate import encode, fit_additive
+from cofront.search.gradient.system import GradientSystem
 from cofront.search.gradient.task import Tabular, Task
 from cofront.search.gradient.throughput import Fit, ThroughputCost, Training
 from cofront.space import Points
@@ -229,7 +228,7 @@ def stand_in(
 
 
 @dataclass(frozen=True)
-class EhDnasSearch:
+class EhDnasSearch(GradientSystem):
     """CE + rate * (mean label / prediction) on any task and cost of edges; `unit_s` is the mean label's seconds."""
 
     task: Task
@@ -238,12 +237,8 @@ class EhDnasSearch:
     unit_s: float
     recipe: Recipe = PAPER
 
-    def run(self, file: Path | None = None, on_progress: OnProgress | None = None) -> Learned:
-        """One search; it goes on from the checkpoint `file` if there is one. `choice` is the derived code."""
-        objective = Weighted(self.rate, unit_s=self.unit_s)
-        search = GradientSearch(self.task, self.cost, objective, self.recipe, file, on_progress)
-        search.resume()
-        return search.run()
+    def objective(self) -> Objective:
+        return Weighted(self.rate, unit_s=self.unit_s)
 
 
 @dataclass(frozen=True)

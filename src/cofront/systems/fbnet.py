@@ -19,10 +19,11 @@ from cofront.search.gradient.choices import Layers
 from cofront.search.gradient.cost import AdditiveCost, CostModel
 from cofront.search.gradient.engine import GradientSearch
 from cofront.search.gradient.exact import ExactFront
-from cofront.search.gradient.objective import LogLatency, Weighted
+from cofront.search.gradient.objective import LogLatency, Objective, Weighted
 from cofront.search.gradient.polish import certified
-from cofront.search.gradient.recipe import Learned, OnProgress, Recipe
+from cofront.search.gradient.recipe import Learned, Recipe
 from cofront.search.gradient.relax import Temperature
+from cofront.search.gradient.system import GradientSystem
 from cofront.search.gradient.task import Tabular, Task
 from cofront.space.base import Layered, Points
 from cofront.space.chain import ChainSpace
@@ -107,7 +108,7 @@ def stand_in(
 
 
 @dataclass(frozen=True)
-class FBNetSearch:
+class FBNetSearch(GradientSystem):
     """The paper's loss and schedule on any task and device of a space of layers."""
 
     task: Task
@@ -117,12 +118,8 @@ class FBNetSearch:
     unit_s: float = 1e-6
     recipe: Recipe = TABLE
 
-    def run(self, file: Path | None = None, on_progress: OnProgress | None = None) -> Learned:
-        """One search; it goes on from the checkpoint `file` if there is one."""
-        objective = LogLatency(self.alpha, self.beta, self.unit_s)
-        search = GradientSearch(self.task, self.cost, objective, self.recipe, file, on_progress)
-        search.resume()
-        return search.run()
+    def objective(self) -> Objective:
+        return LogLatency(self.alpha, self.beta, self.unit_s)
 
 
 def weight_at(front: ExactFront, loss: float) -> float:

@@ -18,11 +18,12 @@ from cofront.hardware.tables.units import column_numbers
 from cofront.search.gradient.choices import Layers
 from cofront.search.gradient.cost import AdditiveCost, CostModel
 from cofront.search.gradient.engine import GradientSearch
-from cofront.search.gradient.objective import Multiplier, Weighted
+from cofront.search.gradient.objective import Multiplier, Objective, Weighted
 from cofront.search.gradient.polish import Polished, certified, polish
-from cofront.search.gradient.recipe import Learned, OnProgress, Recipe
+from cofront.search.gradient.recipe import Recipe
 from cofront.search.gradient.relax import Temperature
 from cofront.search.gradient.surrogate import Held, fit_on
+from cofront.search.gradient.system import GradientSystem
 from cofront.search.gradient.task import Tabular, Task
 from cofront.space.base import Layered
 from cofront.space.columnfile import read_columns
@@ -113,7 +114,7 @@ def stand_in(
 
 
 @dataclass(frozen=True)
-class LightNasSearch:
+class LightNasSearch(GradientSystem):
     """One run for one target on any task and device of a space of layers."""
 
     task: Task
@@ -122,12 +123,8 @@ class LightNasSearch:
     recipe: Recipe = PAPER
     multiplier_rate: float = PAPER_RATE
 
-    def run(self, file: Path | None = None, on_progress: OnProgress | None = None) -> Learned:
-        """The search; it goes on from the checkpoint `file` if there is one."""
-        objective = Multiplier(self.target_s, self.multiplier_rate)
-        search = GradientSearch(self.task, self.cost, objective, self.recipe, file, on_progress)
-        search.resume()
-        return search.run()
+    def objective(self) -> Objective:
+        return Multiplier(self.target_s, self.multiplier_rate)
 
 
 @dataclass(frozen=True)

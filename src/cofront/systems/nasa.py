@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -18,10 +17,10 @@ from cofront.hardware.nasa import Config, Evaluation, Silicon, Units, evaluate_n
 from cofront.network import AdderConv2d, Network, Op, ShiftConv2d
 from cofront.search.gradient.choices import Layers
 from cofront.search.gradient.cost import AdditiveCost, CostModel
-from cofront.search.gradient.engine import GradientSearch
-from cofront.search.gradient.objective import Weighted
-from cofront.search.gradient.recipe import Learned, OnProgress, Recipe
+from cofront.search.gradient.objective import Objective, Weighted
+from cofront.search.gradient.recipe import Recipe
 from cofront.search.gradient.relax import Temperature
+from cofront.search.gradient.system import GradientSystem
 from cofront.search.gradient.task import Task
 from cofront.space.base import Layered, Points
 from cofront.space.nasa import SKIP, UNITS, Nasa
@@ -67,7 +66,7 @@ def chip_cost(
 
 
 @dataclass(frozen=True)
-class NasaSearch:
+class NasaSearch(GradientSystem):
     """The search on any task of a hybrid space: loss + weight * cost, in the unit of the cost.
 
     The released weight is 1e-10 to 1.5e-10 per operation, which is .1 to .15 per billion.
@@ -78,12 +77,8 @@ class NasaSearch:
     weight: float = 0.1
     recipe: Recipe = PAPER
 
-    def run(self, file: Path | None = None, on_progress: OnProgress | None = None) -> Learned:
-        """One search; it goes on from the checkpoint `file` if there is one."""
-        objective = Weighted(self.weight, unit_s=1.0)
-        search = GradientSearch(self.task, self.cost, objective, self.recipe, file, on_progress)
-        search.resume()
-        return search.run()
+    def objective(self) -> Objective:
+        return Weighted(self.weight, unit_s=1.0)
 
 
 def twin(space: Nasa, point: Points) -> Points:

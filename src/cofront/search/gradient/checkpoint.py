@@ -20,7 +20,7 @@ from cofront.search.gradient.recipe import Progress
 if TYPE_CHECKING:
     from cofront.search.gradient.engine import GradientSearch
 
-_VERSION = 1
+_VERSION = 2
 
 
 def key(search: GradientSearch) -> str:
@@ -101,4 +101,8 @@ def load(search: GradientSearch, file: Path) -> None:
     search.position, search.factor = int(meta["position"]), float(meta["factor"])
     search.sums, search.cpu_s = list(meta["sums"]), float(meta["cpu_s"])
     search.objective.state.update(meta["objective"])
-    search.history = [Progress(**h) for h in meta["history"]]
+    search.history = [_progress(h) for h in meta["history"]]
+
+
+def _progress(kept: dict[str, Any]) -> Progress:
+    return Progress(**{**kept, "probabilities": tuple(tuple(row) for row in kept["probabilities"])})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,13 +77,20 @@ class GradientSearch:
     def steps_per_epoch(self) -> int:
         return (self.task.batches("weights") if self.sgd else 0) + self.task.batches("architecture")
 
-    def run(self, until_step: int | None = None) -> Learned:
-        """All epochs, or up to a number of steps; the search can then be saved and run on."""
+    @property
+    def share(self) -> float:
+        """Of all steps, what is done."""
+        return self.position / (self.recipe.epochs * self.steps_per_epoch)
+
+    def run(self, until_step: int | None = None, should_stop: Callable[[], bool] | None = None) -> Learned:
+        """All epochs, or up to a number of steps, or until asked to stop; the search can then be run on."""
         before, saved, started = self.cpu_s, time.monotonic(), time.process_time()
         per_epoch = self.steps_per_epoch
         of_weights = self.task.batches("weights") if self.sgd else 0
         end = self.recipe.epochs * per_epoch
         while self.position < min(end, until_step if until_step is not None else end):
+            if should_stop is not None and should_stop():
+                break
             epoch, number = divmod(self.position, per_epoch)
             if number < of_weights:
                 self._train_weights(epoch, number)
@@ -173,6 +181,7 @@ class GradientSearch:
             entropy=entropy(self.masked()),
             temperature=self.recipe.temperature.at(epoch),
             multiplier=self.objective.state.get("multiplier"),
+            probabilities=tuple(tuple(row) for row in torch.softmax(self.masked().detach(), 1).tolist()),
         )
         self.sums = [0.0, 0]
         self.history.append(now)

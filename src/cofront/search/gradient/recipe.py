@@ -58,7 +58,8 @@ class Progress:
     """The state at the end of an epoch.
 
     `loss` is the epoch's mean on the architecture's split (NaN while it is frozen), `expected_s` the cost of the
-    softmax of the parameters, `likely_s` that of the most likely network, `entropy` the mean of the layers in nats.
+    softmax of the parameters, `likely_s` that of the most likely network, `entropy` the mean of the layers in nats;
+    `probabilities` (l, o) the softmax itself, 0 where masked.
     """
 
     epoch: int
@@ -68,6 +69,7 @@ class Progress:
     entropy: float
     temperature: float
     multiplier: float | None = None
+    probabilities: tuple[tuple[float, ...], ...] = ()
 
 
 OnProgress = Callable[[Progress], None]

@@ -46,6 +46,11 @@ def options_run(layers: Layers, relaxed: Relaxed, layer: int) -> list[int]:
     return np.flatnonzero(layers.mask[layer]).tolist()
 
 
+def weighed(weight: Tensor, y: Tensor) -> Tensor:
+    """An option's output times its weight (a scalar), in the output's type; a constant 1 costs nothing."""
+    return y if not weight.requires_grad and float(weight) == 1.0 else weight * y
+
+
 class MixedSupernet(nn.Module):
     """Layers of mixed operators: the output of a layer is the sum of its run options' outputs times their weights.
 
@@ -78,11 +83,10 @@ class MixedSupernet(nn.Module):
             if layer < 0:
                 x = modules[0](x)
                 continue
-            weights = relaxed.weights[layer].to(x.dtype)
             first, *others = options_run(self.layers, relaxed, layer)
-            total = weights[first] * modules[first](x)
+            total = weighed(relaxed.weights[layer, first], modules[first](x))
             for o in others:
-                total = total + weights[o] * modules[o](x)
+                total = total + weighed(relaxed.weights[layer, o], modules[o](x))
             x = total
         return x
 
@@ -98,74 +102,106 @@ class MixedSupernet(nn.Module):
                 if not bool(torch.isfinite(outputs[o]).all()):
                     return self.layers.name(layer, o) if layer >= 0 else "a layer that every network has"
             if layer >= 0:
-                outputs = {o: relaxed.weights[layer, o].to(x.dtype) * y for o, y in outputs.items()}
+                outputs = {o: weighed(relaxed.weights[layer, o], y) for o, y in outputs.items()}
             x = torch.stack(list(outputs.values())).sum(0)
         return ""
 
 
-class SupernetTask:
-    """Cross-entropy of a supernet on two splits of images (n, c, h, w) float32 with labels (n,).
+class Batches(Protocol):
+    """Images of one split. A batch is a function of epoch and number."""
 
-    Batches are drawn anew each epoch from the seed; the last, smaller one is left out. Evaluation is on up to
-    `judged` images of the architecture's split, with batch statistics of those.
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+
+    def __call__(self, epoch: int, number: int) -> tuple[Tensor, Tensor]:
+        """Images (batch, c, h, w) and labels (batch,)."""
+
+    def plain(self, first: int, last: int) -> tuple[Tensor, Tensor]:
+        """Images and labels `first` to `last`, as they are: fewer where the split ends."""
+
+
+class TensorBatches:
+    """Images (n, c, h, w) with labels (n,), as they are. The last, smaller batch of an epoch is left out."""
+
+    def __init__(self, x: Tensor, y: Tensor, batch: int, seed: int = 0) -> None:
+        if len(x) != len(y) or len(x) < batch:
+            raise UsageError(
+                f"expected as many labels as images and at least one batch of {batch}, "
+                f"got {len(x)} images and {len(y)} labels"
+            )
+        self.x, self.y, self.batch, self.seed = x, y, batch, seed
+        self._order: tuple[int, Tensor] = (-1, y)
+
+    def __len__(self) -> int:
+        return len(self.x) // self.batch
+
+    def __call__(self, epoch: int, number: int) -> tuple[Tensor, Tensor]:
+        if self._order[0] != epoch:
+            g = torch.Generator().manual_seed((self.seed << 24) + epoch)
+            self._order = epoch, torch.randperm(len(self.x), generator=g)
+        rows = self._order[1][number * self.batch : (number + 1) * self.batch]
+        return self.x[rows], self.y[rows]
+
+    def plain(self, first: int, last: int) -> tuple[Tensor, Tensor]:
+        return self.x[first:last], self.y[first:last]
+
+
+class SupernetTask:
+    """Cross-entropy of a supernet on two splits.
+
+    Evaluation is on the first `judged` images of the architecture's split, `chunk` at a time, with the batch
+    statistics of those: the running ones are of all paths together.
     """
 
     def __init__(
         self,
         layers: Layers,
         net: Supernet,
-        weights: tuple[Tensor, Tensor],
-        architecture: tuple[Tensor, Tensor],
+        weights: Batches,
+        architecture: Batches,
         *,
-        batch: int = 64,
         smoothing: float = 0.0,
         judged: int = 1000,
-        seed: int = 0,
+        chunk: int = 500,
     ) -> None:
-        self.layers, self.net, self.batch, self.smoothing, self.seed = layers, net, batch, smoothing, seed
-        self.judged = judged
-        self.data: dict[Split, tuple[Tensor, Tensor]] = {"weights": weights, "architecture": architecture}
-        for split, (x, y) in self.data.items():
-            if len(x) != len(y) or len(x) < batch:
-                raise UsageError(
-                    f"split '{split}': expected as many labels as images and at least one batch of {batch}, "
-                    f"got {len(x)} images and {len(y)} labels"
-                )
-        self._order: dict[Split, tuple[int, Tensor]] = {}
+        self.layers, self.net, self.smoothing, self.judged, self.chunk = layers, net, smoothing, judged, chunk
+        self.data: dict[Split, Batches] = {"weights": weights, "architecture": architecture}
 
     def parameters(self) -> Sequence[nn.Parameter]:
         return list(self.net.parameters())
 
     def batches(self, split: Split) -> int:
-        return len(self.data[split][0]) // self.batch
-
-    def images(self, split: Split, epoch: int, number: int) -> tuple[Tensor, Tensor]:
-        """One batch."""
-        x, y = self.data[split]
-        if self._order.get(split, (-1, x))[0] != epoch:
-            g = torch.Generator().manual_seed((self.seed << 24) + 2 * epoch + (split == "architecture"))
-            self._order[split] = epoch, torch.randperm(len(x), generator=g)
-        rows = self._order[split][1][number * self.batch : (number + 1) * self.batch]
-        return x[rows], y[rows]
+        return len(self.data[split])
 
     def loss(self, relaxed: Relaxed, split: Split, epoch: int, number: int) -> Tensor:
-        x, y = self.images(split, epoch, number)
+        x, y = self.data[split](epoch, number)
         self.net.train(True)
-        return F.cross_entropy(self.net(x, relaxed), y, label_smoothing=self.smoothing).double()
+        return F.cross_entropy(self.net(x, relaxed).float(), y, label_smoothing=self.smoothing).double().cpu()
 
     def evaluate(self, choice: IntArray) -> float:
-        x, y = (t[: self.judged] for t in self.data["architecture"])
+        return self.judge(choice)[0]
+
+    @torch.no_grad()
+    def judge(self, choice: IntArray) -> tuple[float, float]:
+        """Cross-entropy and accuracy of one architecture (l,)."""
         before = {k: v.clone() for k, v in self.net.state_dict().items() if "running" in k or "tracked" in k}
         self.net.train(True)
-        with torch.no_grad():
-            value = float(F.cross_entropy(self.net(x, relaxed_choice(self.layers, choice)), y))
+        loss, right, seen = 0.0, 0, 0
+        relaxed = relaxed_choice(self.layers, choice)
+        for first in range(0, self.judged, self.chunk):
+            x, y = self.data["architecture"].plain(first, min(first + self.chunk, self.judged))
+            if not len(x):
+                break
+            logits = self.net(x, relaxed).float()
+            loss += float(F.cross_entropy(logits, y, reduction="sum"))
+            right, seen = right + int((logits.argmax(1) == y).sum()), seen + len(x)
         now = self.net.state_dict()
         for k, v in before.items():  # an evaluation leaves no trace in the running statistics
             now[k].copy_(v)
-        return value
+        return loss / seen, right / seen
 
     def suspect(self, relaxed: Relaxed, split: Split, epoch: int, number: int) -> str:
-        return self.net.first_bad(self.images(split, epoch, number)[0], relaxed)
+        return self.net.first_bad(self.data[split](epoch, number)[0], relaxed)
 
     def state(self) -> dict[str, Tensor]:
         return dict(self.net.state_dict())
