@@ -20,6 +20,7 @@ from cofront.study.documents.designed import (
 from cofront.study.documents.kinds import KINDS, json_schemas, write_schemas
 from cofront.study.documents.measured import LatencyDocument, LatencyPart, MeasurementDocument, OverheadPart
 from cofront.study.documents.parts import Call, Cost, Design, Kernel, Limit, Roof, Step
+from cofront.study.documents.ran import RunDocument, RunEpoch, RunLayer, RunNetwork, RunPoint, RunTraining
 from cofront.study.documents.solved import EstimateDocument, FitDocument, SearchDocument
 from cofront.study.documents.tables import (
     AlikeDocument,
@@ -63,6 +64,12 @@ __all__ = [
     "ReportDocument",
     "ResourcePart",
     "Roof",
+    "RunDocument",
+    "RunEpoch",
+    "RunLayer",
+    "RunNetwork",
+    "RunPoint",
+    "RunTraining",
     "SearchDocument",
     "SearchTrace",
     "SpaceDocument",

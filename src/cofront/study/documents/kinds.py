@@ -20,6 +20,7 @@ from cofront.study.documents.designed import (
     ReportDocument,
 )
 from cofront.study.documents.measured import LatencyDocument, MeasurementDocument
+from cofront.study.documents.ran import RunDocument
 from cofront.study.documents.solved import EstimateDocument, FitDocument, SearchDocument
 from cofront.study.documents.tables import AlikeDocument, ParetoDocument, PredictorDocument
 
@@ -43,6 +44,7 @@ KINDS: tuple[type[Document], ...] = (
     VerifyDocument,
     MeasurementDocument,
     LatencyDocument,
+    RunDocument,
 )
 
 
