@@ -177,7 +177,7 @@ def test_fbnet_sizes_are_the_published_columns():
 def test_fbnet_variants():
     assert FBNet().input_shape == (3, 224, 224)
     assert len(UNITS) == 8
-    with pytest.raises(UsageError, match="expected imagenet or cifar100"):
+    with pytest.raises(UsageError, match="'fbnet@mnist': expected imagenet, cifar100 or cifar10-small after"):
         load("fbnet@mnist")
 
 

@@ -142,6 +142,26 @@ class ChainSpace(TrellisSpace):
         into.edge(len(self.places), "logits", {}, fragment=LayerKey("head"), block="head")
 
 
+@dataclass(frozen=True)
+class Macro:
+    """What surrounds the choices: a 3 x 3 stem, layers, and a 1 x 1 head before the pooling and the classifier.
+
+    `stem` and each of `layers` are (output channels, stride); `head` is the head's output channels.
+    """
+
+    task: str
+    input_shape: tuple[int, int, int]
+    classes: int
+    stem: tuple[int, int]
+    layers: tuple[tuple[int, int], ...]
+    head: int
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        width, stride = self.stem
+        return places(self.layers, width, -(-self.input_shape[1] // stride))
+
+
 def places(layers: tuple[tuple[int, int], ...], cin: int, side: int) -> tuple[Place, ...]:
     """Places of layers given as (output channels, stride), behind a stem of `cin` channels and `side` pixels."""
     out = []

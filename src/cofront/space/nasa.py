@@ -2,7 +2,7 @@
 
 `nasa@<space>` or `nasa@<space>-cifar100`; `nasa` is `nasa@add_all` on CIFAR-10. Units are those of `fbnet@cifar100`
 with other operators in them, for images of 32 x 32 pixels. Convolutions have W8A8, shifts and adders W6A8: there is no
-precision to choose.
+precision to choose. `nasa@<space>-cifar10-small` has these units in eight layers (`space.small`).
 
 Ours, where only the number of operators is known: the units of `shiftadd` (shifts, and an adder as the last layer);
 the grouped shift and adder units of `no_conv`, which give its 17; and the 1 x 1 layer that a "skip" is where the shape
@@ -20,8 +20,9 @@ from cofront.network.shift_adder import WEIGHT_BITS
 from cofront.network.zoo.fbnet import STEM_WIDTH, layers
 from cofront.network.zoo.units import inverted_residual
 from cofront.space.base import Choice
-from cofront.space.chain import Place, places
+from cofront.space.chain import Macro, Place
 from cofront.space.declare import Declaration, TrellisSpace
+from cofront.space.small import SMALL, VARIANT
 
 Ops = tuple[type[Convolution], type[Convolution], type[Convolution]]
 
@@ -43,9 +44,10 @@ SPACES: dict[str, tuple[tuple[str, ...], bool]] = {
     "no_conv": (("shift", "adder"), True),
 }
 CLASSES = {"cifar10": 10, "cifar100": 100}
-HEAD_WIDTH = 1504
-#: So many layers at each end have no adders.
-WITHOUT_ADDERS = 3
+MACROS = {
+    **{d: Macro(d, (3, 32, 32), n, (STEM_WIDTH, 1), layers(second_stride=1), 1504) for d, n in CLASSES.items()},
+    VARIANT: SMALL,
+}
 SKIP = "skip"
 
 
@@ -80,6 +82,11 @@ def units_of(space: str) -> tuple[Unit, ...]:
 UNITS: dict[str, Unit] = {u.name: u for s in SPACES for u in units_of(s)}
 
 
+def without_adders(layers: int) -> int:
+    """How many layers at each end have no adders: the published three of 22, and as large a share (ours) of others."""
+    return max(1, 3 * layers // 22)
+
+
 def bits(node: Node) -> tuple[int, int]:
     """Weight and input bits of a layer."""
     return WEIGHT_BITS if isinstance(node.op, ShiftConv2d | AdderConv2d) else 8, 8
@@ -94,20 +101,20 @@ class Key:
 
 
 class Nasa(TrellisSpace):
-    """`which` is one of `SPACES`, `dataset` "cifar10" or "cifar100"."""
+    """`which` is one of `SPACES`, `dataset` of `MACROS`."""
 
     name = "nasa"
-    input_shape = (3, 32, 32)
 
     def __init__(self, which: str = "add_all", dataset: str = "cifar10") -> None:
         if which not in SPACES:
             raise unknown_name("variant of space 'nasa'", which, SPACES)
-        if dataset not in CLASSES:
-            raise unknown_name("data set of space 'nasa'", dataset, CLASSES)
-        self.which, self.task = which, dataset
+        if dataset not in MACROS:
+            raise unknown_name("data set of space 'nasa'", dataset, MACROS)
+        self.which, self.macro = which, MACROS[dataset]
+        self.task, self.input_shape = self.macro.task, self.macro.input_shape
         if (which, dataset) != ("add_all", "cifar10"):
             self.name = f"nasa@{which}" + ("" if dataset == "cifar10" else f"-{dataset}")
-        self.places = places(layers(second_stride=1), STEM_WIDTH, 32)
+        self.places = self.macro.places
 
     @classmethod
     def variant(cls, text: str) -> Nasa:
@@ -116,7 +123,8 @@ class Nasa(TrellisSpace):
 
     def operators(self, place: Place) -> tuple[str, ...]:
         """The operators that may stand at a place, "skip" last."""
-        inner = WITHOUT_ADDERS <= place.number < len(self.places) - WITHOUT_ADDERS
+        ends = without_adders(len(self.places))
+        inner = ends <= place.number < len(self.places) - ends
         return (*(u.name for u in units_of(self.which) if inner or not u.has_adders), SKIP)
 
     @property
@@ -130,10 +138,11 @@ class Nasa(TrellisSpace):
             b = Builder(key.part, self.input_shape if key.part == "stem" else (last.cout, last.side, last.side))
             b.block = key.part
             if key.part == "stem":
-                b.conv(STEM_WIDTH, 3, act="relu", name="stem")
+                width, stride = self.macro.stem
+                b.conv(width, 3, stride, act="relu", name="stem")
             else:
-                b.conv(HEAD_WIDTH, 1, act="relu", name="head")
-                b.classifier(CLASSES[self.task])
+                b.conv(self.macro.head, 1, act="relu", name="head")
+                b.classifier(self.macro.classes)
         else:
             place, label = key.place, f"l{key.place.number}"
             b = Builder(label, (place.cin, place.side, place.side))

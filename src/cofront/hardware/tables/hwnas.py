@@ -29,13 +29,13 @@ def operator_name(place: Place, op: int) -> str:
 
 def end_names(space: FBNet) -> tuple[str, ...]:
     """Stem, last convolution, pooling and classifier."""
-    side, stride = space.input_shape[1], 1 if space.small else 2
+    side, stride = space.input_shape[1], space.macro.stem[1]
     last = space.places[-1]
     return (
         f"ConvNorm_H{side}_W{side}_Cin3_Cout{STEM_WIDTH}_kernel3_stride{stride}_group1",
-        f"ConvNorm_H{last.side}_W{last.side}_Cin{last.cout}_Cout{space.head}_kernel1_stride1_group1",
-        f"AvgP_H{last.side}_W{last.side}_Cin{space.head}_Cout{space.head}_kernel{last.side}_stride1",
-        f"FC_Cin{space.head}_Cout{space.classes}",
+        f"ConvNorm_H{last.side}_W{last.side}_Cin{last.cout}_Cout{space.macro.head}_kernel1_stride1_group1",
+        f"AvgP_H{last.side}_W{last.side}_Cin{space.macro.head}_Cout{space.macro.head}_kernel{last.side}_stride1",
+        f"FC_Cin{space.macro.head}_Cout{space.macro.classes}",
     )
 
 
