@@ -16,7 +16,7 @@ from cofront.errors import InputError, UsageError
 from cofront.task import network_of, quantize, subnet
 from cofront.task.augment import augment, cutmix, resize
 from cofront.task.data import Dataset
-from cofront.task.depthwise import depthwise
+from cofront.task.depthwise import SIZES, depthwise
 from cofront.task.finetune import finetune
 from cofront.task.native import library
 from cofront.task.normalise import norm_relu, quant_kernel
@@ -97,16 +97,16 @@ def test_norm_kernel(shape: tuple[int, ...], relu: bool) -> None:
 
 
 @needs_kernel
-@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize(("kernel", "dilation"), SIZES)
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("side", [3, 8, 9])
-def test_depthwise_kernel(kernel: int, stride: int, side: int) -> None:
+def test_depthwise_kernel(kernel: int, dilation: int, stride: int, side: int) -> None:
     x, w = last(5, 32, side, side).requires_grad_(), torch.randn(32, 1, kernel, kernel).requires_grad_()
-    y = depthwise(x, w, stride)
+    y = depthwise(x, w, stride, dilation)
     g = last(*y.shape, seed=1)
     y.backward(g)
     a, b = x.detach().double().requires_grad_(), w.detach().double().requires_grad_()
-    z = F.conv2d(a, b, stride=stride, padding=kernel // 2, groups=32)
+    z = F.conv2d(a, b, stride=stride, padding=kernel // 2 * dilation, dilation=dilation, groups=32)
     z.backward(g.double())
     assert x.grad is not None
     assert w.grad is not None

@@ -30,6 +30,9 @@ static inline v16 keep(v16 v, i16 mask) { return (v16)((i16)v & mask); }
 
 static inline v16 at(const float *p) { return *(const v16u *)p; }
 
+// What a ReLU with upper end `cap` lets through.
+static inline i16 between(v16 v, float cap) { return (v > 0) & (v < cap - (v16){0}); }
+
 // sums (threads, 2, c): sum of x and of x^2; ROWS rows at a time, so that few numbers are added to large ones.
 void norm_stats(const uint16_t *x, float *sums, int64_t m, int c, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -49,21 +52,24 @@ void norm_stats(const uint16_t *x, float *sums, int64_t m, int c, int threads) {
   }
 }
 
-// y = x * scale + shift, then ReLU if asked
+// y = x * scale + shift, then ReLU with upper end `cap` if asked
 void norm_apply(const uint16_t *x, const float *scale, const float *shift, uint16_t *y, int64_t m, int c, int relu,
-                int threads) {
+                float cap, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t r = 0; r < m; r++)
     for (int b = 0; b < c; b += 16) {
       v16 v = load(x + r * c + b) * at(scale + b) + at(shift + b);
-      if (relu) v = keep(v, v > 0);
+      if (relu) {
+        i16 below = v < cap - (v16){0};
+        v = keep(v, below & (v > 0)) + keep(cap - (v16){0}, ~below);
+      }
       store(y + r * c + b, v);
     }
 }
 
 // sums (threads, 2, c): of g' and g' * x, where g' is g behind the ReLU
 void norm_grad_sums(const uint16_t *x, const uint16_t *g, const float *scale, const float *shift, float *sums,
-                    int64_t m, int c, int relu, int threads) {
+                    int64_t m, int c, int relu, float cap, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t r0 = 0; r0 < m; r0 += ROWS) {
     float *to = sums + (int64_t)omp_get_thread_num() * 2 * c;
@@ -72,7 +78,7 @@ void norm_grad_sums(const uint16_t *x, const uint16_t *g, const float *scale, co
       v16 s = {0}, q = {0}, w = at(scale + b), h = at(shift + b);
       for (int64_t r = r0; r < r1; r++) {
         v16 e = load(x + r * c + b), f = load(g + r * c + b);
-        if (relu) f = keep(f, e * w + h > 0);
+        if (relu) f = keep(f, between(e * w + h, cap));
         s += f;
         q += f * e;
       }
@@ -84,12 +90,12 @@ void norm_grad_sums(const uint16_t *x, const uint16_t *g, const float *scale, co
 
 // dx = k0 * g' + k1 * x + k2 with k (3, c)
 void norm_grad_apply(const uint16_t *x, const uint16_t *g, const float *scale, const float *shift, const float *k,
-                     uint16_t *dx, int64_t m, int c, int relu, int threads) {
+                     uint16_t *dx, int64_t m, int c, int relu, float cap, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t r = 0; r < m; r++)
     for (int b = 0; b < c; b += 16) {
       v16 e = load(x + r * c + b), f = load(g + r * c + b);
-      if (relu) f = keep(f, e * at(scale + b) + at(shift + b) > 0);
+      if (relu) f = keep(f, between(e * at(scale + b) + at(shift + b), cap));
       store(dx + r * c + b, at(k + b) * f + at(k + c + b) * e + at(k + 2 * c + b));
     }
 }

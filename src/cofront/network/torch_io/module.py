@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from cofront.errors import InputError, UnsupportedError
 from cofront.network.graph import Network, Node
 from cofront.network.ops import (
     Activation,
+    ActivationKind,
     Add,
     AdderConv2d,
     ChannelShuffle,
@@ -53,9 +54,11 @@ def _zero(layer: nn.Conv2d | nn.Linear) -> None:
 
 
 class ConvNorm(nn.Conv2d):
-    """A convolution with an optional batch norm behind it; zero until initialised or loaded."""
+    """A convolution with an optional batch norm and activation behind it; zero until initialised or loaded."""
 
     norm: nn.BatchNorm2d | None
+    #: The activation that is computed here and not by its own node; see `NetworkModule.fuse_activations`.
+    act: ActivationKind | None = None
 
     def reset_parameters(self) -> None:
         _zero(self)
@@ -65,7 +68,8 @@ class ConvNorm(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.convolved(x)
-        return y if self.norm is None else self.norm(y)
+        y = y if self.norm is None else self.norm(y)
+        return y if self.act is None else _ACTIVATIONS[self.act](y)
 
 
 class ShiftNorm(ConvNorm):
@@ -141,6 +145,21 @@ class NetworkModule(nn.Module):
         self._drop: dict[str, list[str]] = {}
         for tensor, reader in last_reader.items():
             self._drop.setdefault(reader, []).append(tensor)
+        self._fused: set[str] = set()
+
+    def fuse_activations(self, kinds: Collection[ActivationKind]) -> None:
+        """Such activations are computed by the convolution before them, where they are its output's only reader."""
+        readers = self.network.consumers
+        for node in self.network.nodes[1:]:
+            layer = self._layer.get(node.inputs[0])
+            if (
+                isinstance(node.op, Activation)
+                and node.op.kind in kinds
+                and isinstance(layer, ConvNorm)
+                and len(readers[node.inputs[0]]) == 1
+            ):
+                layer.act = node.op.kind
+                self._fused.add(node.name)
 
     def _attach(self, name: str, layer: nn.Module) -> None:
         """Register a layer under its dotted name; segments that nn.Module itself uses get a "_" at their end."""
@@ -186,7 +205,7 @@ class NetworkModule(nn.Module):
             case Linear():
                 return self._run(node, x)
             case Activation():
-                return _ACTIVATIONS[op.kind](x)
+                return x if node.name in self._fused else _ACTIVATIONS[op.kind](x)
             case GlobalPool():
                 return x.mean((2, 3), keepdim=True)
             case Pool2d():
