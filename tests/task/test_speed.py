@@ -91,8 +91,8 @@ def test_training_is_pytorchs_within_bfloat16(name: str) -> None:
     theirs = ours.detach().float().requires_grad_()
     y, z = fast(ours), plain(theirs)
     assert y.dtype == torch.bfloat16
-    # next to a ReLU's bends bfloat16 may fall on the other side, which would be most of the gradients' difference
-    agreed = ((y > 0) == (z > 0)) & ((y < 6) == (z < 6))
+    # next to an activation's bends bfloat16 may fall on the other side, which would be most of the difference
+    agreed = (y.sign() == z.sign()) & ((y < 6) == (z < 6)) & ((y < 3) == (z < 3))
     assert float(agreed.float().mean()) > 0.998
     g = images(*z.shape, seed=1) * agreed
     y.backward(g)
