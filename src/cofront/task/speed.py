@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from cofront.network.torch_io.module import AdderNorm, ConvNorm, Dense, NetworkModule, ShiftNorm
 from cofront.network.torch_io.shift_adder import power_of_two
 from cofront.task.depthwise import depthwise
-from cofront.task.native import library
+from cofront.task.native import keep_memory, library
 from cofront.task.normalise import Running, norm_relu
 
 M = TypeVar("M", bound=nn.Module)
@@ -113,7 +113,9 @@ def speed_up(module: M) -> M:
     """The same module, whose networks train fast with images of `input_dtype()`; changed in place.
 
     Images in float32, and eval mode, give bit for bit what they gave before. Names in its `state_dict` are the same.
+    The process keeps its memory from now on (`native.keep_memory`).
     """
+    keep_memory()
     for part in list(module.modules()):
         if isinstance(part, NetworkModule):
             part.fuse_activations(("relu", "relu6"))
