@@ -454,7 +454,7 @@ def test_report_takes_the_newest_study_that_has_a_front(cofront, refused, table)
     with Study("runs/empty/study.sqlite") as study:
         study.start("search", {})
     code, line = refused("report")
-    assert code == 2 and "no study under runs/ holds a front (newest: runs/empty/study.sqlite)" in line
+    assert code == 2 and "holds a front or a differentiable run (newest: runs/empty/study.sqlite)" in line
     for name in ("old", "new"):
         assert cofront(*command, f"runs/{name}")[0] == 0
     Path("runs/broken").mkdir()
@@ -465,7 +465,7 @@ def test_report_takes_the_newest_study_that_has_a_front(cofront, refused, table)
     code, out, err = cofront("report")
     assert code == 0 and out.startswith("runs/new/report.html: ")
     assert "passed over: study 'runs/broken/study.sqlite'" in err
-    assert err.endswith("cofront: the newest study with a front is runs/new/study.sqlite\n")
+    assert err.endswith("cofront: the newest study with a search is runs/new/study.sqlite\n")
     assert cofront("report", "runs/old")[1].startswith("runs/old/report.html: ")
 
 

@@ -1,10 +1,6 @@
-import json
 import re
-import shutil
 import sqlite3
-import subprocess
 import sys
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -14,16 +10,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import synthetic
+from browser import drawn, embedded, needs_chromium
 
 from cofront.errors import StudyError
 from cofront.study import Study
 from cofront.study.documents import PredictorDocument, PredictorScore, clean
 from cofront.study.report import report_data, write_report
 from cofront.study.report.build import front_note, scientific, statement
-
-
-def embedded(html):
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S).group(1))
 
 
 @pytest.fixture(scope="module")
@@ -204,23 +197,6 @@ def test_studies_without_a_front_are_refused_in_one_line(tmp_path):
         synthetic.fill(tmp_path / "good")
     with Study(tmp_path / "good") as study, pytest.raises(StudyError, match=r"cannot write '.*folder'"):
         write_report(study, tmp_path / "folder")
-
-
-def drawn(path, query, width=1400):
-    """The page as chromium has it after its scripts, which must not complain, in a window of so many pixels."""
-    names = "headless no-sandbox disable-gpu disable-background-networking disable-component-update disable-sync "
-    names += "no-first-run enable-logging=stderr virtual-time-budget=10000 dump-dom"
-    flags = [f"--{name}" for name in names.split()] + [f"--window-size={width},2000"]
-    with tempfile.TemporaryDirectory() as profile:
-        done = subprocess.run(
-            ["chromium", *flags, f"--user-data-dir={profile}", path.as_uri() + query],
-            capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
-    assert not re.findall(r"CONSOLE.*(?:Error|error).*", done.stderr), done.stderr
-    return done.stdout
-
-
-needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 
 
 @needs_chromium

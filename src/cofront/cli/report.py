@@ -12,9 +12,9 @@ from cofront.cli.options import Json, Seed
 
 HELP = """Write the HTML report of a study: one file that needs no network.
 
-It shows the newest search and the scores of predictors that the study holds.
+It shows the newest search, the differentiable runs and the scores of predictors that the study holds.
 
-Without STUDY: the newest study under runs/ that holds a front."""
+Without STUDY: the newest study under runs/ that holds a front or a differentiable run."""
 EXAMPLE = """
 Example, after `cofront search`:
   $ cofront report runs/subgraph32-zu3eg/study.sqlite --out report.html
@@ -35,7 +35,7 @@ def run(
 
     if study is None:
         study = _newest()
-        output.note(f"cofront: the newest study with a front is {study}")
+        output.note(f"cofront: the newest study with a search is {study}")
     elif study.is_dir():  # the folder of a search
         study = study / "study.sqlite"
     need_file(study, "a study, as `cofront search` writes it")
@@ -47,14 +47,15 @@ def run(
         output.emit_json(document)
     else:
         scores = f", {document.scores} scores of predictors" if document.scores else ""
-        output.line(f"{document.report}: {document.designs} designs{scores} of {document.study}")
+        learnt = f", {document.differentiable} differentiable runs" if document.differentiable else ""
+        output.line(f"{document.report}: {document.designs} designs{learnt}{scores} of {document.study}")
 
 
 def _newest() -> Path:
-    """The newest study under runs/ that holds a front."""
+    """The newest study under runs/ that holds a front or a differentiable run."""
     from cofront.errors import StudyError, UsageError
     from cofront.study import Study
-    from cofront.study.report import has_front
+    from cofront.study.report import has_search
 
     found = sorted(Path("runs").glob("*/study.sqlite"), key=lambda p: p.stat().st_mtime, reverse=True)
     if not found:
@@ -62,8 +63,11 @@ def _newest() -> Path:
     for path in found:
         try:
             with Study(path, write=False) as opened:
-                if has_front(opened):
+                if has_search(opened):
                     return path
         except StudyError as error:
             output.note(f"cofront: passed over: {error}")
-    raise UsageError(f"no study under runs/ holds a front (newest: {found[0]}); make one with `cofront search`")
+    raise UsageError(
+        f"no study under runs/ holds a front or a differentiable run (newest: {found[0]}); make one with "
+        "`cofront search`"
+    )

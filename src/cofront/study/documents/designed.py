@@ -69,3 +69,4 @@ class ReportDocument(Document, frozen=True, kw_only=True, tag="report"):
     runs: int
     designs: int
     scores: int = 0  # of predictors
+    differentiable: int = 0  # runs of `cofront run`

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,11 @@ from cofront.study.asked import asked_of
 from cofront.study.documents import ReportDocument, SearchDocument, VerifyDocument, clean, read_document
 from cofront.study.fronts import fronts, with_front
 from cofront.study.provenance import write_atomic
+from cofront.study.report.origins import listed, minute, origins, when
 from cofront.study.report.predictors import predictor_data, scored
+from cofront.study.report.runs import document_of, learned, run_data
+from cofront.study.report.runs import statement as run_statement
+from cofront.study.report.runs import title as run_title
 from cofront.study.store import RunRecord, Study
 
 _BYTES = ("weight_bytes", "activation_bytes")
@@ -37,6 +40,7 @@ def write_report(
     return ReportDocument(
         study=str(study.path), report=str(path), runs=len(data["runs"]), designs=len(data["designs"]),
         scores=sum(len(group["entries"]) for group in data["predictors"]),
+        differentiable=len((data["differentiable"] or {"entries": []})["entries"]),
     )  # fmt: skip
 
 
@@ -49,7 +53,7 @@ def _page(data: dict[str, Any]) -> str:
     here = files("cofront.study.report")
     text = {
         name: (here / name).read_text(encoding="utf-8")
-        for name in ("page.html", "page.css", "page.js", "gantt.js", "predictors.js")
+        for name in ("page.html", "page.css", "page.js", "gantt.js", "predictors.js", "pictures.js", "runs.js")
     }
     # "</script>" and "<!--" inside the data would end the element that holds it
     payload = json.dumps(clean(data), separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace(
@@ -57,7 +61,8 @@ def _page(data: dict[str, Any]) -> str:
     )
     parts = {
         "title": _escape(str(data["title"])), "style": text["page.css"], "data": payload, "script": text["page.js"],
-        "gantt": text["gantt.js"], "predictors": text["predictors.js"], "plotly": get_plotlyjs(),
+        "gantt": text["gantt.js"], "predictors": text["predictors.js"], "pictures": text["pictures.js"],
+        "runs": text["runs.js"], "plotly": get_plotlyjs(),
     }  # fmt: skip
     out: list[str] = []
     for i, piece in enumerate(text["page.html"].split("{{")):
@@ -75,8 +80,9 @@ def _escape(text: str) -> str:
 def report_data(study: Study, run_id: int | None = None, document: SearchDocument | None = None) -> dict[str, Any]:
     """Everything the page shows, as plain JSON values."""
     runs = study.runs()
-    if run_id is None and document is None and not any(with_front(r) for r in runs) and (known := scored(runs)):
-        return _predictors_alone(study, runs, known[-1])
+    alone = not any(with_front(r) for r in runs) if run_id is None else run_id in {r.id for r in learned(runs)}
+    if document is None and alone and (found := _without_front(study, runs, run_id)) is not None:
+        return found
     run = _pick(study, runs, run_id)
     assert run.result is not None
     search = document or read_document(run.result, SearchDocument, f"run {run.id} of study '{study.path}'")
@@ -112,34 +118,44 @@ def report_data(study: Study, run_id: int | None = None, document: SearchDocumen
         "cover": [_cover(c) for c in search.cover],
         "verified": verified(study, runs, run),
         "predictors": predictor_data(study, runs),
+        "differentiable": run_data(study, runs),
         "provenance": _provenance(study, run, search),
-        "runs": _runs(runs),
+        "runs": listed(runs),
     }  # fmt: skip
 
 
-def _predictors_alone(study: Study, runs: list[RunRecord], newest: RunRecord) -> dict[str, Any]:
-    """The page of a study that scored predictors and searched nothing."""
-    groups = predictor_data(study, runs)
-    count = sum(len(g["entries"]) for g in groups)
+def _without_front(study: Study, runs: list[RunRecord], run_id: int | None) -> dict[str, Any] | None:
+    """The page of a study in which nothing was searched exactly: of its differentiable runs and scores of predictors.
+
+    Also that of one differentiable run, if asked for. None where there is neither.
+    """
+    groups, differentiable = predictor_data(study, runs), run_data(study, runs, run_id)
+    both = sorted([*scored(runs), *learned(runs)], key=lambda r: r.id)
+    if not both:
+        return None
+    newest = next((r for r in both if r.id == run_id), both[-1])
+    if newest in learned(runs):
+        found = document_of(study, newest)
+        said, text, provenance = run_title(found), run_statement(found), []
+    else:
+        said = "Predictors against measurements"
+        text = (
+            f"{sum(len(g['entries']) for g in groups)} scores: each predictor learnt from a few measurements of a "
+            "device and predicted others, which it had not seen."
+        )
+        provenance = [["command", newest.command, True], *origins(newest)]
     return {
-        "title": "Predictors against measurements",
-        "cofront": __version__,
-        "statement": f"{count} scores: each predictor learnt from a few measurements of a device and predicted others, "
-        "which it had not seen.",
+        "title": said, "cofront": __version__, "statement": text,
         "search": None, "designs": [], "calls": [], "configs": [], "kernel_tables": [], "choices": [], "kernels": [],
         "history": [], "cover": [], "others": [], "verified": None, "predictors": groups,
-        "provenance": [["command", newest.command, True], *_origins(newest)],
-        "runs": _runs(runs),
+        "differentiable": differentiable, "provenance": provenance, "runs": listed(runs),
     }  # fmt: skip
 
 
-def _runs(runs: list[RunRecord]) -> list[dict[str, Any]]:
-    return [{"id": r.id, "started": _minute(r.started), "status": r.status, "command": r.command} for r in runs]
-
-
-def has_front(study: Study) -> bool:
-    """Whether there is anything to report."""
-    return any(with_front(r) for r in study.runs())
+def has_search(study: Study) -> bool:
+    """Whether there is a search to report: one with a front, or a differentiable one."""
+    runs = study.runs()
+    return any(with_front(r) for r in runs) or bool(learned(runs))
 
 
 def _pick(study: Study, runs: list[RunRecord], run_id: int | None) -> RunRecord:
@@ -317,7 +333,7 @@ def verified(study: Study, runs: list[RunRecord], main: RunRecord) -> dict[str, 
     activity = [data for _, data in study.events(run.id, "activity")]
     return {
         "note": f"{design}{found.title}: {found.elements:,} results of {images} ({found.image_source}) are "
-        f"{equal}; {cycles}. Run {run.id}, {_minute(run.started)}; the folder was '{found.folder}'.",
+        f"{equal}; {cycles}. Run {run.id}, {minute(run.started)}; the folder was '{found.folder}'.",
         "activity": activity[-1] if activity else None,
     }
 
@@ -345,13 +361,9 @@ def describe_config(config: dict[str, Any]) -> str:
 
 
 def _provenance(study: Study, run: RunRecord, search: SearchDocument) -> list[list[Any]]:
-    took = ""
-    if run.finished is not None:
-        elapsed = datetime.fromisoformat(run.finished) - datetime.fromisoformat(run.started)
-        took = f", took {elapsed.total_seconds():.1f} s with preparing and checking"
     rows: list[list[Any]] = [
         ["command", run.command, True],
-        ["run", f"{run.id}, {run.status}, started {_minute(run.started)}{took}"],
+        ["run", when(run)],
         *_asked_since(study, run),
         ["seed", str(run.seed)],
         ["searched for", seconds(search.solve_s)],
@@ -360,21 +372,10 @@ def _provenance(study: Study, run: RunRecord, search: SearchDocument) -> list[li
         ["limits", ", ".join(f"{k} ≤ {v:,}" for k, v in search.budget.items())],
         ["clock", f"{search.clock_hz / 1e6:g} MHz"],
         ["accuracy", search.accuracy_source or "–"],
-        *_origins(run),
+        *origins(run),
     ]
     rows += [["left out", text] for text in search.left_out]
     return rows
-
-
-def _origins(run: RunRecord) -> list[list[Any]]:
-    """What a result depends on: versions and hashes."""
-    rows: list[list[Any]] = [
-        ["versions", ", ".join(f"{k} {v}" for k, v in run.versions.items())],
-        ["hash of the inputs", run.inputs_hash, True],
-    ]
-    return rows + [
-        [f"hash of {k.removesuffix('_hash')}", str(v), True] for k, v in run.inputs.items() if k.endswith("_hash")
-    ]
 
 
 def _asked_since(study: Study, run: RunRecord) -> list[list[Any]]:
@@ -382,7 +383,3 @@ def _asked_since(study: Study, run: RunRecord) -> list[list[Any]]:
     wishes = study.events(run.id, "wish")
     last = str(wishes[-1][1].get("command", "")) if wishes else ""
     return [["asked last", last, True]] if last and last != run.command else []
-
-
-def _minute(stamp: str) -> str:
-    return stamp[:16].replace("T", " ") + " UTC"

@@ -385,6 +385,11 @@
     return data.predictors.length ? cofrontPredictors(byId("predictors"), data.predictors, { make, table, layout, css, seconds, sig, fixed, percent, escape, logTicks, config: small }) : () => {};
   }
 
+  function drawDifferentiable() {
+    byId("differentiable-card").hidden = !data.differentiable;
+    return data.differentiable ? cofrontRuns(byId("differentiable"), data.differentiable, { make, table, tiles, layout, css, seconds, sig, fixed, accuracy, percent, escape, logTicks, config: small }) : () => {};
+  }
+
   function theme(name) {
     state.theme = name;
     document.documentElement.dataset.theme = name;
@@ -393,14 +398,14 @@
   if (/only=front/.test(location.search)) document.body.classList.add("only-front"); // for pictures of the front
   theme(/theme=dark/.test(location.search) || (!/theme=light/.test(location.search) && matchMedia("(prefers-color-scheme: dark)").matches) ? "dark" : "light");
   showStudy();
-  const redrawPredictors = drawPredictors();
-  const switchTheme = () => { theme(state.theme === "dark" ? "light" : "dark"); redrawPredictors(); };
+  const redrawPredictors = drawPredictors(), redrawDifferentiable = drawDifferentiable();
+  const switchTheme = () => { theme(state.theme === "dark" ? "light" : "dark"); redrawPredictors(); redrawDifferentiable(); };
   // at once rather than when Plotly's own timer comes: what is printed or photographed after a change of width is right
   const fit = new ResizeObserver((entries) => { for (const { target: t } of entries) {
     const size = { width: t.clientWidth, height: t.clientHeight }, now = t._fullLayout;
     if (now && size.width && (now.width !== size.width || now.height !== size.height)) Plotly.relayout(t, size);
   } });
-  for (const node of document.querySelectorAll("#predictors .chart")) fit.observe(node);
+  for (const node of document.querySelectorAll("#predictors .chart, #differentiable .chart")) fit.observe(node);
   if (!search || !designs.length) {
     for (const name of ["design", "designs", "front"]) byId(name).hidden = true;
     if (search) showSummary(); else for (const name of ["tiles", "front-card"]) byId(name).hidden = true;

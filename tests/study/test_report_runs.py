@@ -1,0 +1,224 @@
+"""Differentiable runs in the report: what the data says, and that the page draws it."""
+
+import re
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import learned
+import synthetic
+from browser import drawn, embedded, needs_chromium
+
+from cofront.study import Study
+from cofront.study.documents import RunDocument, RunLayer
+from cofront.study.report import has_search, report_data, write_report
+from cofront.study.report.runs import cells_of, operator_of, options_of
+
+
+@pytest.fixture(scope="module")
+def light():
+    return learned.document(system="light_nas")
+
+
+@pytest.fixture(scope="module")
+def cut():
+    return learned.document(system="light_nas", epochs=15, interrupted=True)
+
+
+@pytest.fixture(scope="module")
+def darts():
+    return learned.document("darts", "eh_dnas", epochs=8)
+
+
+def study_of(path, *documents):
+    with Study(path) as study:
+        return [learned.store(study, d) for d in documents]
+
+
+def data_of(path, run_id=None):
+    with Study(path, write=False) as study:
+        return report_data(study, run_id)
+
+
+def page_of(path, out):
+    with Study(path, write=False) as study:
+        write_report(study, out)
+    return out
+
+
+def words_of(dom):
+    return re.sub(r"<[^>]*>", " ", re.sub(r"<(script|style).*?</\1>", "", dom, flags=re.S))
+
+
+def test_a_run_alone_is_a_page(tmp_path, light):
+    study_of(tmp_path / "s", light)
+    data = data_of(tmp_path / "s")
+    assert data["search"] is None and data["title"] == "light_nas on fbnet@cifar10-small, zu3eg"
+    assert "the search was interrupted" not in data["statement"] and "asked" in data["statement"]
+    (entry,) = data["differentiable"]["entries"]
+    likely = light.networks[0]
+    assert entry["latency_s"] == likely.latency_s and entry["accuracy"] == likely.accuracy
+    assert entry["target_error"] == pytest.approx(likely.latency_s / light.target_s - 1)
+    assert entry["history"]["loss"][:4] == [None] * 4 and len(entry["history"]["multiplier"]) == 30
+    shares = np.array(entry["probabilities"])
+    assert shares.shape == (30, 8, 9) and np.all(np.abs(shares.sum(axis=2) - 1000) <= 5)
+    labels = [entry["palette"][entry["layers"][i]["options"][o]]["label"] for i, o in enumerate(likely.options)]
+    assert labels == [layer.options[o].replace("_", " ") for layer, o in zip(light.layers, likely.options, strict=True)]
+    assert len(entry["points"]["random"]) == 60 and entry["cells"] is None
+    rows = {row[0]: row[1] for row in entry["provenance"]}
+    assert rows["tested on"] == "2,000 images, once" and "hash of the inputs" in rows and "versions" in rows
+
+
+def test_stand_in_regret_is_the_distance_to_the_front(light):
+    likely = light.networks[0]
+    front = [p for p in light.points if p.kind == "front"]
+    best = max(p.predicted for p in front if p.latency_s <= likely.latency_s + 1e-12)
+    assert light.regret == pytest.approx(best - likely.predicted, abs=1e-4) and light.regret >= 0
+
+
+def test_the_newest_run_stands_first_and_another_can_be_asked_for(tmp_path, light, cut):
+    first, second = study_of(tmp_path / "s", light, cut)
+    shown = data_of(tmp_path / "s")["differentiable"]
+    assert [e["id"] for e in shown["entries"]] == [second, first] and shown["selected"] == 0
+    asked = data_of(tmp_path / "s", first)
+    assert asked["differentiable"]["selected"] == 1 and asked["search"] is None
+    assert "interrupted" in data_of(tmp_path / "s")["statement"] and "interrupted" not in asked["statement"]
+
+
+def test_a_search_stays_the_subject_of_its_page(tmp_path, light):
+    synthetic.fill(tmp_path / "s", 5)
+    (number,) = study_of(tmp_path / "s", light)
+    data = data_of(tmp_path / "s")
+    assert len(data["designs"]) == 5 and len(data["differentiable"]["entries"]) == 1
+    assert data_of(tmp_path / "s", number)["search"] is None
+    with Study(tmp_path / "s", write=False) as study:
+        document = write_report(study, tmp_path / "r.html")
+    assert (document.designs, document.differentiable) == (5, 1)
+
+
+def test_what_has_shown_nothing_yet_is_no_report(tmp_path, light):
+    with Study(tmp_path / "s") as study:
+        study.start("run", {}).finish("failed")
+        study.start("run", {}).save(msgspec.structs.replace(light, history=[]))
+        assert not has_search(study)
+        learned.store(study, light)
+        assert has_search(study) and len(report_data(study)["differentiable"]["entries"]) == 1
+
+
+def test_an_interrupted_run_shows_the_most_likely_options_so_far(tmp_path, cut):
+    study_of(tmp_path / "s", cut)
+    (entry,) = data_of(tmp_path / "s")["differentiable"]["entries"]
+    (network,) = entry["networks"]
+    assert network["role"] == "most likely so far" and network["accuracy"] is None and entry["accuracy"] is None
+    assert network["options"] == np.argmax(cut.history[-1].probabilities, axis=1).tolist()
+    assert entry["latency_s"] == cut.history[-1].likely_s and entry["status"] == "interrupted"
+
+
+def test_cells_are_edges_between_nodes(tmp_path, darts):
+    from cofront.space.darts import CELLS, EDGES
+
+    study_of(tmp_path / "s", darts)
+    (entry,) = data_of(tmp_path / "s")["differentiable"]["entries"]
+    assert [c["name"] for c in entry["cells"]] == list(CELLS)
+    for i, cell in enumerate(entry["cells"]):
+        assert [tuple(e[1:]) for e in cell["edges"]] == list(EDGES)
+        assert [e[0] for e in cell["edges"]] == list(range(14 * i, 14 * i + 14))
+    kept = [i for i, o in enumerate(entry["networks"][0]["options"]) if not entry["palette"][o]["absent"]]
+    assert len(kept) == 16
+
+
+def test_options_are_named_for_people():
+    def of(name):
+        o = operator_of(name)
+        return o.label, o.word, o.kernel, o.expand
+
+    assert of("k5_e6") == ("k5 e6", "", "k5", 6)
+    assert of("op3=k3_e1_g2,op3_bits=W4A8") == ("k3 e1 g2 W4A8", "", "k3", 1)
+    assert of("shift_k3_e6") == ("shift k3 e6", "shift", "k3", 6)
+    assert of("sep_conv_3x3") == ("sep conv 3x3", "sep_conv", "", None)
+    assert of("normal0_1=skip_connect") == ("skip connect", "skip_connect", "", None)
+
+    def kinds(*names):
+        palette, _ = options_of([RunLayer(name="op0", options=list(names), allowed=[True] * len(names))])
+        return [(o["kind"], o["rank"], o["of"]) for o in palette]
+
+    assert kinds("k3_e1", "k3_e6", "k5_e1", "skip") == [("k3", 0, 2), ("k3", 1, 2), ("k5", 0, 1), ("skip", 0, 1)]
+    assert kinds("conv_k3_e1", "adder_k3_e1", "skip") == [("conv", 0, 1), ("adder", 0, 1), ("skip", 0, 1)]
+    assert kinds("conv_k3_e1", "conv_k5_e1") == [("k3", 0, 1), ("k5", 0, 1)]
+    layers = [RunLayer(name=n, options=["a"], allowed=[True]) for n in ("op0=a", "op1=a")]
+    assert cells_of(layers) is None
+
+
+def test_a_document_of_a_study_is_checked(tmp_path, light):
+    with Study(tmp_path / "s") as study:
+        study.start("run", {}).finish("done", {"kind": "run", "schema": 1, "history": [1]})
+        with pytest.raises(Exception, match="run 1 of study") as caught:
+            report_data(study)
+    assert "\n" not in str(caught.value)
+
+
+def section(dom):
+    return re.search(r'<section [^>]*id="differentiable-card".*?</section>', dom, re.S).group(0)
+
+
+@needs_chromium
+def test_the_page_draws_a_run(tmp_path, light):
+    study_of(tmp_path / "s", light)
+    dom = drawn(page_of(tmp_path / "s", tmp_path / "r.html"), "?theme=dark")
+    card = section(dom)
+    assert 'id="differentiable-card" hidden' not in card and 'id="front-card" hidden' not in section(dom)
+    # accuracy, five courses, two of training
+    assert len(re.findall('class="[^"]*js-plotly-plot"', card)) == 8
+    words = words_of(card)
+    assert "random networks (60)" in words and "certified optimum" in words and "most likely (trained)" in words
+    assert "target 1" in words and "test 68.00" in words and "Multiplier" in words
+    assert card.count("<figcaption><span>op") == 8  # a picture of each layer's probabilities
+    chosen = [layer.options[o].replace("_", " ") for layer, o in zip(light.layers, light.networks[0].options,
+                                                                     strict=True)]  # fmt: skip
+    assert "layer by layer: " + ", ".join(chosen) + ", the rest." in card
+    assert "NaN" not in words and "undefined" not in words and "null" not in words
+
+
+@needs_chromium
+def test_the_page_draws_cells_and_runs_cut_short(tmp_path, darts, cut):
+    study_of(tmp_path / "a", darts)
+    card = section(drawn(page_of(tmp_path / "a", tmp_path / "a.html"), ""))
+    entry = embedded((tmp_path / "a.html").read_text(encoding="utf-8"))["differentiable"]["entries"][0]
+    for cell in entry["cells"]:
+        (said,) = re.findall(rf'aria-label="{cell["name"]} cell: ([^"]*)"', card)
+        assert said.count(" by ") == 8 and "none" not in said
+    study_of(tmp_path / "b", cut)
+    words = words_of(section(drawn(page_of(tmp_path / "b", tmp_path / "b.html"), "")))
+    assert "(interrupted)" in words and "Most likely so far: " in words and "10 epochs" in words
+    assert "NaN" not in words and "undefined" not in words
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [420, 1100])
+def test_nothing_of_several_runs_is_wider_than_the_window(tmp_path, light, darts, width):
+    study_of(tmp_path / "s", light, darts)
+    page = page_of(tmp_path / "s", tmp_path / "r.html")
+    measure = """<script>addEventListener("load", () => {
+      const card = document.getElementById("differentiable").getBoundingClientRect();
+      const wide = [...document.querySelectorAll("#differentiable *")]
+        .filter((n) => !n.closest(".scroll, .js-plotly-plot"))
+        .filter((n) => n.getBoundingClientRect().right > card.right + 1).map((n) => n.tagName + "." + n.className);
+      const root = document.documentElement;
+      document.body.append(`page ${root.scrollWidth} in ${root.clientWidth}; wide [${wide.slice(0, 5)}]`);
+    });</script></body>"""
+    page.write_text(page.read_text(encoding="utf-8").replace("</body>", measure), encoding="utf-8")
+    dom = drawn(page, "", width)
+    needed, there, wide = re.search(r"page (\d+) in (\d+); wide \[(.*?)\]", dom.rsplit("</script>", 1)[1]).groups()
+    assert int(needed) <= int(there) and not wide, (needed, there, wide)
+    card = section(dom)
+    assert card.count('aria-pressed="true"') >= 2 and "<select>" in card and card.count("<option") == 2
+
+
+def test_the_stand_in_is_a_document(light, darts):
+    for found in (light, darts):
+        assert msgspec.convert(msgspec.to_builtins(found), RunDocument) == found
