@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -114,3 +115,41 @@ def test_progress_adds_up_whoever_reports_it():
         sys.setswitchinterval(before)
     assert [w.images for w in seen] == list(range(1, 401))
     assert seen[-1].cycles == 10 * sum(range(400))
+
+
+TERMINATED = """
+import subprocess
+import sys
+from pathlib import Path
+from cofront.cli import main
+from cofront.rtl import verify
+
+folder, fake, vcd = sys.argv[1:]
+verify.simulator_of = lambda *_, **__: Path(fake)
+sys.argv = ["cofront", "verify", folder, "--images", "2", "--jobs", "2", "--vcd", vcd]
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_terminated_verify_leaves_nothing_behind(built, simulator, tmp_path, number):
+    """Neither simulators nor their folders, nor a waveform that one of them had only begun."""
+    for name in ("pids", "temporary"):
+        (tmp_path / name).mkdir()
+    simulator(f'for a in "$@"; do case $a in vcd=*) : > "${{a#vcd=}}";; esac; done; touch {tmp_path}/pids/$$\n'
+              "exec sleep 60")  # fmt: skip
+    arguments = [tmp_path / "b", tmp_path / "simulator", tmp_path / "wave.vcd"]
+    running = subprocess.Popen(
+        [sys.executable, "-c", TERMINATED, *map(str, arguments)], stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
+    )  # fmt: skip
+    begun = time.monotonic()
+    while len(os.listdir(tmp_path / "pids")) < 2:
+        assert running.poll() is None and time.monotonic() - begun < 60, running.communicate()[1]
+        time.sleep(0.05)
+    assert (tmp_path / "wave.vcd").exists() and os.listdir(tmp_path / "temporary")
+    running.send_signal(number)
+    said = running.communicate(timeout=60)[1]
+    assert running.returncode == 130 and "cofront: interrupted" in said and "Traceback" not in said
+    assert not any(alive(int(name)) for name in os.listdir(tmp_path / "pids"))
+    assert not (tmp_path / "wave.vcd").exists() and not os.listdir(tmp_path / "temporary")

@@ -7,6 +7,7 @@ kept and printed); 141 the reader of our output went away.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,7 +24,9 @@ BROKEN_PIPE = 141
 
 
 def main() -> None:
-    """Entry point of the command `cofront`."""
+    """Entry point of the command `cofront`: SIGTERM ends it as Ctrl-C does, with all that it has started."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -278,7 +278,12 @@ def simulate(
         if vcd is not None:
             arguments["vcd"] = str(vcd.resolve())
         command = [str(simulator.resolve()), *(f"{k}={v}" for k, v in arguments.items())]
-        runs = _follow(command, folder, progress, processes or Processes())
+        try:
+            runs = _follow(command, folder, progress, processes or Processes())
+        except BaseException:  # a waveform that was only begun says nothing; a longer one says why it failed
+            if vcd is not None and vcd.is_file() and vcd.stat().st_size == 0:
+                vcd.unlink()
+            raise
         raw = np.fromfile(folder / "outputs.bin", np.uint8)
     if len(runs) != len(images) or raw.size != len(images) * (last - first):
         raise ToolError(f"the simulation gave {len(runs)} results of {len(images)}")
