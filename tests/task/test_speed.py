@@ -26,6 +26,8 @@ CASES: dict[str, Callable[[Builder], object]] = {
     "pointwise_relu": lambda b: b.conv(48, 1, act="relu"),
     "pointwise_relu6": lambda b: b.conv(48, 1, act="relu6"),
     "pointwise_hswish": lambda b: b.conv(48, 1, act="hswish"),
+    "pointwise_padded": lambda b: b.conv(48, 1, padding=1, act="relu"),
+    "pointwise_strided": lambda b: b.conv(48, 1, 2, act="relu"),
     "grouped": lambda b: b.conv(32, 1, groups=2, act="relu"),
     "full_strided": lambda b: b.conv(16, 3, 2, act="relu"),
     "odd_width": lambda b: b.conv(20, 1, act="relu"),
