@@ -52,7 +52,7 @@ class Search(GradientSearch):
         return self.drawn
 
     def step(self, split: str, number: int) -> None:
-        (self._train_weights if split == "weights" else self._train_architecture)(0, number)
+        (self.train_weights if split == "weights" else self.train_architecture)(0, number)
 
     def warm(self) -> None:
         """Every option once, so that no kernel and no momentum is made in a measured step."""

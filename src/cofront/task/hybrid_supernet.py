@@ -91,11 +91,13 @@ class HybridSupernet(nn.Module):
         widths: tuple[int, int],
         classes: int,
         *,
+        stem_stride: int = 1,
         seed: int = 0,
         zero_gamma: bool = True,
     ) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
+        self.stem_stride = stem_stride
         self.places, self.operators = tuple(places), tuple(tuple(names) for names in operators)
         self.stem = Layer(Conv2d, widths[0], 3, 3, generator)
         self.head = Layer(Conv2d, widths[1], places[-1].cout, 1, generator)
@@ -140,7 +142,7 @@ class HybridSupernet(nn.Module):
 
     def path(self, x: Tensor, choice: Sequence[int]) -> Tensor:
         """Logits of one network: the option of each layer."""
-        x = self.stem(x, len(self.stem.weight), 3, relu=True)
+        x = self.stem(x, len(self.stem.weight), 3, self.stem_stride, relu=True)
         for layer, option in enumerate(choice):
             x = self.option(x, layer, option)
         return self._ends(x)
@@ -152,7 +154,7 @@ class HybridSupernet(nn.Module):
 
     def forward(self, x: Tensor, draw: Draw) -> Tensor:
         """Logits of a relaxed choice: the options that run, times their weights."""
-        x = self.stem(x, len(self.stem.weight), 3, relu=True)
+        x = self.stem(x, len(self.stem.weight), 3, self.stem_stride, relu=True)
         for layer in range(len(self.layers)):
             w = draw.weights[layer].to(x.dtype)
             x = torch.stack([w[o] * self.option(x, layer, o) for o in self._options(draw, layer)]).sum(0)
@@ -163,7 +165,7 @@ class HybridSupernet(nn.Module):
         """The first operator whose output is not finite, or ""."""
         if not bool(torch.isfinite(x).all()):
             return "the batch of images"
-        x = self.stem(x, len(self.stem.weight), 3, relu=True)
+        x = self.stem(x, len(self.stem.weight), 3, self.stem_stride, relu=True)
         for layer in range(len(self.layers)):
             total = torch.zeros(())
             for o in self._options(draw, layer):

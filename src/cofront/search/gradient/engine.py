@@ -93,9 +93,9 @@ class GradientSearch:
                 break
             epoch, number = divmod(self.position, per_epoch)
             if number < of_weights:
-                self._train_weights(epoch, number)
+                self.train_weights(epoch, number)
             elif epoch >= self.recipe.freeze:
-                self._train_architecture(epoch, number - of_weights)
+                self.train_architecture(epoch, number - of_weights)
             self.position += 1
             self.cpu_s = before + time.process_time() - started
             if self.position % per_epoch == 0:
@@ -114,7 +114,8 @@ class GradientSearch:
         """(l,) the most likely network."""
         return self.task.layers.likely(np.asarray(self.masked().detach().numpy(), float))
 
-    def _train_weights(self, epoch: int, number: int) -> None:
+    def train_weights(self, epoch: int, number: int) -> None:
+        """One step of the operators' weights."""
         assert self.sgd is not None
         share = (epoch * self.task.batches("weights") + number) / (self.recipe.epochs * self.task.batches("weights"))
         for group in self.sgd.param_groups:
@@ -129,7 +130,8 @@ class GradientSearch:
             torch.nn.utils.clip_grad_norm_(self.task.parameters(), self.recipe.clip)
         self.sgd.step()
 
-    def _train_architecture(self, epoch: int, number: int) -> None:
+    def train_architecture(self, epoch: int, number: int) -> None:
+        """One step of the architecture's parameters."""
         relaxed = self._draw(epoch)
         loss = self._checked(
             self.task.loss(relaxed, "architecture", epoch, number), relaxed, "architecture", epoch, number

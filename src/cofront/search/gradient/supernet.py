@@ -149,8 +149,8 @@ class TensorBatches:
 class SupernetTask:
     """Cross-entropy of a supernet on two splits.
 
-    Evaluation is on the first `judged` images of the architecture's split, `chunk` at a time, with the batch
-    statistics of those: the running ones are of all paths together.
+    Evaluation is on the first `judged` images of `judge_on` (the architecture's split unless given), `chunk` at a time,
+    with the batch statistics of those: the running ones are of all paths together.
     """
 
     def __init__(
@@ -160,11 +160,13 @@ class SupernetTask:
         weights: Batches,
         architecture: Batches,
         *,
+        judge_on: Batches | None = None,
         smoothing: float = 0.0,
         judged: int = 1000,
         chunk: int = 500,
     ) -> None:
         self.layers, self.net, self.smoothing, self.judged, self.chunk = layers, net, smoothing, judged, chunk
+        self.judge_on = judge_on or architecture
         self.data: dict[Split, Batches] = {"weights": weights, "architecture": architecture}
 
     def parameters(self) -> Sequence[nn.Parameter]:
@@ -189,7 +191,7 @@ class SupernetTask:
         loss, right, seen = 0.0, 0, 0
         relaxed = relaxed_choice(self.layers, choice)
         for first in range(0, self.judged, self.chunk):
-            x, y = self.data["architecture"].plain(first, min(first + self.chunk, self.judged))
+            x, y = self.judge_on.plain(first, min(first + self.chunk, self.judged))
             if not len(x):
                 break
             logits = self.net(x, relaxed).float()

@@ -1,0 +1,364 @@
+"""`run`: a differentiable system on a task and a device, judged by exact search, and the network that comes of it."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cofront.api.files import is_table, need_file
+from cofront.api.request import Progress
+from cofront.api.run_budget import fit_budget, shortened
+from cofront.api.training import check_data, need_torch
+from cofront.errors import UsageError
+from cofront.study.documents import (
+    RunDocument,
+    RunEpoch,
+    RunLayer,
+    RunNetwork,
+    RunPoint,
+    RunTraining,
+    read_document,
+)
+from cofront.study.provenance import digest, file_hash, source_hash
+
+if TYPE_CHECKING:
+    from cofront.api.differentiable import Priced
+    from cofront.problem import IntArray
+    from cofront.search.gradient.choices import Layers
+    from cofront.search.gradient.recipe import Learned, Recipe
+    from cofront.search.gradient.system import GradientSystem
+    from cofront.study import Study
+    from cofront.systems.differentiable import Judged, Preset, System
+    from cofront.task.data import Dataset
+
+OnProgress = Callable[[Progress], None]
+#: Random networks that the supernet is judged on; fewer of cells, where each takes longer.
+RANDOM, RANDOM_CELLS = 160, 40
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What `cofront run` is asked. `task` is a folder or file of images, None for CIFAR-10 where $COFRONT_DATA says.
+
+    `epochs` and `train_epochs` replace the preset's, `budget_s` shortens both to fit. `train` False: search alone.
+    """
+
+    system: str
+    device: str
+    task: Path | None = None
+    column: str | None = None
+    space: str | None = None
+    preset: str = "small"
+    target_s: float | None = None
+    weight: float | None = None
+    budget_s: float | None = None
+    epochs: int | None = None
+    train_epochs: int | None = None
+    train: bool = True
+    clock_hz: float | None = None
+    seed: int = 0
+
+
+def inputs_of(request: RunRequest, images: str) -> dict[str, Any]:
+    """Everything that the result depends on."""
+    asked = asdict(request)
+    asked["task"] = "" if request.task is None else str(request.task)
+    if is_table(request.device):
+        asked["device_hash"] = file_hash(Path(request.device))
+    return {**asked, "images_hash": images, "source_hash": source_hash()}
+
+
+def run(
+    request: RunRequest,
+    folder: Path,
+    *,
+    study: Study | None = None,
+    on_progress: OnProgress | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> RunDocument:
+    """Search, judge, polish, train, test; checkpoints lie in `folder`, from which the same request goes on."""
+    need_torch("differentiable search")
+    check_data(request.task)
+    if is_table(request.device):
+        need_file(Path(request.device), "a table, as `cofront measure` writes it")
+    from cofront.task.data import load_dataset
+
+    data = load_dataset(request.task)
+    inputs = inputs_of(request, data.fingerprint())
+    if study is not None and (known := study.finished(inputs)) is not None and known.result is not None:
+        found = read_document(known.result, RunDocument, f"run {known.id} of study '{study.path}'")
+        if all(Path(p).exists() for p in found.files.values()):
+            return found
+    record = study.start("run", inputs, request.seed) if study is not None else None
+    try:
+        document = _Runner(request, data, folder, on_progress or (lambda _: None), should_stop or (lambda: False)).run()
+    except (KeyboardInterrupt, SystemExit):
+        if record is not None:
+            record.finish("interrupted")
+        raise
+    except BaseException:
+        if record is not None:
+            record.finish("failed")
+        raise
+    if record is not None:
+        record.finish("interrupted" if document.interrupted else "done", document)
+    return document
+
+
+class _Runner:
+    """The steps of one run, and what they hand on."""
+
+    def __init__(
+        self, request: RunRequest, data: Dataset, folder: Path, tell: OnProgress, stop: Callable[[], bool]
+    ) -> None:
+        from cofront import space as spaces
+        from cofront.api.differentiable import priced
+        from cofront.systems import differentiable as d
+
+        self.request, self.data, self.folder, self.tell, self.stop = request, data, folder, tell, stop
+        self.system: System = d.system(request.system)
+        preset = self.system.preset(request.preset)
+        self.preset: Preset = preset if request.space is None else replace(preset, space=request.space)
+        self.space = spaces.load(self.preset.space)
+        self.layers, self.layered = d.layers_of(self.space)
+        self.priced: Priced = priced(
+            self.space, self.layers, self.layered, request.device, request.column, request.clock_hz
+        )
+        self.layers = getattr(self.priced.cost, "layers", self.layers)
+        d.check_request(self.system, self.priced.cost, request.target_s)
+        classes = len(data.classes)
+        #: A network of the space: every layer's first option.
+        self.first = self.space.network(self.layers.points(self.layers.mask.argmax(axis=1))[0])
+        outputs = self.first.shapes[self.first.output.name][0]
+        if outputs != classes:
+            raise UsageError(
+                f"space '{self.space.name}' is for {outputs} classes, the images have {classes}: name a space that "
+                "matches with --space, or other images with --task"
+            )
+        self.notes: list[str] = []
+        self.train_epochs: int | None = None  # what the budget allows
+        self.started = time.perf_counter()
+
+    def _say(self, stage: str, detail: str) -> None:
+        self.tell(Progress(stage, time.perf_counter() - self.started, detail=detail))
+
+    def run(self) -> RunDocument:
+        from cofront.systems import differentiable as d
+        from cofront.task.hybrid_supernet import HybridSupernet
+
+        request, cost = self.request, self.priced.cost
+        net = d.supernet(self.space, self.layers, self.layered, request.seed)
+        task = d.make_task(self.space, self.layers, net, self.data, self.preset, request.seed)
+        if isinstance(net, HybridSupernet) and self.preset.pretraining:
+            self._say("pretraining", f"{self.preset.pretraining:,} steps")
+            d.progressive(net, task, self.preset, request.seed, self.folder / "pretrained.safetensors")
+        if self.system.name == "eh-dnas":
+            self._say("learning the throughput", f"of {cost.name}")
+            cost = d.LearntThroughput(self.layers, cost, request.seed)
+        weight = self.system.weight if request.weight is None else request.weight
+        recipe = replace(self.preset.recipe, seed=request.seed)
+        small = request.preset == "small"
+
+        def make(how: Recipe) -> GradientSystem:
+            return self.system.make(task, cost, how, request.target_s, weight, small)
+
+        if request.epochs is not None:
+            recipe = shortened(recipe, request.epochs)
+        if request.budget_s is not None:
+            self._say("timing", "a few steps, to fit the budget")
+            fitting = fit_budget(
+                request.budget_s, make, recipe, self.first, self.data, self.preset.derived, self.folder / "budget.json",
+            )  # fmt: skip
+            if request.epochs is None:
+                recipe = shortened(recipe, fitting.epochs)
+            self.train_epochs = fitting.train_epochs
+            self.notes.append(
+                f"shortened to the budget on this machine: --epochs {recipe.epochs} --train-epochs "
+                f"{fitting.train_epochs} repeats it"
+            )
+        system = make(recipe)
+        file = self.folder / "search.safetensors"
+        search = system.search(file)
+        began = time.perf_counter()
+
+        def told(_: Any) -> None:
+            p = search.history[-1]
+            loss = "" if math.isnan(p.loss) else f"loss {p.loss:.3f}, "
+            self._say(
+                "searching",
+                f"epoch {p.epoch + 1} of {recipe.epochs}: {loss}expected {1e3 * p.expected_s:.4g} ms, most likely "
+                f"{1e3 * p.likely_s:.4g} ms, entropy {p.entropy:.2f}",
+            )
+
+        search.on_progress = told
+        learned = search.run(should_stop=self.stop)
+        search_s = time.perf_counter() - began
+        document = self._document(learned, recipe, search.share < 1, search_s)
+        if search.share < 1:
+            return document
+        return self._judged(document, task, cost, learned)
+
+    def _document(self, learned: Learned, recipe: Any, interrupted: bool, search_s: float) -> RunDocument:
+        cost = self.priced.cost
+        table = getattr(cost, "table_s", None)
+        layers = [
+            RunLayer(
+                name=_layer_name(self.layers, i), options=[o.name.partition("=")[2] or o.name for o in options],
+                allowed=self.layers.mask[i, : len(options)].tolist(),
+                cost_s=[] if table is None else table[i, : len(options)].tolist(),
+            )
+            for i, options in enumerate(self.layers.layers)
+        ]  # fmt: skip
+        history = [
+            RunEpoch(
+                epoch=h.epoch, loss=None if math.isnan(h.loss) else h.loss, expected_s=h.expected_s,
+                likely_s=h.likely_s, entropy=h.entropy, temperature=h.temperature, multiplier=h.multiplier,
+                probabilities=[list(row) for row in h.probabilities],
+            )
+            for h in learned.history
+        ]  # fmt: skip
+        images = min(len(self.data.x_train), self.preset.images or len(self.data.x_train))
+        words = f"{self.system.title}: {recipe.relaxation} paths, {recipe.epochs} epochs"
+        return RunDocument(
+            system=self.system.name, preset=self.request.preset, space=self.space.name, device=cost.name,
+            task="cifar10" if self.request.task is None else str(self.request.task), target_s=self.request.target_s,
+            words=words, bounds_s=list(cost.bounds()), layers=layers, history=history, networks=[], chosen=None,
+            points=[], gap=None, regret=None, predictor_note="", latency_note=self.priced.note, epochs=recipe.epochs,
+            steps=learned.steps, images=images, search_s=search_s, search_cpu_s=learned.cpu_s, peak_bytes=_peak(),
+            interrupted=interrupted, notes=[*self.notes, *learned.notes],
+        )  # fmt: skip
+
+    def _judged(self, document: RunDocument, task: Any, cost: Any, learned: Learned) -> RunDocument:
+        """What the supernet and exact search say of what was learnt; then training and test."""
+        import msgspec
+
+        from cofront.search.gradient.polish import polish
+        from cofront.systems import differentiable as d
+
+        exact = d.additive_of(cost)
+        n = RANDOM if exact is not None else RANDOM_CELLS
+        judged = d.judge(
+            task, exact or cost, n, self.request.seed,
+            lambda i: self._say("judging", f"{i} of {n} random networks") if i % 20 == 0 else None,
+        )  # fmt: skip
+        chosen: list[tuple[str, IntArray]] = [("most likely", learned.choice)]
+        limit = learned.latency_s if self.request.target_s is None else self.request.target_s
+        notes = list(document.notes)
+        if exact is not None:
+            self._say("polishing", "exact search over what was learnt")
+            better = polish(task, exact, learned, limit, rounds=1)
+            chosen.append(("polished", better.choice))
+            assert judged.front is not None
+            chosen.append(("certified optimum", judged.front.within(limit).choice))
+        else:
+            notes.append("no polish and no certified front: latencies of cells are no sum over their operations")
+        networks = [self._network(role, c, task, judged) for role, c in chosen]
+        points = [
+            RunPoint(
+                kind="random", latency_s=float(s), predicted=float(p), accuracy=float(a), options=c.tolist()
+            )
+            for c, s, p, a in zip(
+                judged.choices, cost.of(judged.choices), judged.predict(judged.choices), judged.accuracy, strict=True
+            )
+        ]  # fmt: skip
+        gap = regret = None
+        if judged.front is not None:
+            points += _front(judged)
+            gap = 0.0
+            regret = judged.regret(learned.choice, max(limit, learned.latency_s))
+        index = 1 if exact is not None else 0
+        document = msgspec.structs.replace(
+            document, networks=networks, points=points, gap=gap, regret=regret, chosen=index, notes=notes,
+            predictor_note=f"additive model of the supernet's accuracy of {n} random networks on "
+            f"{min(task.judged, len(self.data.x_val)):,} validation images; rank correlation {judged.spearman:.2f} "
+            "with networks left out",
+        )  # fmt: skip
+        return self._trained(document) if self.request.train else document
+
+    def _network(self, role: str, choice: IntArray, task: Any, judged: Judged) -> RunNetwork:
+        point = self.layers.points(choice)[0]
+        network = self.space.network(point)
+        loss, accuracy = task.judge(choice)
+        return RunNetwork(
+            role=role, options=choice.tolist(), point=point.tolist(), macs=network.macs, params=network.params,
+            latency_s=float(self.priced.cost.of(choice)[0]), loss=loss, accuracy=accuracy,
+            predicted=float(judged.predict(choice)[0]),
+        )  # fmt: skip
+
+    def _trained(self, document: RunDocument) -> RunDocument:
+        import msgspec
+        import numpy as np
+        from safetensors.numpy import save_file
+
+        from cofront.network.pytorch import fold_batchnorm
+        from cofront.task.scratch import ScratchTraining, accuracy_of
+
+        assert document.chosen is not None
+        point = np.array(document.networks[document.chosen].point)
+        network = self.space.network(point)
+        schedule = replace(self.preset.derived, seed=self.request.seed)
+        if (epochs := self.request.train_epochs or self.train_epochs) is not None:
+            schedule = replace(schedule, epochs=epochs)
+        training = ScratchTraining(network, self.data, schedule, self._training_file(point, schedule))
+        training.resume()
+        training.run(
+            lambda log: self._say(
+                "training", f"epoch {log.epoch + 1} of {schedule.epochs}: validation {100 * log.accuracy:.2f} %"
+            ),
+            self.stop,
+        )
+        done = RunTraining(
+            epochs=schedule.epochs, images=len(self.data.x_train), seconds=training.seconds,
+            loss=[h.loss for h in training.history], validation=[h.accuracy for h in training.history],
+        )  # fmt: skip
+        if training.share < 1:
+            return msgspec.structs.replace(document, training=done, interrupted=True)
+        done = msgspec.structs.replace(
+            done, test=accuracy_of(training.net, self.data.x_test, self.data.y_test), test_images=len(self.data.y_test)
+        )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "derived.safetensors"
+        save_file(fold_batchnorm(training.net), path, {"cofront": "weights", "network": network.name})
+        return msgspec.structs.replace(document, training=done, files={"weights": str(path)}, peak_bytes=_peak())
+
+    def _training_file(self, point: Any, schedule: Any) -> Path:
+        """One for each network and schedule, so that another wish does not meet this one's."""
+        return self.folder / f"training-{digest({'point': point.tolist(), **asdict(schedule)})[:8]}.safetensors"
+
+
+def _front(judged: Judged, most: int = 60) -> list[RunPoint]:
+    """The certified front, thinned evenly where it is long."""
+    front = judged.front
+    assert front is not None
+    n = len(front)
+    kept = sorted({round(i * (n - 1) / (most - 1)) for i in range(most)} if n > most else set(range(n)))
+    return [
+        RunPoint(
+            kind="front", latency_s=float(front.latency_s[i]), predicted=1.0 - float(front.loss[i]),
+            options=front.choice(i).tolist(),
+        )
+        for i in kept
+    ]  # fmt: skip
+
+
+def _layer_name(layers: Layers, i: int) -> str:
+    return layers.layers[i][0].name.partition("=")[0]
+
+
+def _peak() -> int:
+    """The most memory that this process has had, in bytes."""
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(used if sys.platform == "darwin" else 1024 * used)
+
+
+def default_space(request: RunRequest) -> str:
+    """The space of the preset."""
+    from cofront.systems.differentiable import system
+
+    return system(request.system).preset(request.preset).space
