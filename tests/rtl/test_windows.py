@@ -34,6 +34,7 @@ def test_bit_exact(name, stall, seed):
         ("conv", 3, 5, 5, 2, 2, (6, 7, 3)),
         ("conv", 1, 2, 1, 1, 0, (4, 1, 2)),
         ("dw", 9, 3, 3, 1, 1, (4, 6, 4)),
+        ("dw", 9, 3, 3, 1, 1, (6, 9, 2)),  # an output a cycle
     ],
 )
 def test_cycles_are_those_of_the_recurrence(name, taps, rows, size, stride, padding, shape):
@@ -61,6 +62,14 @@ def test_rows_of_windows_never_wait_for_each_other(taps, size, stride, padding, 
     kernel = KernelConfig(1, 2, taps, 1, 256, size, 64, 16, 16)
     case = make_case(np.random.default_rng(2), "dw", kernel, shape=shape, size=size, stride=stride, padding=padding)
     assert np.array_equal(simulate(case)[0], case.expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_map_narrower_than_a_window_is_not_read_before_it_is_written(seed):
+    """A lower row's first window hangs over the right edge, and its columns come late."""
+    kernel = KernelConfig(1, 2, 9, 1, 256, 5, 64, 16, 16)
+    case = make_case(np.random.default_rng(seed), "dw", kernel, shape=(4, 4, 6), size=5, padding=(2, 0, 1, 2))
+    assert np.array_equal(simulate(case, 0.9, seed)[0], case.expected)
 
 
 @pytest.mark.parametrize("left", [7, 8])

@@ -44,6 +44,7 @@ class LineBuffer(wiring.Component):
         m.submodules.place = place = WindowPlace(self.rows)
         m.submodules.writer = writer = RowWriter(self.rows, self.row_words)
         connect_rows(m, self, place, writer)
+        m.d.comb += [place.written_x.eq(writer.x), place.written_y.eq(writer.y)]
 
         single = self.taps == 1
         depth = self.rows * self.row_words if single else self.row_words
@@ -113,7 +114,7 @@ class WindowPlace(wiring.Component):
     """Where the window of the next output pixel stands, and whether all of it has been written.
 
     `x`, `y`: its upper left corner, negative in the padding; `slot`, `address` the same in the line buffer. `keep_x`,
-    `keep_y` follow by a cycle: a word is not overwritten in the cycle in which it is read.
+    `limit_y` follow by a cycle: a word is not overwritten in the cycle in which it is read.
     """
 
     def __init__(self, rows: int) -> None:
@@ -132,7 +133,7 @@ class WindowPlace(wiring.Component):
                 "slot": Out(range(rows)),
                 "address": Out(signed(17)),
                 "keep_x": Out(signed(17)),
-                "keep_y": Out(signed(17)),
+                "limit_y": Out(17),
             }
         )
 
@@ -143,7 +144,7 @@ class WindowPlace(wiring.Component):
         pad_bits = (self.rows - 1).bit_length()  # no window is larger than the rows, and padding less than a window
         pad_words = sum((Mux(run.pad_left[i], run.in_beats, 0) << i for i in range(pad_bits)), C(0))
         slot = self.slot + Mux(two, 2, 1)
-        m.d.sync += [self.keep_x.eq(self.x), self.keep_y.eq(self.y)]
+        m.d.sync += [self.keep_x.eq(self.x), self.limit_y.eq(self.y + self.rows)]
         with m.If(self.next):
             m.d.sync += [
                 self.x.eq(self.x + Mux(two, 2, 1)),
@@ -168,7 +169,7 @@ class WindowPlace(wiring.Component):
                 bottom.eq(run.size - 1 - run.pad_top),
                 self.slot.eq(Mux(run.pad_top == 0, 0, self.rows - run.pad_top)),
                 self.keep_x.eq(0),
-                self.keep_y.eq(-1),
+                self.limit_y.eq(self.rows - 1),
             ]
         below = run.in_height - 1
         in_row = (self.written_y == bottom) | ((self.written_y == below) & (bottom > below))

@@ -12,7 +12,10 @@ from cofront.rtl.config import KERNEL_RUN
 
 
 class RowWriter(wiring.Component):
-    """Where the input goes, and whether there is room: the pixel `rows` rows above must not be needed any more."""
+    """Where the input goes, and whether there is room: the pixel `rows` rows above must not be needed any more.
+
+    Still needed is what comes from `keep_x` on in the row `rows` rows above row `limit_y`, and all rows below that.
+    """
 
     def __init__(self, rows: int, row_words: int) -> None:
         self.rows, self.row_words = rows, row_words
@@ -22,12 +25,14 @@ class RowWriter(wiring.Component):
                 "start": In(1),
                 "enter": In(1),
                 "keep_x": In(signed(17)),
-                "keep_y": In(signed(17)),
+                "limit_y": In(17),
                 "room": Out(1),
                 "slot": Out(range(rows)),
                 "address": Out(range(row_words)),
                 "x": Out(16),
                 "y": Out(16),
+                "pixel_ends": Out(1),
+                "row_ends": Out(1),
             }
         )
 
@@ -35,13 +40,13 @@ class RowWriter(wiring.Component):
         m, run = Module(), self.run
         beat = Signal(16)
         last_beat, last_x = beat == run.in_beats - 1, self.x == run.in_width - 1
-        over = Signal(signed(18))  # the row that is overwritten
         m.d.comb += [
-            over.eq(self.y - self.rows),
             self.room.eq(
                 (self.y != run.in_height)
-                & ((over < 0) | (over < self.keep_y) | ((over == self.keep_y) & (self.x < self.keep_x)))
+                & ((self.y < self.rows) | (self.y < self.limit_y) | ((self.y == self.limit_y) & (self.x < self.keep_x)))
             ),
+            self.pixel_ends.eq(self.enter & last_beat),
+            self.row_ends.eq(self.pixel_ends & last_x),
         ]
         with m.If(self.enter):
             m.d.sync += [beat.eq(beat + 1), self.address.eq(self.address + 1)]
@@ -62,7 +67,7 @@ class RowWriter(wiring.Component):
 def connect_rows(m: Module, front: Any, place: Any, writer: Any) -> None:
     """Wires a front's input with the `writer` of its rows, and that with the `place` that says which are still read.
 
-    `place` has run, start, next, next_row and written_x, written_y in; ready and keep_x, keep_y out.
+    `place` has run, start, next, next_row in; ready and keep_x, limit_y out.
     """
     m.d.comb += [
         *(part.run.eq(front.run) for part in (place, writer)),
@@ -70,9 +75,7 @@ def connect_rows(m: Module, front: Any, place: Any, writer: Any) -> None:
         place.next.eq(front.next),
         place.next_row.eq(front.next_row),
         writer.keep_x.eq(place.keep_x),
-        writer.keep_y.eq(place.keep_y),
-        place.written_x.eq(writer.x),
-        place.written_y.eq(writer.y),
+        writer.limit_y.eq(place.limit_y),
         front.ready.eq(place.ready),
         front.input.ready.eq(front.enable & writer.room),
         writer.enter.eq(front.input.valid & front.input.ready),

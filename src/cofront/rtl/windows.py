@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, C, Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -44,7 +44,7 @@ class WindowBuffer(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m, run, rows, word = Module(), self.run, self.rows, self.lanes * self.bits
-        m.submodules.place = place = ColumnPlace(rows)
+        m.submodules.place = place = ColumnPlace(rows, self.row_words)
         m.submodules.writer = writer = RowWriter(rows, self.row_words)
         connect_rows(m, self, place, writer)
         m.d.comb += [
@@ -52,6 +52,9 @@ class WindowBuffer(wiring.Component):
             place.turn.eq(self.turn),
             place.beat.eq(self.beat),
             place.enable.eq(self.enable),
+            place.pixel_ends.eq(writer.pixel_ends),
+            place.row_ends.eq(writer.row_ends),
+            place.written_y.eq(writer.y),
         ]
 
         address, slot = Signal(range(self.row_words)), Signal(range(rows))
@@ -119,13 +122,14 @@ class WindowBuffer(wiring.Component):
 class ColumnPlace(wiring.Component):
     """Which column is read next, in the sequence of all output rows' columns, and whether it is there.
 
-    `loads`: columns that the output pixel needs, of which the last is read with its first step, the others in cycles
-    before that, unit by unit. `base`: the first of them; `now`: the one being read. `prime`: columns still to be read
-    for all units before the first output.
+    An output pixel needs `more` columns before its last one, which is read with its first step, the others in cycles
+    before that, unit by unit; `need` of them are still to be read. `base`: the first of them; `now`: the one being
+    read. `prime`: columns still to be read for all units before the first output. `afresh`: a row begins with its own
+    first column.
     """
 
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
+    def __init__(self, rows: int, row_words: int) -> None:
+        self.rows, self.row_words = rows, row_words
         super().__init__(
             {
                 "run": In(KERNEL_RUN),
@@ -136,7 +140,8 @@ class ColumnPlace(wiring.Component):
                 "beat": In(16),
                 "next": In(1),
                 "next_row": In(1),
-                "written_x": In(16),
+                "pixel_ends": In(1),
+                "row_ends": In(1),
                 "written_y": In(16),
                 "ready": Out(1),
                 "load": Out(1),
@@ -146,24 +151,25 @@ class ColumnPlace(wiring.Component):
                 "address": Out(16),
                 "inside": Out(rows),
                 "keep_x": Out(signed(17)),
-                "keep_y": Out(signed(17)),
+                "limit_y": Out(17),
             }
         )
 
     def elaborate(self, platform: Any) -> Module:
         m, run = Module(), self.run
-        stride = Mux(run.stride == 2, 2, 1)
+        two = run.stride == 2
         base, now = self._column("base"), self._column("now")
         right = Signal(signed(17))  # column at the right end of the window
-        loads, done = Signal(16), Signal(16)
+        need, more = Signal(range(self.rows)), Signal(range(self.rows))
         fresh = Signal()  # no step of this unit yet
         prime, unit = Signal(8), Signal(16)
         priming, whole = prime != 0, unit == run.out_beats - 1
 
-        there = self._there(m, base, loads)
-        ahead = fresh & self.enable & there & (priming | (done + 1 != loads))
+        there, primed = Signal(), Signal()
+        ahead = fresh & self.enable & there & (priming | (need != 0))
         m.d.comb += [
-            self.ready.eq(there & ~priming & (done + 1 == loads)),
+            primed.eq(priming & ahead & whole),
+            self.ready.eq(there & ~priming & (need == 0)),
             self.unit.eq(Mux(priming, unit, self.beat)),
             self.load.eq(ahead | (self.step & (self.turn == 0))),
             self.y.eq(now["y"]),
@@ -177,12 +183,12 @@ class ColumnPlace(wiring.Component):
             ),
         ]
 
-        after, afresh = self._after(m, now, right)
+        afresh = Signal()
+        after, edge = self._after(m, now, afresh)
+        m.d.comb += there.eq(self._there(m, right, priming, primed, edge))
         unit_ends = self.step & (self.turn == run.turns - 1)
-        primed = priming & ahead & whole
         again = (unit_ends & ~self.next) | (priming & ahead & ~whole)  # the next unit needs the same columns
         m.d.sync += [now[k].eq(Mux(again, base[k], after[k])) for k in now]
-        m.d.sync += done.eq(Mux(unit_ends | priming, 0, done + ahead))
         with m.If(priming & ahead):
             m.d.sync += [unit.eq(Mux(whole, 0, unit + 1)), prime.eq(prime - whole)]
         with m.If(self.step):
@@ -190,71 +196,134 @@ class ColumnPlace(wiring.Component):
         with m.If(self.next | primed):
             m.d.sync += [base[k].eq(after[k]) for k in now]
         with m.If(self.next):
-            m.d.sync += [right.eq(right + stride), loads.eq(stride)]
+            m.d.sync += right.eq(right + Mux(two, 2, 1))
         with m.If(self.next_row):
-            m.d.sync += [
-                right.eq(run.size - 1 - run.pad_left),
-                loads.eq(Mux(afresh, 0, run.in_width - 1 - right) + run.size - run.pad_left),
-            ]
-        m.d.sync += [self.keep_x.eq(base["x"]), self.keep_y.eq(base["y"])]
+            m.d.sync += right.eq(run.size - 1 - run.pad_left)
+        # Columns before the last one of a row's first pixel: without those that the row before has already shifted in.
+        # As all that does not change in a run, this is ready when the first pixel can be.
+        first, full, rest = Signal(range(self.rows)), run.size - 1 - run.pad_left, run.in_width - run.out_width
+        m.d.sync += [afresh.eq(two | (rest > full)), first.eq(Mux(two | (rest > full), full, rest))]
+        others = Mux(self.next_row, first, two)
+        with m.If(self.next):
+            m.d.sync += more.eq(others)
+        with m.If(unit_ends):
+            m.d.sync += need.eq(Mux(self.next, others, more))
+        with m.Elif(ahead & ~priming):
+            m.d.sync += need.eq(need - 1)
+        m.d.sync += [self.keep_x.eq(base["x"]), self.limit_y.eq(base["y"] + self.rows)]
         with m.If(self.start):
             for place in (base, now):
                 m.d.sync += [
                     place["x"].eq(0),
                     place["address"].eq(0),
-                    place["row"].eq(0),
                     place["y"].eq(-run.pad_top),
                     place["slot"].eq(Mux(run.pad_top == 0, 0, self.rows - run.pad_top)),
                 ]
             m.d.sync += [
                 right.eq(run.size - 1 - run.pad_left),
-                loads.eq(1),
+                more.eq(0),
+                need.eq(0),
                 prime.eq(run.size - 1 - run.pad_left),
                 unit.eq(0),
-                done.eq(0),
                 fresh.eq(1),
                 self.keep_x.eq(0),
-                self.keep_y.eq(-1),
+                self.limit_y.eq(self.rows - 1),
             ]
         return m
 
-    def _there(self, m: Module, base: dict[str, Any], loads: Any) -> Any:
-        """Whether the last column that this pixel needs has been written."""
-        run, two = self.run, self.run.stride == 2
-        last = Signal(17)
-        m.d.comb += last.eq(base["x"] + loads - 1)
-        over = last >= run.in_width
-        wraps = over & ~two
-        last_x = Mux(over, Mux(two, run.in_width - 1, last - run.in_width), last)
-        bottom, below = base["y"] + (run.size - 1) + Mux(wraps, Mux(two, 2, 1), 0), run.in_height - 1
-        written = (self.written_y > bottom) | (self.written_y == run.in_height)
-        in_row = (self.written_y == bottom) | ((self.written_y == below) & (bottom > below))
-        there = Signal()
-        m.d.comb += there.eq(written | (in_row & (self.written_x > last_x)) | (base["row"] + wraps == run.out_height))
-        return there
+    def _there(self, m: Module, right: Any, priming: Any, primed: Any, edge: Any) -> Any:
+        """Whether the last column that this pixel needs has been written.
 
-    def _after(self, m: Module, now: dict[str, Any], right: Any) -> tuple[dict[str, Any], Any]:
-        """The column after `now`, if that is read in this cycle; whether the next row begins afresh."""
+        Not compared with what is written, which would take longer than a cycle has room for, but counted: `margin` is
+        the number of pixels written, in raster order, beyond the last one that is needed. It is negative as long as
+        that is not there. `later` is the same for the first pixel of the next output row, so that a row's end is an
+        exchange of the two. Counting begins with the lowest row of the first window. At stride 1 the sequence of
+        columns goes on beyond the right edge, and the count with it; at stride 2 it stops there.
+        """
+        run, two = self.run, self.run.stride == 2
+        most = (self.rows + 4) * self.row_words  # a window's rows, and those of two steps of two rows
+        margin, later = Signal(signed(most.bit_length() + 1)), Signal(signed(most.bit_length() + 1))
+        above = Signal(range(self.rows))  # rows to be written before counting begins
+        below = Signal(signed(18))  # rows of the map below the next output row's window
+        bottom = Signal()  # this output row's window has reached the map's last row
+        sure = Signal()  # everything is written, or was in a row before
+        begun, written = Signal(), Signal()
+        m.d.sync += begun.eq(self.start)
+        m.d.comb += written.eq(self.pixel_ends & (above == 0))
+
+        # At stride 2 two pixels of a row are at least two cycles apart: columns from one to the next may be known a
+        # cycle late.
+        lead, wide = Signal(range(self.rows + 1)), Signal(signed(len(later)))
+        minus_first, minus_row = Signal(signed(len(lead) + 1)), Signal(signed(len(later)))
+        across, across_first = Signal(2), Signal(2)
+        m.d.comb += [lead.eq(run.size - run.pad_left), wide.eq(run.in_width)]
+        m.d.sync += [
+            minus_first.eq(-Mux(two & (run.in_width < lead), run.in_width, lead)),
+            minus_row.eq(-wide),
+            across_first.eq(self._left(run.in_width - run.size + run.pad_left)),
+            across.eq(Mux(self.next_row, across_first, self._left(run.in_width - 1 - right))),
+        ]
+
+        # All sums are made before it is known which of them is wanted.
+        back = Signal(signed(3))  # columns from this pixel to the next, negative
+        m.d.comb += back.eq(-Mux(priming, ~(two & edge), Mux(two, across, 1)))
+        stay, step = self._sum(margin, C(0, 1), written), self._sum(margin, back, written)
+        fall = Mux(two & (below != 1), minus_row << 1, minus_row)
+        m.d.sync += [
+            margin.eq(Mux(self.next_row, self._sum(later, C(0, 1), written), Mux(self.next | primed, step, stay))),
+            later.eq(
+                Mux(
+                    begun | self.next_row,
+                    self._sum(Mux(begun, minus_first, later), fall, written),
+                    self._sum(later, C(0, 1), written),
+                )
+            ),
+            sure.eq(sure | (self.row_ends & (self.written_y == run.in_height - 1)) | (self.next_row & bottom)),
+        ]
+        with m.If(self.row_ends & (above != 0)):
+            m.d.sync += above.eq(above - 1)
+        with m.If(begun | self.next_row):
+            m.d.sync += [below.eq(below - Mux(two, 2, 1)), bottom.eq(below <= 0)]
+        rest = Signal(signed(18))
+        m.d.comb += rest.eq(run.in_height - (run.size - run.pad_top))
+        with m.If(self.start):
+            m.d.sync += [
+                margin.eq(-1),
+                above.eq(Mux(rest < 0, run.in_height - 1, run.size - 1 - run.pad_top)),
+                below.eq(rest),
+                sure.eq(0),
+            ]
+        return (margin >= 0) | sure
+
+    def _sum(self, a: Any, b: Any, one: Any) -> Any:
+        """a + b + one in a single adder, `one` coming in from below the lowest bit."""
+        return (Cat(C(1, 1), a).as_signed() + Cat(one, b).as_signed()) >> 1
+
+    def _left(self, left: Any) -> Any:
+        """`left`, at least 0 and at most 2."""
+        return Mux(left < 0, 0, Mux(left[2:].any() | left[1], 2, left[:2]))
+
+    def _after(self, m: Module, now: dict[str, Any], afresh: Any) -> tuple[dict[str, Any], Any]:
+        """The column after `now`, if that is read in this cycle; whether `now` is at the right edge or beyond."""
         run, two = self.run, self.run.stride == 2
         stride, after = Mux(two, 2, 1), self._column("after")
         slot = now["slot"] + stride
+        last, beyond = now["x"] == run.in_width - 1, now["x"] == run.in_width
         m.d.comb += [after[k].eq(now[k]) for k in now]
-        with m.If(self.load & (now["x"] != run.in_width)):
+        with m.If(self.load & ~beyond):
             m.d.comb += [after["x"].eq(now["x"] + 1), after["address"].eq(now["address"] + run.in_beats)]
-        afresh = two | (right < run.in_width - 1)
-        with m.If(Mux(afresh, self.next_row, self.load & (now["x"] == run.in_width - 1))):
+        with m.If(Mux(afresh, self.next_row, self.load & last)):
             m.d.comb += [
                 after["x"].eq(0),
                 after["address"].eq(0),
                 after["y"].eq(now["y"] + stride),
-                after["row"].eq(now["row"] + 1),
                 after["slot"].eq(Mux(slot >= self.rows, slot - self.rows, slot)),
             ]
-        return after, afresh
+        return after, last | beyond
 
     def _column(self, name: str) -> dict[str, Any]:
-        """A place in the sequence: column, its address, top row of the window, that row's slot, output row."""
-        shapes = {"x": unsigned(16), "address": unsigned(16), "y": signed(17), "row": unsigned(17)}
+        """A place in the sequence: column, its address, top row of the window, that row's slot."""
+        shapes = {"x": unsigned(16), "address": unsigned(16), "y": signed(17)}
         return {k: Signal(s, name=f"{name}_{k}") for k, s in shapes.items()} | {
             "slot": Signal(range(self.rows), name=f"{name}_slot")
         }
