@@ -59,7 +59,7 @@ def test_a_run_alone_is_a_page(tmp_path, light):
     study_of(tmp_path / "s", light)
     data = data_of(tmp_path / "s")
     assert data["search"] is None and data["title"] == "light_nas on fbnet@cifar10-small, zu3eg"
-    assert "the search was interrupted" not in data["statement"] and "asked" in data["statement"]
+    assert "interrupted" not in data["statement"] and "asked" in data["statement"]
     (entry,) = data["differentiable"]["entries"]
     likely = light.networks[0]
     assert entry["latency_s"] == likely.latency_s and entry["accuracy"] == likely.accuracy
@@ -185,6 +185,15 @@ def test_the_page_draws_a_run(tmp_path, light):
 
 
 @needs_chromium
+def test_a_training_without_an_epoch_says_so(tmp_path, light):
+    empty = msgspec.structs.replace(light.training, loss=[], validation=[], test=None)
+    study_of(tmp_path / "s", msgspec.structs.replace(light, training=empty, interrupted=True))
+    card = section(drawn(page_of(tmp_path / "s", tmp_path / "r.html"), ""))
+    assert "None was finished. It was not tested." in words_of(card)
+    assert len(re.findall('class="[^"]*js-plotly-plot"', card)) == 6
+
+
+@needs_chromium
 def test_the_page_draws_cells_and_runs_cut_short(tmp_path, darts, cut):
     study_of(tmp_path / "a", darts)
     card = section(drawn(page_of(tmp_path / "a", tmp_path / "a.html"), ""))
@@ -217,6 +226,51 @@ def test_nothing_of_several_runs_is_wider_than_the_window(tmp_path, light, darts
     assert int(needed) <= int(there) and not wide, (needed, there, wide)
     card = section(dom)
     assert card.count('aria-pressed="true"') >= 2 and "<select>" in card and card.count("<option") == 2
+
+
+@needs_chromium
+def test_what_is_chosen_is_shown(tmp_path, light, cut):
+    study_of(tmp_path / "s", light, cut)
+    page = page_of(tmp_path / "s", tmp_path / "r.html")
+    act = """<script>addEventListener("load", () => {
+      const root = document.getElementById("differentiable"), by = (text) => [...root.querySelectorAll("button")]
+        .find((b) => b.textContent === text), say = (text) => document.body.append(`[${text}]`);
+      const list = root.querySelector("select"), slider = root.querySelector('input[type="range"]');
+      say(root.querySelector(":scope > h3").textContent);
+      list.value = "1"; list.dispatchEvent(new Event("change"));
+      say(root.querySelector(":scope > h3").textContent);
+      by("polished").click();
+      say(by("polished").getAttribute("aria-pressed") + root.querySelector(".chain svg").getAttribute("aria-label"));
+      by("supernet").click();
+      slider.value = "0"; slider.dispatchEvent(new Event("input"));
+      say(root.querySelector("output").textContent);
+      document.getElementById("theme").click();
+      root.querySelectorAll(".runs tbody button")[0].click();
+      say(list.value + root.querySelector("output").textContent);
+    });</script></body>"""
+    page.write_text(page.read_text(encoding="utf-8").replace("</body>", act), encoding="utf-8")
+    dom = drawn(page, "")
+    first, second, network, epoch, back = re.findall(r"\[([^\]]*)\]", dom.rsplit("</script>", 1)[1])
+    assert first.endswith("(interrupted)") and second == "light_nas on fbnet@cifar10-small, zu3eg"
+    polished = next(n for n in light.networks if n.role == "polished")
+    chosen = [layer.options[o].replace("_", " ") for layer, o in zip(light.layers, polished.options, strict=True)]
+    assert network.startswith("true") and ", ".join(chosen) in network
+    assert epoch == "1 of 30" and back == "010 of 10"
+
+
+def test_the_command_reports_a_study_without_a_front(tmp_path, light, monkeypatch, capsys):
+    from cofront.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    Path("runs/learnt").mkdir(parents=True)
+    study_of(Path("runs/learnt/study.sqlite"), light)
+    monkeypatch.setattr(sys, "argv", ["cofront", "report"])
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert not done.value.code
+    assert capsys.readouterr().out == (
+        "runs/learnt/report.html: 0 designs, 1 differentiable run of runs/learnt/study.sqlite\n"
+    )
 
 
 def test_the_stand_in_is_a_document(light, darts):

@@ -47,7 +47,8 @@ def run(
         output.emit_json(document)
     else:
         scores = f", {document.scores} scores of predictors" if document.scores else ""
-        learnt = f", {document.differentiable} differentiable runs" if document.differentiable else ""
+        n = document.differentiable
+        learnt = f", {n} differentiable run{'' if n == 1 else 's'}" if n else ""
         output.line(f"{document.report}: {document.designs} designs{learnt}{scores} of {document.study}")
 
 

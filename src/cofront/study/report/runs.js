@@ -15,7 +15,7 @@ function cofrontRuns(root, found, tools) {
     return node;
   };
 
-  const all = make("div", { class: "scroll limited" }), chosen = make("select", {}, ...runs.map((r, i) => make("option", { value: String(i) }, label(r))));
+  const all = make("div", { class: "scroll limited runs" }), chosen = make("select", {}, ...runs.map((r, i) => make("option", { value: String(i) }, label(r))));
   const several = make("div", {}, all, make("div", { class: "choices" }, make("label", {}, "run", chosen)));
   const title = make("h3", {}), about = make("p", { class: "note" }), figures = make("div", { class: "tiles small" });
   const models = make("div", { class: "controls", role: "group", "aria-label": "Which accuracy" }), frontNote = make("p", { class: "note" }), front = chart("Accuracy against latency of the networks that the search speaks of", "tall");
@@ -47,7 +47,8 @@ function cofrontRuns(root, found, tools) {
   function drawAll() {
     const n = (text) => ({ title: text, n: true });
     const body = table([{ title: "run" }, { title: "system" }, { title: "space", wrap: true }, n("latency"), n("target"), n("off by"), n("supernet"), n("test"), n("regret"), n("search")],
-      runs.map((r, i) => [button(String(r.id), i === state.run, () => pick(i)), `${r.system}${r.interrupted ? " (interrupted)" : ""}`, `${r.space}, ${r.device}`, seconds(r.latency_s), seconds(r.target_s), signed(r.target_error), accuracy(r.accuracy), accuracy(r.test), points(r.regret), seconds(r.search_s)]));
+      runs.map((r, i) => [button(String(r.id), i === state.run, () => {}), `${r.system}${r.interrupted ? " (interrupted)" : ""}`, `${r.space}, ${r.device}`, seconds(r.latency_s), seconds(r.target_s), signed(r.target_error), accuracy(r.accuracy), accuracy(r.test), points(r.regret), seconds(r.search_s)]));
+    // also a button's click, which comes up to its row
     [...body.tBodies[0].rows].forEach((row, i) => { row.setAttribute("aria-selected", String(i === state.run)); row.addEventListener("click", () => pick(i)); });
     all.replaceChildren(body);
   }
@@ -61,9 +62,9 @@ function cofrontRuns(root, found, tools) {
       ["latency", seconds(r.latency_s), likely ? "of the most likely network" : "of the most likely network so far"],
       r.target_s != null && ["target", seconds(r.target_s), `${signed(r.target_error)} off`],
       likely && ["supernet accuracy", accuracy(likely.accuracy), "on validation images"],
-      t && t.test != null && ["test accuracy", accuracy(t.test), `${t.test_images.toLocaleString("en")} images, trained`],
+      t && t.test != null && ["test accuracy", accuracy(t.test), `of the ${r.networks[r.chosen]?.role ?? "derived"} network, trained`],
       r.regret != null && ["regret", points(r.regret), "below the front, by the model"],
-      ["search", seconds(r.search_s), `${r.history.epoch.length} epochs`]]);
+      ["search", seconds(r.search_s), `${r.history.epoch.length} epoch${r.history.epoch.length === 1 ? "" : "s"}`]]);
   }
 
   function drawFront() {
@@ -89,7 +90,7 @@ function cofrontRuns(root, found, tools) {
       traces.push({ x: [ms(n.latency_s)], y: [100 * n.y], mode: "markers", name: `${n.role}${r.networks[r.chosen]?.role === n.role && r.training ? " (trained)" : ""}`, marker: { symbol, color, size, line: { color: css("--card"), width: 1.5 } },
         hovertemplate: `<b>${escape(n.role)}</b><br>${seconds(n.latency_s)}<br>predicted ${accuracy(n.predicted)}<br>supernet ${accuracy(n.accuracy)}<extra></extra>` });
     }
-    const xs = [...traces.flatMap((t) => t.x), ...(r.target_s == null ? [] : [ms(r.target_s)])], lo = Math.min(...xs) / 1.04, hi = Math.max(...xs) * 1.04, ticks = logTicks(lo, hi);
+    const xs = [...traces.flatMap((t) => t.x), ...(r.target_s == null ? [] : [ms(r.target_s)])], lo = Math.min(...xs) / 1.04, hi = Math.max(...xs) * 1.04, every = logTicks(lo, hi), ticks = every.filter((_, i) => front.clientWidth > 500 || every.length < 5 || i % 2 === 0);
     const shapes = [], annotations = [];
     if (r.target_s != null) {
       shapes.push({ type: "line", xref: "x", yref: "paper", x0: ms(r.target_s), x1: ms(r.target_s), y0: 0, y1: 1, line: { color: css("--ink"), width: 1.2, dash: "dash" } });
@@ -103,9 +104,10 @@ function cofrontRuns(root, found, tools) {
 
   // One small picture; `extra` goes to its vertical axis.
   function small(node, traces, extra = {}, shapes = [], annotations = []) {
+    const epochs = traces[0].x.length;
     Plotly.react(node, traces.map((t, i) => ({ mode: t.y.filter((v) => v != null).length < 2 ? "markers" : "lines", line: { color: [css("--accent"), css("--chosen")][i], width: 2 }, hovertemplate: "epoch %{x}: %{y:.4~g}<extra>" + (t.name ?? "") + "</extra>", ...t })),
       layout({ margin: { l: 44, r: 8, t: 6, b: 30 }, showlegend: false, font: { size: 12 }, shapes, annotations,
-        xaxis: { nticks: 6, tickfont: { size: 11 } }, yaxis: { nticks: 5, tickfont: { size: 11 }, ...extra } }), config);
+        xaxis: { ...(epochs < 7 ? { dtick: 1, range: [0.5, epochs + 0.5] } : { nticks: 6 }), tickfont: { size: 11 } }, yaxis: { nticks: 5, tickfont: { size: 11 }, ...extra } }), config);
   }
 
   function drawCourse() {
@@ -157,7 +159,9 @@ function cofrontRuns(root, found, tools) {
     const t = run().training;
     trainingPart.hidden = !t;
     if (!t) return;
-    trainingNote.textContent = `${t.epochs} epochs of ${t.images.toLocaleString("en")} images in ${seconds(t.seconds)}.` + (t.test == null ? " It was not tested." : ` Test accuracy, read once at the end: ${accuracy(t.test)} of ${t.test_images.toLocaleString("en")} images.`);
+    training.hidden = !t.loss.length;
+    trainingNote.textContent = `${t.epochs} epoch${t.epochs === 1 ? "" : "s"} of ${t.images.toLocaleString("en")} images in ${seconds(t.seconds)}.` + (training.hidden ? " None was finished." : "") + (t.test == null ? " It was not tested." : ` Test accuracy, read once at the end: ${accuracy(t.test)} of ${t.test_images.toLocaleString("en")} images.`);
+    if (training.hidden) return;
     const x = (values) => values.map((_, i) => i + 1);
     small(trainingCharts[0], [{ x: x(t.loss), y: t.loss }]);
     small(trainingCharts[1], [{ x: x(t.validation), y: t.validation.map((v) => 100 * v) }], { ticksuffix: " %" },

@@ -50,8 +50,11 @@ def statement(found: RunDocument) -> str:
     """One sentence on what came of it."""
     latency_s = _likely_s(found)
     asked = "" if found.target_s is None else f", {seconds(found.target_s)} asked"
-    ended = "the search was interrupted; its most likely network so far" if found.interrupted else "its network"
-    return f"A differentiable search of {found.system} ({found.preset}): {ended} takes {seconds(latency_s)}{asked}."
+    network = "its most likely network" if found.networks else "its most likely network so far"
+    ended = "it was interrupted; " if found.interrupted else ""
+    return (
+        f"A differentiable search, {found.system} ({found.preset}): {ended}{network} takes {seconds(latency_s)}{asked}."
+    )
 
 
 def _entry(run: RunRecord, found: RunDocument) -> dict[str, Any]:
@@ -183,7 +186,7 @@ def _provenance(run: RunRecord, found: RunDocument) -> list[list[Any]]:
     ]
     if found.training is not None:
         t = found.training
-        rows.append(["trained for", f"{seconds(t.seconds)}: {t.epochs} epochs of {t.images:,} images"])
+        rows.append(["trained for", f"{seconds(t.seconds)}: {_epochs(t.epochs)} of {t.images:,} images"])
         if t.test is not None:
             rows.append(["tested on", f"{t.test_images:,} images, once"])
     if found.peak_bytes is not None:
@@ -195,6 +198,10 @@ def _provenance(run: RunRecord, found: RunDocument) -> list[list[Any]]:
 
 def _searched(found: RunDocument) -> str:
     return (
-        f"{seconds(found.search_s)} ({seconds(found.search_cpu_s)} of processor time): {found.epochs} epochs, "
+        f"{seconds(found.search_s)} ({seconds(found.search_cpu_s)} of processor time): {_epochs(found.epochs)}, "
         f"{found.steps:,} steps, {found.images:,} images"
     )
+
+
+def _epochs(n: int) -> str:
+    return f"{n} epoch{'' if n == 1 else 's'}"
