@@ -16,6 +16,7 @@ from cofront.errors import UnsupportedError, UsageError
 if TYPE_CHECKING:
     from cofront.device import Device
     from cofront.network import Network
+    from cofront.problem import IntArray
     from cofront.search.gradient.choices import Layers
     from cofront.search.gradient.cost import CostModel
     from cofront.space.base import Layered, Space
@@ -79,15 +80,19 @@ def _table(space: Space, layers: Layers, layered: Layered | None, device: str, c
     return Priced(cost, model.words)
 
 
-def middle(layers: Layers, layered: Layered) -> Network:
-    """The network of every layer's option of median multiply-accumulates: what an accelerator is sized for."""
-    each = np.array([*(f.macs for f in layered.fragments), 0])[layered.edge_fragment]
+def medians(layers: Layers, layered: Layered) -> IntArray:
+    """(l,) every layer's option of median multiply-accumulates: the network that an accelerator is sized for."""
+    each = layered.per_edge([f.macs for f in layered.fragments])
     choice = []
     for mask, edges in zip(layers.mask, layers.edges, strict=True):
         options = np.flatnonzero(mask)
-        order = options[np.argsort(each[edges[options]], kind="stable")]
-        choice.append(int(order[len(order) // 2]))
-    return layers.space.network(layers.points(np.array(choice))[0])
+        choice.append(options[np.argsort(each[edges[options]], kind="stable")][len(options) // 2])
+    return np.array(choice, np.int64)
+
+
+def middle(layers: Layers, layered: Layered) -> Network:
+    """The network of those options."""
+    return layers.space.network(layers.points(medians(layers, layered))[0])
 
 
 def _subgraph(layers: Layers, layered: Layered, part: Device, clock_hz: float | None) -> Priced:
@@ -97,12 +102,7 @@ def _subgraph(layers: Layers, layered: Layered, part: Device, clock_hz: float | 
 
     kind = family("subgraph")
     whole = kind.codesign_problem(layered, part, np.zeros(layered.trellis.n_edges, np.int64), clock_hz=clock_hz)
-    each = layered.per_edge([f.macs for f in layered.fragments])
-    path = list(layers.fixed)
-    for mask, edges in zip(layers.mask, layers.edges, strict=True):
-        options = np.flatnonzero(mask)
-        order = options[np.argsort(each[edges[options]], kind="stable")]
-        path.append(int(edges[order[len(order) // 2]]))
+    path = [*layers.fixed, *layers.edges[np.arange(len(layers.layers)), medians(layers, layered)]]
     found = fit(whole.select(np.array(path)))
     if found.status == "infeasible":
         why = found.infeasible[0]
