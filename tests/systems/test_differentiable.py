@@ -37,9 +37,9 @@ def test_presets_name_spaces_with_supernets(name, preset):
 
 
 def test_unknown_names():
-    with pytest.raises(UsageError, match="no system named .fbnett.*fbnet"):
+    with pytest.raises(UsageError, match=r"no system named .fbnett.*fbnet"):
         d.system("fbnett")
-    with pytest.raises(UsageError, match="no preset named .tiny.*small"):
+    with pytest.raises(UsageError, match=r"no preset named .tiny.*small"):
         d.system("fbnet").preset("tiny")
     assert d.system("light_nas") is d.SYSTEMS["light-nas"]
 
@@ -78,7 +78,7 @@ def test_devices_that_a_space_cannot_have(small):
         priced(*small, CHIP, None, None)
     with pytest.raises(UsageError, match="measure it first"):
         priced(*small, "host", None, None)
-    with pytest.raises(UsageError, match="no device named .zu3e.*zu3eg"):
+    with pytest.raises(UsageError, match=r"no device named .zu3e.*zu3eg"):
         priced(*small, "zu3e", None, None)
     cost = priced(*parts, CHIP, None, None).cost
     low, high = cost.bounds()
@@ -93,7 +93,7 @@ def test_a_missing_or_impossible_target_names_both_bounds(on_fpga):
 
 
 def test_spaces_without_layers_are_refused():
-    with pytest.raises(UsageError, match="no chain of layers.*take fbnet"):
+    with pytest.raises(UsageError, match=r"no chain of layers.*take fbnet"):
         d.layers_of(spaces.load("nasbench201"))
 
 

@@ -59,7 +59,7 @@ def test_plain_images_are_as_they_are():
 
 def test_too_few_images_are_refused():
     x, y = images(5)
-    with pytest.raises(UsageError, match="at least one batch of 8 .* got 5 images and 5 labels"):
+    with pytest.raises(UsageError, match=r"at least one batch of 8 .* got 5 images and 5 labels"):
         ImageBatches(x, y, 8)
 
 
