@@ -15,7 +15,7 @@ from cofront.search.gradient.objective import Weighted
 from cofront.search.gradient.polish import polish
 from cofront.search.gradient.recipe import Recipe
 from cofront.search.gradient.relax import Temperature, by_name
-from cofront.search.gradient.supernet import MixedSupernet, SupernetTask, TensorBatches
+from cofront.search.gradient.supernet import MixedSupernet, SupernetTask, TensorBatches, weighed
 from cofront.search.gradient.task import Diverged, relaxed_choice
 
 
@@ -145,3 +145,14 @@ def test_nan_weights_are_blamed_on_their_operator(two_layers):
 def test_too_few_images_are_refused():
     with pytest.raises(UsageError, match=r"at least one batch of 64, got 10 images"):
         TensorBatches(*images(10), 64)
+
+
+def test_a_weight_of_one_costs_no_tensor_and_has_the_products_gradient():
+    y = torch.randn((4, 3, 2, 2), requires_grad=True)
+    w = torch.ones((), dtype=torch.float64, requires_grad=True)
+    g = torch.randn((4, 3, 2, 2))
+    found = torch.autograd.grad((weighed(w, y) * g).sum(), [w, y])
+    known = torch.autograd.grad(((w * y) * g).sum(), [w, y])
+    assert weighed(w, y).data_ptr() == y.data_ptr()
+    assert found[0].dtype == torch.float64
+    assert all(torch.allclose(a, b, rtol=1e-5) for a, b in zip(found, known, strict=True))

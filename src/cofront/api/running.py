@@ -279,7 +279,21 @@ class _Runner:
             f"{min(task.judged, len(self.data.x_val)):,} validation images; rank correlation {judged.spearman:.2f} "
             "with networks left out",
         )  # fmt: skip
+        document = msgspec.structs.replace(document, fitted=self._fitted(document))
         return self._trained(document) if self.request.train else document
+
+    def _fitted(self, document: RunDocument) -> dict[str, Any]:
+        import numpy as np
+
+        from cofront.api.run_design import fitted
+
+        assert document.chosen is not None
+        chosen, request = document.networks[document.chosen], self.request
+        network = self.space.network(np.array(chosen.point))
+        found: dict[str, Any] = fitted(
+            network, self.space, request.device, chosen.latency_s, document.device, request.clock_hz
+        )
+        return found
 
     def _network(self, role: str, choice: IntArray, task: Any, judged: Judged) -> RunNetwork:
         point = self.layers.points(choice)[0]

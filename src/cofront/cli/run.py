@@ -33,7 +33,9 @@ def run(
     device: Annotated[
         str,
         typer.Option(
-            "--device", "-d", help="FPGA part, table of operators, a device known by the space, or 45nm: NASA's chip."
+            "--device",
+            "-d",
+            help="FPGA part, table of operators, host or ssh://user@board (measured first), or 45nm: NASA's chip.",
         ),
     ],
     task: Annotated[
@@ -72,7 +74,6 @@ def run(
 ) -> int:
     from cofront.api.running import RunRequest
     from cofront.cli.main import INTERRUPTED
-    from cofront.cli.progress import Interrupt, reporter
     from cofront.cli.running import carry_out
 
     minutes = positive("--budget", budget)
@@ -82,8 +83,9 @@ def run(
         budget_s=None if minutes is None else 60 * minutes, epochs=epochs, train_epochs=train_epochs,
         train=not no_train, clock_hz=parse_clock(clock), seed=seed,
     )  # fmt: skip
-    with Interrupt() as stop, reporter() as progress:
-        document = carry_out(request, out and a_folder("--out", out), study, progress, stop)
+    document = carry_out(request, out and a_folder("--out", out), study)
+    if document is None:
+        return INTERRUPTED
     if json:
         output.emit_json(document)
     else:

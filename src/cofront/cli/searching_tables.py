@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from cofront.api.files import is_table
-from cofront.api.measuring import measure
 from cofront.api.ours import check_ours
 from cofront.api.request import SearchRequest
 from cofront.api.tabled import check_request, is_known, search_table
@@ -16,10 +15,8 @@ from cofront.api.weights import check_request as check_weights
 from cofront.cli import output, show
 from cofront.cli.leftovers import leave_nothing
 from cofront.cli.main import INTERRUPTED
-from cofront.cli.measure import stepper
-from cofront.cli.progress import Interrupt, reporter
+from cofront.cli.measured import measured_now
 from cofront.cli.writing import file_name, write_results, written
-from cofront.measure.base import Settings
 from cofront.study import Study
 from cofront.study.asked import chosen_words
 from cofront.study.documents import SearchDocument
@@ -37,7 +34,7 @@ def run_table_search(
     path = study_path or folder / "study.sqlite"
     if not is_table(request.device) and not is_known(request.device, request.space):
         with leave_nothing(path, folder):
-            table = _measured(request, folder / file_name(f"{short}.parquet"))
+            table = measured_now(request.device, request.space, request.seed, folder / file_name(f"{short}.parquet"))
         if table is None:
             return INTERRUPTED
         request = replace(request, device=str(table))
@@ -89,20 +86,3 @@ def _show(document: SearchDocument) -> None:
     output.line(f"latency: {document.latency_note}")
     for text in document.notes:
         output.line(f"note: {text}")
-
-
-def _measured(request: SearchRequest, table: Path) -> Path | None:
-    """The table of a device that is measured now, or was before; None when interrupted."""
-    table.parent.mkdir(parents=True, exist_ok=True)
-    settings = Settings(seed=request.seed)
-    with Interrupt() as stop, reporter() as progress:
-        found = measure(
-            request.device, space=request.space, out=table, settings=settings, on_step=stepper(progress, settings),
-            should_stop=stop, say=lambda text: output.note(f"cofront: {text}"),
-        )  # fmt: skip
-    if found.done < found.total:
-        output.note(f"cofront: interrupted: the visits so far are kept in {table}.partial; the same command goes on")
-        return None
-    for note in found.notes:
-        output.note(f"cofront: note: {note}")
-    return table

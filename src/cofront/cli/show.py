@@ -25,7 +25,12 @@ def resources(used: dict[str, int], budget: dict[str, int]) -> None:
 
 
 def config(found: dict[str, Any]) -> str:
-    """One line: engine, then each kernel as input x output x taps lanes and where its multipliers are."""
+    """One line: engine, then each kernel as input x output x taps lanes and where its multipliers are.
+
+    Of a family without engines: its settings.
+    """
+    if "engine" not in found:
+        return ", ".join(f"{k} {v}" for k, v in found.items() if k != "clock_hz")
     parts = []
     for name in ("conv", "dw", "pw"):
         k = found.get(name)
@@ -34,7 +39,7 @@ def config(found: dict[str, Any]) -> str:
         lanes = f"{k['po']} channels" if name == "dw" else f"{k['pi']}x{k['po']}"
         taps = f" x {k['taps']} taps" if k.get("taps", 1) > 1 else ""
         parts.append(f"{name} {lanes}{taps} on {'DSP' if k.get('dsp') else 'LUT'}")
-    return f"{found.get('engine', '?')}: {', '.join(parts)}"
+    return f"{found['engine']}: {', '.join(parts)}"
 
 
 def calls(found: Sequence[Call], clock_hz: float) -> None:

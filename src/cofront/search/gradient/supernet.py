@@ -6,7 +6,7 @@ Each option has weights of its own, as in FBNet and LightNAS; an option without 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -46,9 +46,29 @@ def options_run(layers: Layers, relaxed: Relaxed, layer: int) -> list[int]:
     return np.flatnonzero(layers.mask[layer]).tolist()
 
 
+class _Kept(torch.autograd.Function):
+    """y times a weight that is 1: y itself, with the gradient of the product; no second tensor is made and kept."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, y: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, y)
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        weight, y = ctx.saved_tensors
+        (g,) = grads
+        return (g * y).sum(dtype=torch.float32).to(weight), g
+
+
 def weighed(weight: Tensor, y: Tensor) -> Tensor:
-    """An option's output times its weight (a scalar), in the output's type; a constant 1 costs nothing."""
-    return y if not weight.requires_grad and float(weight) == 1.0 else weight * y
+    """An option's output times its weight (a scalar), in the output's type; the memory of a weight of 1 is y's own."""
+    if float(weight.detach()) != 1.0:
+        return weight * y
+    if not weight.requires_grad:
+        return y
+    out: Tensor = _Kept.apply(weight, y)  # type: ignore[no-untyped-call]
+    return out
 
 
 class MixedSupernet(nn.Module):

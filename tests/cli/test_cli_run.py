@@ -1,0 +1,117 @@
+"""`run` through the command line, on few images of noise with colours: every step, and what is refused."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cofront.study import Study
+
+pytest.importorskip("torch")
+
+
+@pytest.fixture
+def images(monkeypatch, tmp_path):
+    """Ten classes, each with a brightness of its own."""
+    rng = np.random.default_rng(0)
+    y = np.arange(700) % 10
+    x = rng.integers(0, 30, (700, 32, 32, 3), dtype=np.uint8) + (20 * y[:, None, None, None]).astype(np.uint8)
+    np.savez("images.npz", x_train=x[:600], y_train=y[:600], x_test=x[600:], y_test=y[600:])
+    monkeypatch.setenv("COFRONT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("cofront.api.running.RANDOM", 12)
+    return Path("images.npz")
+
+
+SHORT = ("--epochs", "2", "--train-epochs", "1")
+
+
+def test_a_run_ends_in_a_network_and_is_not_done_again(as_json, cofront, images):
+    ask = ("run", "fbnet", "--device", "zu3eg", "--task", images, "--target", "0.15ms", *SHORT, "-o", "out")
+    found = as_json(*ask)
+    assert found["kind"] == "run" and found["gap"] == 0 and not found["interrupted"]
+    assert [n["role"] for n in found["networks"]] == ["most likely", "polished", "certified optimum"]
+    assert all(n["latency_s"] <= 0.15e-3 + 1e-9 for n in found["networks"][1:])
+    assert len(found["history"]) == 2 and len(found["layers"]) == 8
+    assert np.allclose(np.array(found["history"][-1]["probabilities"]).sum(axis=1), 1)
+    assert found["training"]["test_images"] == 100 and 0 <= found["training"]["test"] <= 1
+    front = [p for p in found["points"] if p["kind"] == "front"]
+    assert len(front) > 3 and all(a["predicted"] < b["predicted"] for a, b in itertools.pairwise(front))
+    # what was polished is no better by the model than the certified optimum at the same limit
+    assert found["networks"][1]["predicted"] <= found["networks"][2]["predicted"] + 1e-4
+    design = json.loads(Path("out/design.json").read_text())
+    assert design["accelerator"] == "subgraph" and design["design"]["accuracy"] == found["training"]["test"]
+    code, out, _ = cofront("estimate", "out/design.json")
+    assert code == 0 and "design.json at W8A8 on zu3eg" in out
+    with Study(Path("out/study.sqlite"), write=False) as study:
+        assert [r.status for r in study.runs()] == ["done"]
+    code, out, _ = cofront(*ask)
+    assert code == 0 and "trained 1 epochs" in out and "gap 0" in out
+    with Study(Path("out/study.sqlite"), write=False) as study:
+        assert len(study.runs()) == 1
+    assert "differentiable" in Path("out/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("system", "options"),
+    [
+        ("light-nas", ("--device", "zu3eg", "--target", "150us")),
+        ("eh-dnas", ("--device", "zu3eg", "--space", "fbnet@cifar10-small")),
+        ("nasa", ("--device", "45nm")),
+    ],
+)
+def test_every_system_runs(as_json, images, system, options, monkeypatch):
+    from dataclasses import replace
+
+    from cofront.systems import differentiable as d
+
+    known = d.SYSTEMS[system]
+    monkeypatch.setitem(d.SYSTEMS, system, replace(known, small=replace(known.small, pretraining=5)))
+    monkeypatch.setattr("cofront.systems.differentiable.LABELS", (300, 50, 50))
+    found = as_json("run", system, "--task", images, *SHORT, "--no-train", "-o", "out", *options)
+    assert found["system"] == system and found["gap"] == 0 and found["training"] is None
+    assert len(found["history"]) == 2 and found["networks"][0]["role"] == "most likely"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("fbnett", "--device", "zu3eg"), "no system named 'fbnett'; did you mean fbnet?"),
+        (("fbnet", "--device", "zu3e"), "no device named 'zu3e'; did you mean zu3eg"),
+        (("fbnet", "--device", "zu3eg", "--target", "24"), "--target expects a time with its unit such as 24ms"),
+        (("fbnet", "--device", "zu3eg", "--target", "1us"), "below the fastest network of device 'zu3eg': choose one"),
+        (("fbnet", "--device", "zu3eg", "--target", "1s"), "above the slowest network of device 'zu3eg': choose one"),
+        (("light-nas", "--device", "zu3eg"), "light-nas searches for a target: give --target, from "),
+        (("fbnet", "--device", "zu3eg", "--preset", "large"), "no preset named 'large'"),
+        (("fbnet", "--device", "zu3eg", "--space", "fbnet"), "is for 1000 classes, the images have 10"),
+        (("fbnet", "--device", "zu3eg", "--space", "nasbench201"), "is no chain of layers"),
+        (("nasa", "--device", "zu3eg"), "has shifts or adders, which no accelerator on an FPGA has here"),
+        (("fbnet", "--device", "nosuch.parquet"), "nosuch.parquet"),
+    ],
+)
+def test_wrong_requests(refused, images, given, said):
+    _, line = refused("run", *given, "--task", images)
+    assert said in line
+    assert not Path("runs").exists()
+
+
+def test_it_goes_on_where_it_was_stopped(as_json, cofront, images, monkeypatch):
+    """A stop in the search and another in the training change nothing in what comes out."""
+    ask = ("run", "light-nas", "--device", "zu3eg", "--task", images, "--target", "150us", *SHORT)
+    whole = as_json(*ask, "-o", "whole")
+    from cofront.cli.progress import Interrupt
+
+    calls = iter(range(10**6))
+    monkeypatch.setattr(Interrupt, "__call__", lambda self: next(calls) == 3)
+    code, _, err = cofront(*ask, "-o", "parts")
+    assert code == 130 and "goes on from parts" in err
+    calls = iter(range(10**6))
+    monkeypatch.setattr(Interrupt, "__call__", lambda self: next(calls) == 6)
+    codes = [cofront(*ask, "-o", "parts")[0] for _ in range(1)]
+    monkeypatch.setattr(Interrupt, "__call__", lambda self: False)
+    parts = as_json(*ask, "-o", "parts")
+    assert codes[0] in (0, 130)
+    for key in ("history", "networks", "regret"):
+        assert parts[key] == whole[key]
+    assert parts["training"]["test"] == whole["training"]["test"]
