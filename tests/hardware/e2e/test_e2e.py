@@ -6,11 +6,22 @@ import pytest
 from cofront import registry
 from cofront.device import load as load_device
 from cofront.errors import InputError, UnsupportedError, UsageError
-from cofront.hardware.e2e import GENERIC, Config, Work, best_shapes, calls_of, distinct, interval_cycles, pipeline
+from cofront.hardware.e2e import (
+    GENERIC,
+    PIPELINE,
+    Config,
+    Work,
+    best_shapes,
+    calls_of,
+    distinct,
+    interval_cycles,
+    pipeline,
+)
 from cofront.hardware.e2e.generic import call_cycles, shapes
 from cofront.hardware.e2e.pipeline import share, stage_cycles
 from cofront.network import Builder, Network, ShiftConv2d
 from cofront.problem import INFEASIBLE
+from cofront.search.exact.fit import fit
 from cofront.space.nasbench_macro import NasBenchMacro
 from cofront.testing.accelerators import AcceleratorConformance, example_networks
 
@@ -18,6 +29,11 @@ from cofront.testing.accelerators import AcceleratorConformance, example_network
 class TestGeneric(AcceleratorConformance):
     accelerator = registry.load("accelerator", "e2e_generic")
     space = NasBenchMacro
+    grid = "small"
+
+
+class TestPipeline(AcceleratorConformance):
+    accelerator = registry.load("accelerator", "e2e_pipeline")
     grid = "small"
 
 
@@ -121,11 +137,58 @@ def test_shares_fit_and_too_few_are_said() -> None:
     assert interval_cycles(works, np.bincount(rows)[None], 4)[0] == INFEASIBLE
 
 
+def test_a_pipelines_cost_is_that_of_its_slowest_stage() -> None:
+    """The stages counted by hand above, on 40 multipliers."""
+    cost = PIPELINE.estimate(mixed(), load_device("zu3eg").with_budget(dsp=40))
+    (call,) = cost.calls
+    assert (cost.cycles, call.bound, call.kernels) == (
+        576, "full", {"full": 576, "dw": 400, "pw": 320, "side": 320, "fc": 70}
+    )  # fmt: skip
+    assert cost.fps == pytest.approx(cost.clock_hz / 576) and cost.resources["dsp"] == 38
+    assert call.bytes_moved == 3 * 64 + 7
+    assert any("one image alone takes 1,686 cycles" in n for n in cost.notes)
+    rows = {r.kernel: r for r in PIPELINE.breakdown(cost)}
+    assert rows["dw"].peak_macs == 6 * 576 and rows["dw"].utilisation == 2400 / (6 * 576)
+    (point,) = PIPELINE.roofline(cost, load_device("zu3eg"))
+    assert point.peak_macs_per_s == 38 * cost.clock_hz
+
+
+def test_the_fewest_multipliers_that_reach_a_rate_are_found() -> None:
+    part, network = load_device("zu3eg"), mixed()
+    every = range(5, 101)
+    problem = PIPELINE.network_problem(network, part.with_budget(dsp=100), every)
+    rate = part.clock_hz / 700
+    best = fit(problem, objective="resource:dsp", min_fps=rate)
+    enough = [pipeline(network, m) for m in every if pipeline(network, m).slowest.cycles <= 700]
+    assert best.value == min(p.multipliers for p in enough) < 38
+    assert fit(problem).cycles == min(pipeline(network, m).slowest.cycles for m in every)
+
+
+def test_a_pipeline_has_too_few_multipliers_or_a_space_to_search() -> None:
+    part = load_device("zu3eg").with_budget(dsp=3)
+    cost = PIPELINE.estimate(mixed(), part)
+    (few,) = cost.infeasible
+    assert (few.limit, few.needed, few.available) == ("stages", 5, 3)
+    found = fit(PIPELINE.network_problem(mixed(), part))
+    assert found.status == "infeasible"
+    assert [(e.limit, e.needed, e.available) for e in found.infeasible] == [("dsp", 5, 3)]
+    layered = NasBenchMacro().layered()
+    score = np.zeros(layered.trellis.n_edges, np.int64)
+    with pytest.raises(UnsupportedError, match="accelerator 'e2e_pipeline' costs one network at a time"):
+        PIPELINE.codesign_problem(layered, part, score)
+    with pytest.raises(InputError, match=r"multipliers must be a whole number of 1 to 65536, got 0"):
+        PIPELINE.config({"multipliers": 0, "clock_hz": 1e8})
+    with pytest.raises(UsageError, match="no grid of accelerator 'e2e_pipeline' named 'huge'"):
+        PIPELINE.network_problem(mixed(), part, "huge")
+
+
 def test_what_is_wrong_is_named() -> None:
     b = Builder("shifts", (3, 8, 8))
     b.conv(4, 3, name="s", op=ShiftConv2d)
     with pytest.raises(UnsupportedError, match="node 's': accelerator 'e2e_generic' does not run ShiftConv2d"):
         calls_of(b.build())
+    with pytest.raises(UnsupportedError, match="node 's': accelerator 'e2e_pipeline' does not run ShiftConv2d"):
+        PIPELINE.estimate(b.build(), load_device("zu3eg"))
     with pytest.raises(InputError, match=r"t_in must be a whole number of 1 to 65536, got 0"):
         Config(0, 1, 1e8)
     with pytest.raises(UsageError, match="no grid of accelerator 'e2e_generic' named 'huge'"):

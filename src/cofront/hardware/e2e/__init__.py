@@ -1,8 +1,9 @@
 """End-to-end models of accelerators in two paradigms: ours, in the place of [EHDNAS21]'s tool, which is not released.
 
 "generic" is one array of multipliers that all layers share (`generic`), an accelerator like others: latencies of layers
-add up. "pipeline" has a stage for each layer (`pipeline`); what counts there is the slowest one, so that it is no
-co-design problem and is asked directly. Both are vectorised over networks given as counts of distinct works (`work`).
+add up. "pipeline" has a stage for each layer (`pipeline`); what counts there is the slowest one, and how many
+multipliers a layer has depends on all others: one network is a problem, a space is none. Both are vectorised over
+networks given as counts of distinct works (`work`).
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cofront.device import Device
+from cofront.errors import UnsupportedError
 from cofront.hardware.base import Cost, KernelRow, RooflinePoint
 from cofront.hardware.e2e import generic
 from cofront.hardware.e2e.generic import ARRAY, Config, best_shapes
-from cofront.hardware.e2e.pipeline import Pipeline, Stage, interval_cycles, pipeline
+from cofront.hardware.e2e.pipeline import Config as StagesConfig
+from cofront.hardware.e2e.pipeline import Pipeline, Stage, given_of, interval_cycles, pipeline
+from cofront.hardware.e2e.pipeline import estimate as estimate_stages
+from cofront.hardware.e2e.pipeline import network_problem as stages_problem
 from cofront.hardware.e2e.work import Call, Work, calls_of, distinct
 from cofront.network import Network
 
@@ -73,15 +78,71 @@ class Generic:
         )  # fmt: skip
 
 
-GENERIC = Generic()
+class Staged:
+    """The pipeline paradigm as a plug-in (`cofront.hardware.base.Accelerator`): costs are those between two images."""
+
+    name = "e2e_pipeline"
+
+    def config(self, data: Any, clock_hz: float | None = None) -> StagesConfig:
+        return StagesConfig.from_dict(data, clock_hz)
+
+    def estimate(self, network: Network, device: Device, config: Any = None, *, clock_hz: float | None = None) -> Cost:
+        """Images that follow one another. Without a configuration all DSPs of the device are multipliers."""
+        return estimate_stages(network, device, config, clock_hz)
+
+    def network_problem(
+        self, network: Network, device: Device, grid: Any = "coarse", *, clock_hz: float | None = None
+    ) -> CodesignProblem:
+        return stages_problem(network, device, grid, clock_hz)
+
+    def codesign_problem(
+        self, layered: Layered, device: Device, edge_score: Any, *, grid: Any = "coarse", clock_hz: float | None = None
+    ) -> CodesignProblem:
+        """None: an UnsupportedError."""
+        raise UnsupportedError(
+            f"accelerator '{self.name}' costs one network at a time (estimate, fit): its slowest stage counts, and "
+            "stages share multipliers, so that costs of a space's layers do not add up; search with another "
+            "accelerator, or by a learnt throughput (cofront.systems.eh_dnas)"
+        )
+
+    def config_of(self, problem: CodesignProblem, engine: Engine, chosen: Sequence[int]) -> StagesConfig:
+        return StagesConfig(int(engine.kernels[0].params[chosen[0], 0]), problem.clock_hz)
+
+    def breakdown(self, cost: Cost) -> tuple[KernelRow, ...]:
+        """One row a stage."""
+        given = given_of(cost)
+        return tuple(
+            KernelRow(
+                c.name, c.mode, c.bound, stage, busy, c.cycles, c.kernel_macs[stage], given[stage] * c.cycles,
+                c.cycles / max(cost.cycles, 1),
+            )
+            for c in cost.calls
+            for stage, busy in c.kernels.items()
+        )  # fmt: skip
+
+    def roofline(self, cost: Cost, device: Device) -> tuple[RooflinePoint, ...]:
+        """The whole network; memory, which moves images only, is taken never to bind."""
+        peak = cost.resources["dsp"] * cost.clock_hz
+        return tuple(
+            RooflinePoint(
+                c.name, c.macs / c.bytes_moved, c.macs * cost.clock_hz / c.cycles, peak, peak,
+                device.bandwidth_bytes_per_s, c.bound,
+            )
+            for c in cost.calls
+        )  # fmt: skip
+
+
+GENERIC, PIPELINE = Generic(), Staged()
 
 __all__ = [
     "GENERIC",
+    "PIPELINE",
     "Call",
     "Config",
     "Generic",
     "Pipeline",
     "Stage",
+    "Staged",
     "Work",
     "best_shapes",
     "calls_of",

@@ -88,26 +88,30 @@ def _lanes(network: Network, node: Node) -> tuple[int, int, int, int] | None:
     return op.groups, taps * pixels, shape[0] // op.groups, out[0] // op.groups
 
 
-def calls_of(network: Network) -> tuple[Call, ...]:
-    """The calls in order. What no bits are said of has 8. UnsupportedError names what the arrays do not run."""
+def stored_bytes(network: Network, node: Node) -> int:
+    """Of a node's output; what no bits are said of has 8."""
+    return _bytes(math.prod(network.shapes[node.name]), node.out_bits or 8)
+
+
+def calls_of(network: Network, accelerator: str = "e2e_generic") -> tuple[Call, ...]:
+    """The calls in order. UnsupportedError names what the family `accelerator` does not run."""
     calls = []
     for node in network.nodes[1:]:
         lanes = _lanes(network, node)
         if lanes is None and isinstance(node.op, Activation | Flatten | Concat | ChannelShuffle):
             continue
-        read = [_bytes(math.prod(network.shapes[i]), network.by_name[i].out_bits or 8) for i in node.inputs]
+        read = [stored_bytes(network, network.by_name[i]) for i in node.inputs]
         if lanes is None:
             if not isinstance(node.op, Add | Mul):
                 raise UnsupportedError(
-                    f"node '{node.name}': accelerator 'e2e_generic' does not run {type(node.op).__name__}"
+                    f"node '{node.name}': accelerator '{accelerator}' does not run {type(node.op).__name__}"
                 )
             # Where its last operand is written, the others are read.
             calls.append(Call(node.name, Work(0, 0, 0, 0, False, 0, sum(read[:-1]))))
             continue
-        written = _bytes(math.prod(network.shapes[node.name]), node.out_bits or 8)
         shape = node.op.weight_shape(network.in_shapes(node))
         weights = _bytes(math.prod(shape), node.weight_bits or 8) if shape else 0
-        calls.append(Call(node.name, Work(*lanes, shape is not None, weights, sum(read) + written)))
+        calls.append(Call(node.name, Work(*lanes, shape is not None, weights, sum(read) + stored_bytes(network, node))))
     return tuple(calls)
 
 
