@@ -203,15 +203,11 @@ def one(part: str) -> None:
         write(OUT, {**kept, **made("numpy", "torch"), "parts": {**kept.get("parts", {}), part: found}})
 
 
-def wanted_trainings(parts: dict[str, Any], seeds: int) -> list[str]:
-    """One for each network at the middle target and seed."""
-    out = []
-    for seed in range(seeds):
-        for name in METHODS:
-            network = at_target(parts, name, seed, MIDDLE)
-            if network is not None:
-                out.append(f"train/{'-'.join(map(str, network['options']))}/{seed}")
-    return list(dict.fromkeys(out))
+def wanted_trainings(parts: dict[str, Any], seed: int) -> list[str]:
+    """One for each network at the middle target."""
+    found = [at_target(parts, name, seed, MIDDLE) for name in METHODS]
+    names = [f"train/{'-'.join(map(str, network['options']))}/{seed}" for network in found if network is not None]
+    return list(dict.fromkeys(names))
 
 
 def at_target(parts: dict[str, Any], name: str, seed: int, i: int) -> dict[str, Any] | None:
@@ -310,14 +306,16 @@ def main() -> None:
             subprocess.run([sys.executable, __file__, "--one", part], check=True)
 
     if args.what == "all":
-        # what trainings wait for comes first, LightNAS's other targets last
-        first = [f"{n}/{s}" for s in range(args.seeds) for n in ("uniform", "fbnet", "nasa", "eh-dnas") if n in only]
-        light = [f"light-nas/{s}/{i}" for i in (MIDDLE, 0, 2) for s in range(args.seeds) if "light-nas" in only]
+        # seed after seed, so that what is there is whole; what nothing waits for comes last
         with ThreadPoolExecutor(args.jobs) as pool:
-            list(pool.map(spawn, [*light[: args.seeds], *first]))
-            if "train" in only:
-                list(pool.map(spawn, wanted_trainings(read(OUT).get("parts", {}), args.seeds)))
-            list(pool.map(spawn, light[args.seeds :]))
+            for seed in range(args.seeds):
+                names = [f"{n}/{seed}" for n in ("uniform", "fbnet", "nasa", "eh-dnas") if n in only]
+                names += [f"light-nas/{seed}/{MIDDLE}"] if "light-nas" in only else []
+                list(pool.map(spawn, names))
+                if "train" in only:
+                    list(pool.map(spawn, wanted_trainings(read(OUT).get("parts", {}), seed)))
+            outer = [f"light-nas/{s}/{i}" for s in range(args.seeds) for i in range(len(QUANTILES)) if i != MIDDLE]
+            list(pool.map(spawn, outer if "light-nas" in only else []))
     kept = read(OUT)
     rows, claims = tables(kept.get("parts", {}), args.seeds)
     write(OUT, {**kept, "rows": rows, "claims": claims_json(claims)})

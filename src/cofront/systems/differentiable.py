@@ -22,6 +22,7 @@ from cofront.search.gradient.cost import AdditiveCost, CostModel, check_target
 from cofront.search.gradient.exact import ExactFront, exact_front
 from cofront.search.gradient.polish import centred
 from cofront.search.gradient.recipe import Recipe
+from cofront.search.gradient.stacked import StackedCells
 from cofront.search.gradient.supernet import MixedSupernet, Supernet, SupernetTask
 from cofront.search.gradient.surrogate import encode
 from cofront.search.gradient.system import GradientSystem
@@ -31,6 +32,7 @@ from cofront.space.chain import ChainSpace
 from cofront.space.darts import Darts
 from cofront.space.nasa import Nasa
 from cofront.systems import eh_dnas, fbnet, light_nas, nasa
+from cofront.systems.eh_dnas_images import kernels
 from cofront.task.batches import ImageBatches, compute_device
 from cofront.task.data import Dataset
 from cofront.task.hybrid_supernet import HybridSupernet
@@ -41,8 +43,9 @@ from cofront.task.speed import input_dtype, speed_up
 FloatArray = NDArray[np.float64]
 
 PRESETS = ("small", "paper")
-#: Steps of Adam at this rate move a parameter of the architecture by several units in a small search; lambda likewise.
-SMALL_ARCH_RATE, SMALL_MULTIPLIER_RATE = 0.03, 0.03
+#: Of lambda, in small searches: ours, as the small presets' rates of the architecture, which move its parameters by
+#: several units in all their steps.
+SMALL_MULTIPLIER_RATE = 0.01
 #: Labels of a learnt throughput: for training, validation and test.
 LABELS = (8000, 1000, 1000)
 
@@ -139,14 +142,14 @@ SYSTEMS: dict[str, System] = {
     for s in (
         System(
             "fbnet", "FBNet [FBNet19]",
-            Preset("fbnet@cifar10-small", _short(fbnet.PAPER, 8, 1, SMALL_ARCH_RATE), 128, 12000, 0.5, _SHORT_TRAINING),
+            Preset("fbnet@cifar10-small", _short(fbnet.PAPER, 8, 1, 0.02), 64, 12000, 0.5, _SHORT_TRAINING),
             Preset("fbnet", fbnet.PAPER, 192, None, 0.8, Schedule(360, 256, weight_decay=4e-5, cutout=0)),
             _fbnet,
         ),
         System(
             "light-nas", "LightNAS [LightNAS22]",
             Preset(
-                "light_nas@cifar10-small", _short(light_nas.PAPER, 20, 4, SMALL_ARCH_RATE), 128, 12000, 0.5,
+                "light_nas@cifar10-small", _short(light_nas.PAPER, 40, 3, 0.005), 64, 12000, 0.5,
                 _SHORT_TRAINING, smoothing=0.1,
             ),
             Preset(
@@ -158,7 +161,7 @@ SYSTEMS: dict[str, System] = {
         System(
             "eh-dnas", "EH-DNAS [EHDNAS21]",
             Preset(
-                "darts@channels=8,cells=5,side=16", _short(eh_dnas.PAPER, 6, 0, SMALL_ARCH_RATE), 64, 10000, 0.5,
+                "darts@channels=8,cells=5,side=16", _short(eh_dnas.PAPER, 4, 0, 0.03), 64, 10000, 0.5,
                 _SHORT_TRAINING,
             ),
             Preset(
@@ -170,7 +173,7 @@ SYSTEMS: dict[str, System] = {
         System(
             "nasa", "NASA [NASA22]",
             Preset(
-                "nasa@add_all-cifar10-small", _short(nasa.PAPER, 6, 0, SMALL_ARCH_RATE), 128, 12000, 0.5,
+                "nasa@add_all-cifar10-small", _short(nasa.PAPER, 8, 0, 0.02), 64, 12000, 0.5,
                 _SHORT_TRAINING, pretraining=300,
             ),
             Preset(
@@ -217,7 +220,10 @@ def layers_of(space: Space) -> tuple[Layers, Layered | None]:
 def supernet(space: Space, layers: Layers, layered: Layered | None, seed: int) -> Supernet:
     """Every option of every layer with weights of its own; NASA's share them across expansions."""
     if isinstance(space, Darts):
-        return cast(Supernet, speed_up(CellSupernet(space, layers, seed)).to(compute_device()))
+        cells = CellSupernet(space, layers, seed)
+        if compute_device() == "cpu":
+            return cast(Supernet, StackedCells(cells, kernels()))
+        return cast(Supernet, speed_up(cells).to(compute_device()))
     if isinstance(space, Nasa):
         operators = [space.operators(p) for p in space.places]
         return cast(
