@@ -115,3 +115,14 @@ def test_it_goes_on_where_it_was_stopped(as_json, cofront, images, monkeypatch):
     for key in ("history", "networks", "regret"):
         assert parts[key] == whole[key]
     assert parts["training"]["test"] == whole["training"]["test"]
+
+
+def test_cells_are_searched_with_a_learnt_cost(as_json, images, monkeypatch):
+    """FBNet's loss on DARTS's cells: their device has no gradient, so that a model of it is learnt, and told."""
+    monkeypatch.setattr("cofront.systems.differentiable.LABELS", (300, 50, 50))
+    monkeypatch.setattr("cofront.api.running.RANDOM_CELLS", 6)
+    space = "darts@channels=4,cells=3,side=8"
+    found = as_json("run", "fbnet", "--device", "zu9eg", "--space", space, "--task", images, *SHORT, "-o", "out")
+    assert any("learnt throughput of 'zu9eg'" in n for n in found["notes"])
+    assert found["gap"] is None and [n["role"] for n in found["networks"]] == ["most likely"]
+    assert found["fitted"]["accelerator"] == "e2e_generic" and found["training"]["test"] is not None

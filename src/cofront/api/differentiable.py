@@ -27,12 +27,16 @@ CHIP = "45nm"
 
 @dataclass(frozen=True)
 class Priced:
-    """A cost, where its latencies come from in words, and the FPGA accelerator that it is of (None: another device)."""
+    """A cost, where its latencies come from in words, and the FPGA accelerator that it is of (None: another device).
+
+    Without a gradient of its own (`differentiable`), a search needs a model that is learnt of it.
+    """
 
     cost: CostModel
     note: str
     part: Device | None = None
     config: dict[str, Any] | None = None
+    differentiable: bool = True
 
 
 def priced(
@@ -146,6 +150,7 @@ def _cells(space: Any, layers: Layers, part: Device) -> Priced:
     return Priced(
         _Cells(layers, Labeller.of(space), part),
         f"the end-to-end model of one array that all layers share, of the best shape, on {part.name}",
+        differentiable=False,
     )
 
 

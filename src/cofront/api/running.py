@@ -158,7 +158,7 @@ class _Runner:
         if isinstance(net, HybridSupernet) and self.preset.pretraining:
             self._say("pretraining", f"{self.preset.pretraining:,} steps")
             d.progressive(net, task, self.preset, request.seed, self.folder / "pretrained.safetensors")
-        if self.system.name == "eh-dnas":
+        if self.system.name == "eh-dnas" or not self.priced.differentiable:
             self._say("learning the throughput", f"of {cost.name}")
             cost = d.LearntThroughput(self.layers, cost, request.seed)
         weight = self.system.weight if request.weight is None else request.weight
