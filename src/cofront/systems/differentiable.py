@@ -43,6 +43,8 @@ from cofront.task.speed import input_dtype, speed_up
 FloatArray = NDArray[np.float64]
 
 PRESETS = ("small", "paper")
+#: The unit of FBNet's logarithm as a share of the latency: a microsecond of 20 ms.
+UNIT_OF_LATENCY = 5e-5
 #: Of lambda, in small searches: ours, as the small presets' rates of the architecture, which move its parameters by
 #: several units in all their steps.
 SMALL_MULTIPLIER_RATE = 0.01
@@ -97,8 +99,8 @@ def reference_s(cost: CostModel) -> float:
 def _fbnet(
     task: SupernetTask, cost: CostModel, recipe: Recipe, target_s: float | None, weight: float | None, small: bool
 ) -> GradientSystem:
-    # the logarithm needs latencies above its unit
-    unit = min(1e-6, 0.1 * cost.bounds()[0])
+    # on a faster device a microsecond would let the latency weigh far more than in the paper: the unit follows it
+    unit = min(1e-6, UNIT_OF_LATENCY * reference_s(cost))
     return fbnet.FBNetSearch(task, cost, beta=0.6 if weight is None else weight, unit_s=unit, recipe=recipe)
 
 
