@@ -49,7 +49,7 @@ from cofront import space as spaces
 from cofront.api.differentiable import priced
 from cofront.search.gradient.engine import GradientSearch
 from cofront.search.gradient.objective import Weighted
-from cofront.search.gradient.polish import learned_front, polish
+from cofront.search.gradient.polish import polish
 from cofront.search.gradient.recipe import Learned, Recipe
 from cofront.search.gradient.relax import Temperature
 from cofront.systems import differentiable as d
