@@ -4,6 +4,7 @@
     python benchmarks/help.py score --space fbnet [--draws 5]
     python benchmarks/help.py ship --space fbnet
     python benchmarks/help.py time --space fbnet         seconds of adapting to ten measurements; needs no tables
+    python benchmarks/help.py pace --space fbnet [--episodes 60]    processor seconds of an episode of the training
 
 One thread. Checkpoints lie under runs/help; `score` prints the paper's protocol (the ten reference networks measured as
 well) and honest few-shot (ten measurements, nothing else) beside NNLS and transfer, and writes help.json; `ship` copies
@@ -53,6 +54,8 @@ SPACES = {
     "nasbench201": ("nasbench201.parquet", "nb201", 2000, 30, 6),
     "fbnet": ("fbnet_space.parquet", "fbnet", 4000, 198, 0),
 }
+#: Episodes that the shipped weights were trained for.
+SHIPPED = {"nasbench201": 2000, "fbnet": 3150}
 
 
 def load(name: str) -> tuple[MeasuredTable, dict[str, list]]:  # type: ignore[type-arg]
@@ -72,19 +75,40 @@ def checkpoint(name: str, seed: int) -> Path:
     return RUNS / f"{name}-{seed}.safetensors"
 
 
-def train(name: str, seed: int, minutes: float, episodes: int | None) -> None:
-    torch.set_num_threads(1)
+def materials(name: str) -> tuple[Devices, Shape, np.ndarray | None]:
+    """What is learnt from, the predictor's shape, and a network's graph where it has one."""
     table, split = load(name)
-    _, _, most, columns, nodes = SPACES[name]
+    *_, columns, nodes = SPACES[name]
     devices = Devices(
         one_hot(table.space, table.points),
         {c.removeprefix("lat_ms_"): table.column(c) for c in table.values},
         split["meta_train"], split["meta_valid"], split["reference_idx"], np.arange(*split["help_pool"]),
     )  # fmt: skip
-    arcs = table.space.decision_graph() if nodes else None  # type: ignore[attr-defined]
+    return devices, Shape(columns, nodes), table.space.decision_graph() if nodes else None  # type: ignore[attr-defined]
+
+
+def pace(name: str, seed: int, episodes: int) -> None:
+    """The first `episodes` of a training, validation included, and what all episodes of the shipped one take so."""
+    torch.set_num_threads(1)
+    devices, shape, arcs = materials(name)
+    used, begun = time.process_time(), time.perf_counter()
+    meta_train(devices, shape, name, MetaRecipe(episodes=episodes, seed=seed), arcs=arcs)
+    cpu, wall = time.process_time() - used, time.perf_counter() - begun
+    found = {
+        **made("numpy", "torch"), "episodes": episodes, "cpu_s": cpu, "wall_s": wall, "threads": 1,
+        "shipped_episodes": SHIPPED[name], "shipped_cpu_minutes_estimated": cpu / episodes * SHIPPED[name] / 60,
+    }  # fmt: skip
+    print(name, found)
+    write(OUT, {**read(OUT), "pace": {**read(OUT).get("pace", {}), name: found}})
+
+
+def train(name: str, seed: int, minutes: float, episodes: int | None) -> None:
+    torch.set_num_threads(1)
+    devices, shape, arcs = materials(name)
+    most = SPACES[name][2]
     end = time.monotonic() + 60 * minutes
     weights = meta_train(
-        devices, Shape(columns, nodes), name, MetaRecipe(episodes=episodes or most, seed=seed), arcs=arcs,
+        devices, shape, name, MetaRecipe(episodes=episodes or most, seed=seed), arcs=arcs,
         checkpoint=checkpoint(name, seed), until=lambda: time.monotonic() > end,
         on_progress=lambda e, loss, best: print(f"{name} {e:5d} loss {loss:.5f} best {best:.4f}", flush=True),
     )  # fmt: skip
@@ -184,7 +208,7 @@ def timed(name: str, repeats: int = 20) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("train", "score", "ship", "time"))
+    parser.add_argument("what", choices=("train", "score", "ship", "time", "pace"))
     parser.add_argument("--space", choices=tuple(SPACES), required=True)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=1e9)
@@ -195,6 +219,8 @@ def main() -> None:
         train(args.space, args.seed, args.minutes, args.episodes)
     elif args.what == "score":
         score(args.space, args.seed, args.draws)
+    elif args.what == "pace":
+        pace(args.space, args.seed, args.episodes or 60)
     elif args.what == "time":
         torch.set_num_threads(1)
         timed(args.space)

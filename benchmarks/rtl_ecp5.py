@@ -1,6 +1,6 @@
 """Kernels and a small engine placed and routed on an ECP5: a real clock rate and utilisation, as a sanity check.
 
-    python benchmarks/rtl_ecp5.py [--only NAME ...]
+    python benchmarks/rtl_ecp5.py [--only NAME ...] [--seed 1]
 
 Multipliers are those of `INTEL18X19` (18 x 18 bits between registers, inferred), the part is the largest ECP5 of the
 fastest grade. Every figure is nextpnr's timing analysis after routing, with one seed; nothing was loaded into a part,
@@ -60,11 +60,12 @@ def component(name: str) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", default=[*KERNELS, ENGINE])
+    parser.add_argument("--seed", type=int, default=1, help="of the placement: another where routing does not end")
     args = parser.parse_args()
     rows = {row["name"]: row for row in read(FILE).get("placed", [])}
     for name in args.only:
         before = cpu_time()
-        found = place(component(name), note=lambda text: print(f"  {text}", file=sys.stderr))
+        found = place(component(name), seed=args.seed, note=lambda text: print(f"  {text}", file=sys.stderr))
         rows[name] = {
             "name": name,
             "fmax_mhz": round(found.fmax_hz / 1e6, 1),
@@ -72,6 +73,7 @@ def main() -> None:
             "share": {k: round(n / found.available[k], 4) for k, n in found.used.items()},
             "bed_ff": found.bed_ff,
             "critical_path": list(found.critical),
+            "seed": args.seed,
             "cpu_s": round(cpu_time() - before, 1),
             "tools": dict(found.tools),
             "date": datetime.date.today().isoformat(),

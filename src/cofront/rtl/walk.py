@@ -53,10 +53,21 @@ class Walk(wiring.Component):
         x, y, pace = Signal(16), Signal(16), Signal(range(PLANES))
         first, fresh = Signal(), Signal()  # the next step begins an output beat, waits for the front
 
-        last_turn = turn == run.turns - 1
-        last_in = last_turn if self.depthwise else last_turn & (ci == run.in_beats - 1)
-        last_out = last_in & (co == run.out_beats - 1)
-        last_x, last_y = x == run.out_width - 1, y == run.out_height - 1
+        # whether a counter is at its end is a register beside it: comparing would be in the path of every step
+        ends = {n: Signal(name=f"{n}_ends") for n in ("turn", "ci", "co", "x", "y")}
+        limits = {
+            "turn": run.turns, "ci": run.in_beats, "co": run.out_beats, "x": run.out_width, "y": run.out_height
+        }  # fmt: skip
+        last_turn = ends["turn"]
+        last_in = last_turn if self.depthwise else last_turn & ends["ci"]
+        last_out = last_in & ends["co"]
+        last_x, last_y = ends["x"], ends["y"]
+
+        def count(name: str, counter: Signal) -> list[Any]:
+            """One further, or back to 0 from the end."""
+            end, limit = ends[name], limits[name]
+            return [counter.eq(Mux(end, 0, counter + 1)), end.eq(Mux(end, limit == 1, counter + 2 == limit))]
+
         upper = co[0] & ~run.double if self.halves else C(0, 1)
         may = ~first | ((self.room | upper) & (pace == 0))
         m.d.comb += [
@@ -79,22 +90,23 @@ class Walk(wiring.Component):
             m.d.sync += pace.eq(Mux(run.logits, PLANES - 1, Mux(run.residual, APART - 1, 0)))
         with m.If(self.step):
             m.d.sync += [
-                turn.eq(Mux(last_turn, 0, turn + 1)),
+                *count("turn", turn),
                 first.eq(last_in),
                 fresh.eq(last_in if self.depthwise else last_out),
                 self.word.eq(Mux(last_out, 0, self.word + 1)),
             ]
             with m.If(last_turn):
-                m.d.sync += ci.eq(Mux(last_in, 0, ci + 1))
+                m.d.sync += count("ci", ci)
             with m.If(last_in):
-                m.d.sync += co.eq(Mux(last_out, 0, co + 1))
+                m.d.sync += count("co", co)
             with m.If(last_out):
-                m.d.sync += x.eq(Mux(last_x, 0, x + 1))
+                m.d.sync += count("x", x)
                 with m.If(last_x):
-                    m.d.sync += y.eq(y + 1)
+                    m.d.sync += count("y", y)
                 with m.If(last_x & last_y):
                     m.d.sync += self.busy.eq(0)
         with m.If(self.start):
             m.d.sync += [s.eq(0) for s in (turn, ci, co, x, y, pace, self.word)]
+            m.d.sync += [ends[n].eq(limit == 1) for n, limit in limits.items()]
             m.d.sync += [first.eq(1), fresh.eq(1), self.busy.eq(1)]
         return m
