@@ -284,7 +284,8 @@ def simulate(
             if vcd is not None and vcd.is_file() and vcd.stat().st_size == 0:
                 vcd.unlink()
             raise
-        raw = np.fromfile(folder / "outputs.bin", np.uint8)
+        results = folder / "outputs.bin"
+        raw = np.fromfile(results, np.uint8) if results.is_file() else np.zeros(0, np.uint8)
     if len(runs) != len(images) or raw.size != len(images) * (last - first):
         raise ToolError(f"the simulation gave {len(runs)} results of {len(images)}")
     out = np.zeros((len(images), program.memory_bytes), np.uint8)
