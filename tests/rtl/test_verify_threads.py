@@ -29,6 +29,14 @@ TINY = {"pi": 2, "po": 2, "pc": 2, "taps": (1, 3), "depth": 512, "rows": 3, "lin
 IMAGES = np.zeros((2, 4, 4, 5), np.uint8)
 
 
+@pytest.fixture(autouse=True)
+def _interrupts_arrive():
+    """A shell starts what it puts into the background with Ctrl-C ignored, which programs started here would inherit."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def built(monkeypatch, tmp_path):
     monkeypatch.setattr(building, "engine_verilog", lambda *_, **__: ("module engine; endmodule\n", ["clk", "rst"]))
