@@ -31,7 +31,7 @@ IMAGES = np.zeros((2, 4, 4, 5), np.uint8)
 
 @pytest.fixture(autouse=True)
 def _interrupts_arrive():
-    """A shell starts what it puts into the background with Ctrl-C ignored, which programs started here would inherit."""
+    """A shell starts what it puts into the background with Ctrl-C ignored; programs started here would inherit that."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
