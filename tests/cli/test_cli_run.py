@@ -81,7 +81,12 @@ def test_every_system_runs(as_json, images, system, options, monkeypatch):
         (("fbnet", "--device", "zu3e"), "no device named 'zu3e'; did you mean zu3eg"),
         (("fbnet", "--device", "zu3eg", "--target", "24"), "--target expects a time with its unit such as 24ms"),
         (("fbnet", "--device", "zu3eg", "--target", "1us"), "below the fastest network of device 'zu3eg': choose one"),
-        (("fbnet", "--device", "zu3eg", "--target", "1s"), "above the slowest network of device 'zu3eg': choose one"),
+        (
+            ("light-nas", "--device", "zu3eg", "--target", "1s"),
+            "above the slowest network of device 'zu3eg': choose one",
+        ),
+        (("fbnet", "--device", "zu3eg", "--column", "a"), "--column a is a column of a table"),
+        (("nasa", "--device", "45nm", "--clock", "100MHz"), "--clock is for the subgraph accelerator"),
         (("light-nas", "--device", "zu3eg"), "light-nas searches for a target: give --target, from "),
         (("fbnet", "--device", "zu3eg", "--preset", "large"), "no preset named 'large'"),
         (("fbnet", "--device", "zu3eg", "--space", "fbnet"), "is for 1000 classes, the images have 10"),
@@ -96,25 +101,56 @@ def test_wrong_requests(refused, images, given, said):
     assert not Path("runs").exists()
 
 
-def test_it_goes_on_where_it_was_stopped(as_json, cofront, images, monkeypatch):
-    """A stop in the search and another in the training change nothing in what comes out."""
-    ask = ("run", "light-nas", "--device", "zu3eg", "--task", images, "--target", "150us", *SHORT)
-    whole = as_json(*ask, "-o", "whole")
+@pytest.mark.parametrize("stage", ["searching", "judging", "training"])
+def test_it_goes_on_where_it_was_stopped(as_json, cofront, images, monkeypatch, stage):
+    """A stop in any stage changes nothing in what comes out."""
+    from cofront.api import running
     from cofront.cli.progress import Interrupt
 
-    calls = iter(range(10**6))
-    monkeypatch.setattr(Interrupt, "__call__", lambda self: next(calls) == 3)
+    monkeypatch.setattr(running, "JUDGING_EVERY", 1)
+    ask = ("run", "light-nas", "--device", "zu3eg", "--task", images, "--target", "150us", *SHORT)
+    whole = as_json(*ask, "-o", "whole")
+    seen = []
+    say = running._Runner._say
+    monkeypatch.setattr(running._Runner, "_say", lambda self, now, detail: (seen.append(now), say(self, now, detail)))
+    # the training tells of itself when an epoch is over: it is stopped in its first step
+    before = {"training": "polishing"}.get(stage, stage)
+    monkeypatch.setattr(Interrupt, "__call__", lambda self: before in seen)
     code, _, err = cofront(*ask, "-o", "parts")
-    assert code == 130 and "goes on from parts" in err
-    calls = iter(range(10**6))
-    monkeypatch.setattr(Interrupt, "__call__", lambda self: next(calls) == 6)
-    codes = [cofront(*ask, "-o", "parts")[0] for _ in range(1)]
+    assert code == 130 and "goes on from parts" in err and seen[-1] == before
     monkeypatch.setattr(Interrupt, "__call__", lambda self: False)
     parts = as_json(*ask, "-o", "parts")
-    assert codes[0] in (0, 130)
-    for key in ("history", "networks", "regret"):
+    for key in ("history", "networks", "regret", "points"):
         assert parts[key] == whole[key]
     assert parts["training"]["test"] == whole["training"]["test"]
+
+
+def test_another_wish_in_the_same_folder_is_another_run(as_json, images):
+    """Targets, images and seeds have files of their own; what was finished keeps its weights."""
+    ask = ("run", "fbnet", "--device", "zu3eg", "--task", images, *SHORT, "-o", "out", "--target")
+    first, second = as_json(*ask, "0.15ms"), as_json(*ask, "0.029ms")
+    assert first["history"] == second["history"]  # the target is not of FBNet's search
+    assert first["networks"][1]["point"] != second["networks"][1]["point"]
+    assert first["files"]["weights"] != second["files"]["weights"]
+    again = as_json(*ask, "0.15ms")
+    assert again["files"] == first["files"]
+    other = np.load("images.npz")
+    np.savez("others.npz", **{**other, "x_train": other["x_train"][::-1].copy()})
+    light = (
+        "run",
+        "light-nas",
+        "--device",
+        "zu3eg",
+        *SHORT,
+        "--no-train",
+        "-o",
+        "light",
+        "--target",
+        "150us",
+        "--task",
+    )
+    assert as_json(*light, "images.npz")["history"] != as_json(*light, "others.npz")["history"]
+    assert as_json(*light, "images.npz", "--seed", "4000000000")["history"]
 
 
 def test_cells_are_searched_with_a_learnt_cost(as_json, images, monkeypatch):

@@ -100,7 +100,7 @@ def test_a_checkpoint_of_another_search_is_refused(macro, table_cost, tmp_path):
     file = tmp_path / "a.safetensors"
     GradientSearch(task, table_cost, Weighted(1.0), replace(FAST, epochs=3), file).run()
     other = GradientSearch(task, table_cost, Weighted(2.0), replace(FAST, epochs=3), file)
-    with pytest.raises(UsageError, match=r"is of another search \(space, device, objective or recipe differ\)"):
+    with pytest.raises(UsageError, match=r"is of another search \(space, device, objective, recipe or images differ\)"):
         other.resume()
     file.write_bytes(b"nothing")
     with pytest.raises(InputError, match="is not a checkpoint of a gradient search"):

@@ -36,7 +36,7 @@ def learned(task, cost, rng) -> Learned:
     logits = np.where(task.layers.mask, 3 * rng.standard_normal(task.layers.shape), -np.inf)
     choice = logits.argmax(axis=1)
     point = task.layers.points(choice)[0]
-    return Learned(logits, choice, point, float(cost.of(choice)[0]), task.evaluate(choice), (), 0, 0.0)
+    return Learned(logits, choice, point, float(cost.of(choice)[0]), task.evaluate(choice), (), 0, 0.0, 0.0)
 
 
 @given(st.integers(0, 10_000), st.booleans())

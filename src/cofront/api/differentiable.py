@@ -46,9 +46,14 @@ def priced(
     from cofront.space.darts import Darts
     from cofront.space.nasa import Nasa
 
+    measured = is_table(device) or is_known(device, space.name)
+    if column is not None and not is_table(device):
+        raise UsageError(f"--column {column} is a column of a table; --device {device} is none")
+    if clock_hz is not None and (measured or device == CHIP or isinstance(space, Darts)):
+        raise UsageError("--clock is for the subgraph accelerator on an FPGA part; leave it out here")
     if device == CHIP:
         return _chip(space, layers, layered)
-    if is_table(device) or is_known(device, space.name):
+    if measured:
         return _table(space, layers, layered, device, column)
     if is_measured(device, space.name):
         raise UsageError(

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ class Fitting:
 
     epochs: int
     train_epochs: int
+    fits: bool = True
 
 
 def fit_budget(
@@ -41,22 +43,20 @@ def fit_budget(
 ) -> Fitting:  # fmt: skip
     """The most epochs, up to the recipe's and the schedule's, that fit; what was found is kept in `file`.
 
-    `network` is one like that to be derived. A run that goes on takes what the file says, so that it stays the same.
+    `network` is one like that to be derived. A run that goes on takes what its file says, so that it stays the same.
     """
-    if file.exists():
-        kept = json.loads(file.read_text())
-        if kept["budget_s"] == budget_s:
-            return Fitting(kept["epochs"], kept["train_epochs"])
+    with suppress(OSError, ValueError, TypeError):  # a damaged one is only measured again
+        return Fitting(**json.loads(file.read_text()))
     weights_s, architecture_s, task = _search_steps(make, recipe)
     batches = task.batches("weights"), task.batches("architecture")
     warm = recipe.freeze * batches[0] * weights_s * (task.layers.shape[1] - 1 if recipe.warm_all else 0)
     room = SEARCH_SHARE * budget_s - warm + recipe.freeze * batches[1] * architecture_s
     epochs = math.floor(room / (batches[0] * weights_s + batches[1] * architecture_s))
+    trained = math.floor(TRAINING_SHARE * budget_s / _training_epoch(network, data, schedule))
     found = Fitting(
-        max(2, min(recipe.epochs, epochs)),
-        max(1, min(schedule.epochs, math.floor(TRAINING_SHARE * budget_s / _training_epoch(network, data, schedule)))),
+        max(2, min(recipe.epochs, epochs)), max(1, min(schedule.epochs, trained)), epochs >= 2 and trained >= 1
     )
-    write_atomic(file, json.dumps({"budget_s": budget_s, **asdict(found)}) + "\n")
+    write_atomic(file, json.dumps(asdict(found)) + "\n")
     return found
 
 

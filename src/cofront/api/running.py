@@ -11,11 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from cofront.api.files import is_table, need_file
 from cofront.api.request import Progress
 from cofront.api.run_budget import fit_budget, shortened
 from cofront.api.training import check_data, need_torch
 from cofront.errors import UsageError
+from cofront.rights import move_into_place
 from cofront.study.documents import (
     RunDocument,
     RunEpoch,
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 OnProgress = Callable[[Progress], None]
 #: Random networks that the supernet is judged on; fewer of cells, where each takes longer.
 RANDOM, RANDOM_CELLS = 160, 40
+#: So many of them between two lines of progress.
+JUDGING_EVERY = 20
 
 
 @dataclass(frozen=True)
@@ -90,14 +95,15 @@ def run(
     from cofront.task.data import load_dataset
 
     data = load_dataset(request.task)
-    inputs = inputs_of(request, data.fingerprint())
+    inputs = inputs_of(request, _images(data))
     if study is not None and (known := study.finished(inputs)) is not None and known.result is not None:
         found = read_document(known.result, RunDocument, f"run {known.id} of study '{study.path}'")
         if all(Path(p).exists() for p in found.files.values()):
-            return found
+            return _here(found, folder)
     record = study.start("run", inputs, request.seed) if study is not None else None
     try:
-        document = _Runner(request, data, folder, on_progress or (lambda _: None), should_stop or (lambda: False)).run()
+        runner = _Runner(request, data, folder, on_progress or (lambda _: None), should_stop or (lambda: False))
+        document = msgspec.structs.replace(runner.run(), peak_bytes=_peak())
     except (KeyboardInterrupt, SystemExit):
         if record is not None:
             record.finish("interrupted")
@@ -109,6 +115,10 @@ def run(
     if record is not None:
         record.finish("interrupted" if document.interrupted else "done", document)
     return document
+
+
+class _Stopped(Exception):
+    """Somebody asked to stop behind the search, whose result is kept."""
 
 
 class _Runner:
@@ -156,8 +166,9 @@ class _Runner:
         net = d.supernet(self.space, self.layers, self.layered, request.seed)
         task = d.make_task(self.space, self.layers, net, self.data, self.preset, request.seed)
         if isinstance(net, HybridSupernet) and self.preset.pretraining:
-            self._say("pretraining", f"{self.preset.pretraining:,} steps")
-            d.progressive(net, task, self.preset, request.seed, self.folder / "pretrained.safetensors")
+            self._pretrain(net, task)
+        elif self.preset.pretraining:
+            self.notes.append(f"no progressive pretraining: space '{self.space.name}' has no hybrid units")
         if self.system.name == "eh-dnas" or not self.priced.differentiable:
             self._say("learning the throughput", f"of {cost.name}")
             cost = d.LearntThroughput(self.layers, cost, request.seed)
@@ -172,20 +183,23 @@ class _Runner:
             recipe = shortened(recipe, request.epochs)
         if request.budget_s is not None:
             self._say("timing", "a few steps, to fit the budget")
+            left = request.budget_s - (time.perf_counter() - self.started)
             fitting = fit_budget(
-                request.budget_s, make, recipe, self.first, self.data, self.preset.derived, self.folder / "budget.json",
+                left, make, recipe, self.first, self.data, self.preset.derived,
+                self.folder / f"budget-{self._of(recipe, budget=request.budget_s)}.json",
             )  # fmt: skip
             if request.epochs is None:
                 recipe = shortened(recipe, fitting.epochs)
             self.train_epochs = fitting.train_epochs
-            self.notes.append(
-                f"shortened to the budget on this machine: --epochs {recipe.epochs} --train-epochs "
-                f"{fitting.train_epochs} repeats it"
-            )
-        system = make(recipe)
-        file = self.folder / "search.safetensors"
-        search = system.search(file)
-        began = time.perf_counter()
+            derived = request.train_epochs or fitting.train_epochs
+            if (recipe.epochs, derived) != (self.preset.recipe.epochs, self.preset.derived.epochs):
+                self.notes.append(
+                    f"shortened to the budget on this machine: --epochs {recipe.epochs} --train-epochs {derived} "
+                    "repeats it"
+                )
+            if not fitting.fits:
+                self.notes.append("the budget is too short for two epochs of the search and one of the training")
+        search = make(recipe).search(self.folder / f"search-{self._of(recipe)}.safetensors")
 
         def told(_: Any) -> None:
             p = search.history[-1]
@@ -198,13 +212,44 @@ class _Runner:
 
         search.on_progress = told
         learned = search.run(should_stop=self.stop)
-        search_s = time.perf_counter() - began
-        document = self._document(learned, recipe, search.share < 1, search_s)
+        document = self._document(learned, recipe, search.share < 1)
         if search.share < 1:
             return document
-        return self._judged(document, task, cost, learned)
+        try:
+            return self._judged(document, task, cost, learned)
+        except _Stopped:
+            return msgspec.structs.replace(document, interrupted=True)
 
-    def _document(self, learned: Learned, recipe: Any, interrupted: bool, search_s: float) -> RunDocument:
+    def _of(self, recipe: Recipe, **more: object) -> str:
+        """What a search is of, for the names of its files: another wish does not meet this one's."""
+        r = self.request
+        told = {
+            "system": r.system, "space": self.space.name, "device": r.device, "column": r.column, "clock": r.clock_hz,
+            "target": r.target_s if self.system.needs_target else None, "weight": r.weight, "preset": r.preset,
+            "seed": r.seed, "images": self.data.fingerprint(), "recipe": recipe.to_dict(), **more,
+        }  # fmt: skip
+        return digest(told)[:8]
+
+    def _pretrain(self, net: Any, task: Any) -> None:
+        from cofront.systems import differentiable as d
+
+        steps = self.preset.pretraining
+
+        def told(step: int) -> None:
+            if self.stop():  # nothing of it is kept
+                raise KeyboardInterrupt
+            if step % 100 == 0:
+                self._say("pretraining", f"step {step:,} of {steps:,}")
+
+        d.progressive(net, task, self.preset, self.request.seed, self.folder, told)
+
+    def _judging(self, done: int, n: int) -> None:
+        if done % JUDGING_EVERY == 0:
+            self._say("judging", f"{done} of {n} random networks")
+        if self.stop():
+            raise _Stopped
+
+    def _document(self, learned: Learned, recipe: Any, interrupted: bool) -> RunDocument:
         cost = self.priced.cost
         table = getattr(cost, "table_s", None)
         layers = [
@@ -230,14 +275,12 @@ class _Runner:
             task="cifar10" if self.request.task is None else str(self.request.task), target_s=self.request.target_s,
             words=words, bounds_s=list(cost.bounds()), layers=layers, history=history, networks=[], chosen=None,
             points=[], gap=None, regret=None, predictor_note="", latency_note=self.priced.note, epochs=recipe.epochs,
-            steps=learned.steps, images=images, search_s=search_s, search_cpu_s=learned.cpu_s, peak_bytes=_peak(),
+            steps=learned.steps, images=images, search_s=learned.wall_s, search_cpu_s=learned.cpu_s,
             interrupted=interrupted, notes=[*self.notes, *learned.notes],
         )  # fmt: skip
 
     def _judged(self, document: RunDocument, task: Any, cost: Any, learned: Learned) -> RunDocument:
         """What the supernet and exact search say of what was learnt; then training and test."""
-        import msgspec
-
         from cofront.search.gradient.polish import polish
         from cofront.systems import differentiable as d
 
@@ -245,7 +288,7 @@ class _Runner:
         n = RANDOM if exact is not None else RANDOM_CELLS
         judged = d.judge(
             task, exact or cost, n, self.request.seed,
-            lambda i: self._say("judging", f"{i} of {n} random networks") if i % 20 == 0 else None,
+            lambda i: self._judging(i, n),
         )  # fmt: skip
         chosen: list[tuple[str, IntArray]] = [("most likely", learned.choice)]
         limit = learned.latency_s if self.request.target_s is None else self.request.target_s
@@ -271,7 +314,7 @@ class _Runner:
         if judged.front is not None:
             points += _front(judged)
             gap = 0.0
-            regret = judged.regret(learned.choice, max(limit, learned.latency_s))
+            regret = judged.regret(learned.choice, learned.latency_s)
         index = 1 if exact is not None else 0
         document = msgspec.structs.replace(
             document, networks=networks, points=points, gap=gap, regret=regret, chosen=index, notes=notes,
@@ -306,7 +349,6 @@ class _Runner:
         )  # fmt: skip
 
     def _trained(self, document: RunDocument) -> RunDocument:
-        import msgspec
         import numpy as np
         from safetensors.numpy import save_file
 
@@ -337,13 +379,16 @@ class _Runner:
             done, test=accuracy_of(training.net, self.data.x_test, self.data.y_test), test_images=len(self.data.y_test)
         )
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "derived.safetensors"
-        save_file(fold_batchnorm(training.net), path, {"cofront": "weights", "network": network.name})
-        return msgspec.structs.replace(document, training=done, files={"weights": str(path)}, peak_bytes=_peak())
+        path = self._training_file(point, schedule, "derived")
+        part = path.with_name(path.name + ".part")
+        save_file(fold_batchnorm(training.net), part, {"cofront": "weights", "network": network.name})
+        move_into_place(part, path)
+        return msgspec.structs.replace(document, training=done, files={"weights": str(path)})
 
-    def _training_file(self, point: Any, schedule: Any) -> Path:
-        """One for each network and schedule, so that another wish does not meet this one's."""
-        return self.folder / f"training-{digest({'point': point.tolist(), **asdict(schedule)})[:8]}.safetensors"
+    def _training_file(self, point: Any, schedule: Any, name: str = "training") -> Path:
+        """One for each network, schedule and images."""
+        told = {"space": self.space.name, "point": point.tolist(), "images": self.data.fingerprint()}
+        return self.folder / f"{name}-{digest({**told, **asdict(schedule)})[:8]}.safetensors"
 
 
 def _front(judged: Judged, most: int = 60) -> list[RunPoint]:
@@ -359,6 +404,29 @@ def _front(judged: Judged, most: int = 60) -> list[RunPoint]:
         )
         for i in kept
     ]  # fmt: skip
+
+
+def _images(data: Dataset) -> str:
+    """A digest of all images and labels: of other test images an accuracy must not be repeated."""
+    import hashlib
+
+    found = hashlib.sha256(data.fingerprint().encode())
+    for part in (data.x_val, data.y_val, data.x_test, data.y_test):
+        found.update(part.tobytes())
+    return found.hexdigest()[:16]
+
+
+def _here(found: RunDocument, folder: Path) -> RunDocument:
+    """A finished run, its files copied to `folder` where they lie elsewhere."""
+    import shutil
+
+    files = {}
+    for name, path in found.files.items():
+        files[name] = str(folder / Path(path).name)
+        if Path(path).resolve() != Path(files[name]).resolve():
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, files[name])
+    return msgspec.structs.replace(found, files=files)
 
 
 def _layer_name(layers: Layers, i: int) -> str:

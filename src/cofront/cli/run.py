@@ -23,7 +23,7 @@ trained from the start and tested once. It goes on from where it was stopped (Ct
 EXAMPLE = """
 Examples, with CIFAR-10 under $COFRONT_DATA/cifar10:
   $ cofront run fbnet --device zu3eg
-  $ cofront run light-nas --device zu3eg --target 0.4ms --budget 20
+  $ cofront run light-nas --device zu3eg --target 0.12ms --budget 20
   $ cofront run nasa --device 45nm --no-train
 """
 

@@ -29,7 +29,7 @@ def carry_out(request: RunRequest, out: Path | None, study_path: Path | None) ->
     short = Path(request.device).stem if is_table(request.device) else request.device.removeprefix("ssh://")
     folder = out or Path("runs") / file_name(f"{request.system}-{space}-{short}")
     path = study_path or folder / "study.sqlite"
-    check_ours(folder, ["report.html", "design.json", "derived.safetensors"])
+    check_ours(folder, ["report.html", "design.json"])
     if request.device == "host" or request.device.startswith("ssh://"):
         with leave_nothing(path, folder):
             table = measured_now(request.device, space, request.seed, folder / file_name(f"{short}.parquet"))
@@ -41,7 +41,7 @@ def carry_out(request: RunRequest, out: Path | None, study_path: Path | None) ->
         if document.interrupted:
             output.note(f"cofront: stopped; the same command goes on from {folder}")
             return msgspec.structs.replace(document, study=str(path))
-        design = design_of(document)
+        design = design_of(msgspec.structs.replace(document, study=str(path)))
         files = dict(document.files)
         if design is not None:
             write_atomic(folder / "design.json", to_json(design) + "\n")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cofront.errors import UsageError, unknown_name
 from cofront.problem import IntArray
+from cofront.rights import move_into_place
 from cofront.search.gradient.cells import CellSupernet
 from cofront.search.gradient.choices import Layers
 from cofront.search.gradient.cost import AdditiveCost, CostModel, check_target
@@ -31,6 +32,7 @@ from cofront.space.base import Layered, Space
 from cofront.space.chain import ChainSpace
 from cofront.space.darts import Darts
 from cofront.space.nasa import Nasa
+from cofront.study.provenance import digest
 from cofront.systems import eh_dnas, fbnet, light_nas, nasa
 from cofront.systems.eh_dnas_images import kernels
 from cofront.task.batches import ImageBatches, compute_device
@@ -67,6 +69,7 @@ class Preset:
     derived: Schedule
     pretraining: int = 0
     smoothing: float = 0.0
+    cutout: int = 0
 
 
 #: Makes the search of a system: (task, cost, recipe, target in seconds, exchange rate, small).
@@ -248,35 +251,48 @@ def make_task(space: Space, layers: Layers, net: Supernet, data: Dataset, preset
     n = min(len(data.x_train), preset.images or len(data.x_train))
     rows = np.random.default_rng(seed).permutation(len(data.x_train))[:n]
     cut = round(n * preset.weights)
-    dtype = torch.float32 if isinstance(net, HybridSupernet) else input_dtype()
+    dtype = torch.float32 if isinstance(net, HybridSupernet) else input_dtype(compute_device())
 
     def batches(part: IntArray, number: int) -> ImageBatches:
         return ImageBatches(
             data.x_train[part], data.y_train[part], preset.batch, seed=2 * seed + number, side=space.input_shape[1],
-            dtype=dtype, device=compute_device(),
+            cutout=preset.cutout, dtype=dtype, device=compute_device(),
         )  # fmt: skip
 
     judged = ImageBatches(
         data.x_val, data.y_val, 2, side=space.input_shape[1], dtype=dtype, device=compute_device()
     )  # fmt: skip
     return SupernetTask(
-        layers, net, batches(rows[:cut], 0), batches(rows[cut:], 1), judge_on=judged, smoothing=preset.smoothing
+        layers,
+        net,
+        batches(rows[:cut], 0),
+        batches(rows[cut:], 1),
+        judge_on=judged,
+        smoothing=preset.smoothing,
+        told=f"{data.fingerprint()} {n} {cut} {seed} {preset.cutout}",
     )
 
 
-def progressive(net: HybridSupernet, task: SupernetTask, preset: Preset, seed: int, file: Path | None) -> None:
-    """NASA's pretraining, once: what it gives is kept in `file`."""
+def progressive(
+    net: HybridSupernet, task: SupernetTask, preset: Preset, seed: int, folder: Path, on_step: Callable[[int], None]
+) -> None:
+    """NASA's pretraining, once: what it gives is kept in `folder`, by what it is of. `on_step(step)` may raise."""
     from safetensors.torch import load_file, save_file
 
-    if file is not None and file.exists():
+    names = [o.name for layer in task.layers.layers for o in layer]
+    of = digest({"told": task.told, "seed": seed, "preset": [preset.pretraining, preset.batch], "options": names})
+    file = folder / f"pretrained-{of[:8]}.safetensors"
+    if file.exists():
         net.load_state_dict(load_file(file))
         return
     weights = task.data["weights"]
     x, y = weights.plain(0, len(weights) * preset.batch)
-    pretrain(net, x, y, Pretraining(steps=preset.pretraining, batch=preset.batch, seed=seed))
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.contiguous() for k, v in net.state_dict().items()}, file)
+    recipe = Pretraining(steps=preset.pretraining, batch=preset.batch, seed=seed)
+    pretrain(net, x, y, recipe, lambda step, phase, loss: on_step(step))
+    folder.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(file.name + ".part")
+    save_file({k: v.contiguous() for k, v in net.state_dict().items()}, part)
+    move_into_place(part, file)
 
 
 # costs
@@ -313,9 +329,9 @@ class LearntThroughput:
 def check_request(known: System, cost: CostModel, target_s: float | None) -> None:
     """A UsageError, with both bounds, for a target that no network meets or a missing one."""
     low, high = cost.bounds()
-    if target_s is not None:
+    if target_s is not None and (known.needs_target or target_s < low):
         check_target(cost, target_s)
-    elif known.needs_target:
+    elif target_s is None and known.needs_target:
         raise UsageError(
             f"{known.name} searches for a target: give --target, from {1e3 * low:.4g}ms to {1e3 * high:.4g}ms on "
             f"'{cost.name}'"

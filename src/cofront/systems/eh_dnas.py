@@ -70,6 +70,10 @@ class CellLayers(Layers):
             out[kept] = best[kept]
         return out
 
+    def sample(self, rng: np.random.Generator, n: int) -> IntArray:
+        """(n, l) codes of cells: of independent operations, most would be on edges that no cell keeps."""
+        return self.space.sample(rng, n)
+
 
 @dataclass(frozen=True)
 class Labeller:

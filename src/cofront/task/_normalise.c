@@ -60,8 +60,9 @@ void norm_apply(const uint16_t *x, const float *scale, const float *shift, uint1
     for (int b = 0; b < c; b += 16) {
       v16 v = load(x + r * c + b) * at(scale + b) + at(shift + b);
       if (relu) {
-        i16 below = v < cap - (v16){0};
-        v = keep(v, below & (v > 0)) + keep(cap - (v16){0}, ~below);
+        // what is no number stays none: a training must see it
+        i16 above = v >= cap - (v16){0};
+        v = keep(v, (~above & (v > 0)) | (v != v)) + keep(cap - (v16){0}, above);
       }
       store(y + r * c + b, v);
     }

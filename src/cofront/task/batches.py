@@ -10,6 +10,9 @@ from cofront.errors import UsageError
 from cofront.task.augment import augment, network_input
 from cofront.task.data import Images, Labels
 
+#: Seeds of generators lie below.
+_SEEDS = 1 << 63
+
 
 class ImageBatches:
     """Images (n, h, w, 3) uint8 with labels (n,): augmented batches (batch, 3, side, side) as `dtype` on `device`.
@@ -40,10 +43,10 @@ class ImageBatches:
     def __call__(self, epoch: int, number: int) -> tuple[Tensor, Tensor]:
         """Batch `number` of an epoch, augmented, and its labels."""
         if self._order[0] != epoch:
-            g = torch.Generator().manual_seed((self.seed << 32) + epoch)
+            g = torch.Generator().manual_seed(((self.seed << 32) + epoch) % _SEEDS)
             self._order = epoch, torch.randperm(len(self.x), generator=g)
         rows = self._order[1][number * self.batch : (number + 1) * self.batch]
-        g = torch.Generator().manual_seed((self.seed << 32) + (epoch << 16) + number + (1 << 62))
+        g = torch.Generator().manual_seed(((self.seed << 32) + (epoch << 16) + number + (1 << 62)) % _SEEDS)
         return self._ready(augment(self.x[rows], g, hole=self.cutout)), self.y[rows].to(self.device)
 
     def plain(self, first: int, last: int) -> tuple[Tensor, Tensor]:

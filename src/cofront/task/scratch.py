@@ -91,7 +91,7 @@ class ScratchTraining:
         rng = np.random.default_rng(self.schedule.seed)
         self.net: NetworkModule = to_torch(self.network, rng=rng)
         speed_up(self.net).to(self.device)
-        dtype = input_dtype()
+        dtype = input_dtype(self.device)
         self.batches = ImageBatches(
             self.data.x_train, self.data.y_train, self.schedule.batch, seed=self.schedule.seed,
             side=side, cutout=self.schedule.cutout, dtype=dtype, device=self.device,

@@ -20,11 +20,11 @@ from cofront.search.gradient.recipe import Progress
 if TYPE_CHECKING:
     from cofront.search.gradient.engine import GradientSearch
 
-_VERSION = 2
+_VERSION = 3
 
 
 def key(search: GradientSearch) -> str:
-    """A digest of the search's space, device, objective and recipe."""
+    """A digest of the search's space, device, objective and recipe, and of what the task says that it learns from."""
     objective = {k: v for k, v in vars(search.objective).items() if k != "state"}
     told: list[Any] = [
         search.task.layers.space.name,
@@ -36,6 +36,7 @@ def key(search: GradientSearch) -> str:
         objective,
         search.recipe.to_dict(),
         [search.task.batches("weights"), search.task.batches("architecture")],
+        search.task.told,
     ]
     return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()[:16]
 
@@ -58,6 +59,7 @@ def save(search: GradientSearch, file: Path) -> None:
         "factor": search.factor,
         "sums": search.sums,
         "cpu_s": search.cpu_s,
+        "wall_s": search.wall_s,
         "objective": search.objective.state,
         "history": [asdict(h) for h in search.history],
     }
@@ -84,7 +86,7 @@ def load(search: GradientSearch, file: Path) -> None:
         raise UsageError(f"checkpoint '{file}' is of version {version}, expected {_VERSION}")
     if found != key(search):
         raise UsageError(
-            f"checkpoint '{file}' is of another search (space, device, objective or recipe differ); "
+            f"checkpoint '{file}' is of another search (space, device, objective, recipe or images differ); "
             "remove it or name another"
         )
     with torch.no_grad():
@@ -96,10 +98,10 @@ def load(search: GradientSearch, file: Path) -> None:
     if search.sgd is not None:
         for i, p in enumerate(search.task.parameters()):
             if f"sgd.{i}" in tensors:
-                search.sgd.state[p]["momentum_buffer"] = tensors[f"sgd.{i}"]
+                search.sgd.state[p]["momentum_buffer"] = tensors[f"sgd.{i}"].to(p.device)
     search.task.restore({k.removeprefix("task."): v for k, v in tensors.items() if k.startswith("task.")})
     search.position, search.factor = int(meta["position"]), float(meta["factor"])
-    search.sums, search.cpu_s = list(meta["sums"]), float(meta["cpu_s"])
+    search.sums, search.cpu_s, search.wall_s = list(meta["sums"]), float(meta["cpu_s"]), float(meta["wall_s"])
     search.objective.state.update(meta["objective"])
     search.history = [_progress(h) for h in meta["history"]]
 

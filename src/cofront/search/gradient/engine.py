@@ -56,7 +56,7 @@ class GradientSearch:
         self.factor = 1.0  # on the rate of the architecture
         self.sums = [0.0, 0]  # loss and steps of this epoch
         self.history: list[Progress] = []
-        self.cpu_s = 0.0
+        self.cpu_s = self.wall_s = 0.0  # with what was spent before an interruption
 
     # what an interruption must not lose, besides the optimisers
 
@@ -85,6 +85,7 @@ class GradientSearch:
     def run(self, until_step: int | None = None, should_stop: Callable[[], bool] | None = None) -> Learned:
         """All epochs, or up to a number of steps, or until asked to stop; the search can then be run on."""
         before, saved, started = self.cpu_s, time.monotonic(), time.process_time()
+        wall, begun = self.wall_s, saved
         per_epoch = self.steps_per_epoch
         of_weights = self.task.batches("weights") if self.sgd else 0
         end = self.recipe.epochs * per_epoch
@@ -98,6 +99,7 @@ class GradientSearch:
                 self.train_architecture(epoch, number - of_weights)
             self.position += 1
             self.cpu_s = before + time.process_time() - started
+            self.wall_s = wall + time.monotonic() - begun
             if self.position % per_epoch == 0:
                 self._tell(epoch)
             if time.monotonic() - saved > self.recipe.save_every_s:
@@ -202,5 +204,6 @@ class GradientSearch:
             history=tuple(replace(h) for h in self.history),
             steps=self.position,
             cpu_s=self.cpu_s,
+            wall_s=self.wall_s,
             notes=(self.cost.note,) if self.cost.note else (),
         )

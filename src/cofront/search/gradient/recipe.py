@@ -90,6 +90,7 @@ class Learned:
     history: tuple[Progress, ...]
     steps: int
     cpu_s: float
+    wall_s: float
     notes: tuple[str, ...] = ()
 
     @property

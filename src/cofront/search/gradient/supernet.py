@@ -170,7 +170,8 @@ class SupernetTask:
     """Cross-entropy of a supernet on two splits.
 
     Evaluation is on the first `judged` images of `judge_on` (the architecture's split unless given), `chunk` at a time,
-    with the batch statistics of those: the running ones are of all paths together.
+    with the batch statistics of those: the running ones are of all paths together. `told` names the images, so that a
+    checkpoint of others is refused.
     """
 
     def __init__(
@@ -184,9 +185,10 @@ class SupernetTask:
         smoothing: float = 0.0,
         judged: int = 1000,
         chunk: int = 500,
+        told: str = "",
     ) -> None:
         self.layers, self.net, self.smoothing, self.judged, self.chunk = layers, net, smoothing, judged, chunk
-        self.judge_on = judge_on or architecture
+        self.judge_on, self.told = judge_on or architecture, f"{told} smoothing {smoothing}"
         self.data: dict[Split, Batches] = {"weights": weights, "architecture": architecture}
 
     def parameters(self) -> Sequence[nn.Parameter]:

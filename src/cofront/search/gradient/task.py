@@ -30,6 +30,8 @@ class Task(Protocol):
     """A loss of relaxed networks. A batch is a function of split, epoch and number, so that resuming is exact."""
 
     layers: Layers
+    #: What is learnt from, as far as it matters to going on: images, their split, how the loss is made.
+    told: str
 
     def parameters(self) -> Sequence[nn.Parameter]:
         """The operators' weights; none for a table."""
@@ -80,6 +82,7 @@ class Tabular:
             )
         self.unary = np.where(layers.mask, np.asarray(unary, float), 0.0)
         self.layers, self.constant, self.noise, self.seed = layers, constant, noise, seed
+        self.told = f"table, noise {noise}, seed {seed}"
         self._batches = batches
         self._unary = torch.from_numpy(self.unary)
         self._pair = None if self.pair is None else torch.from_numpy(self.pair)

@@ -95,7 +95,7 @@ class RunDocument(Document, frozen=True, kw_only=True, tag="run"):
     chosen: int | None  # of `networks`, the one that is trained
     points: list[RunPoint]
     gap: float | None  # of the front of the additive model; 0 where it is exact
-    regret: float | None  # of the most likely network: predicted accuracy below the front's at its latency
+    regret: float | None  # of the most likely network: predicted accuracy below the front's at its own latency
     predictor_note: str
     latency_note: str
     epochs: int
