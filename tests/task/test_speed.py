@@ -239,3 +239,14 @@ def test_supernets_are_sped_up_inside(name: str) -> None:
     assert out[0][0] == pytest.approx(out[1][0], rel=0.02)
     # sums with much cancellation: what counts is that rounding is little beside what another batch would change
     assert float(torch.cosine_similarity(out[0][1].flatten(), out[1][1].flatten(), 0)) > 0.8
+
+
+@pytest.mark.parametrize("cap", [6.0, float("inf")])
+def test_what_is_no_number_stays_none(cap):
+    """A training must see it: the fused activation may not make a number of it."""
+    from cofront.task.normalise import norm_relu
+
+    x = torch.randn((2, 16, 4, 4)).to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    x[0, 3, 1, 2] = float("nan")
+    y = norm_relu(x, torch.ones(16), torch.zeros(16), 1e-5, True, cap=cap)
+    assert bool(torch.isnan(y[:, 3]).all()) and bool(torch.isfinite(y[:, :3]).all())
