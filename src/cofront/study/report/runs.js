@@ -46,8 +46,8 @@ function cofrontRuns(root, found, tools) {
 
   function drawAll() {
     const n = (text) => ({ title: text, n: true });
-    const body = table([{ title: "run" }, { title: "system" }, { title: "space", wrap: true }, n("latency"), n("target"), n("off by"), n("supernet"), n("test"), n("regret"), n("search")],
-      runs.map((r, i) => [button(String(r.id), i === state.run, () => {}), `${r.system}${r.interrupted ? " (interrupted)" : ""}`, `${r.space}, ${r.device}`, seconds(r.latency_s), seconds(r.target_s), signed(r.target_error), accuracy(r.accuracy), accuracy(r.test), points(r.regret), seconds(r.search_s)]));
+    const body = table([{ title: "run" }, { title: "system" }, { title: "space", wrap: true }, n("latency"), n("target"), n("off by"), n("supernet"), n("trained"), n("test"), n("regret"), n("search")],
+      runs.map((r, i) => [button(String(r.id), i === state.run, () => {}), `${r.system}${r.interrupted ? " (interrupted)" : ""}`, `${r.space}, ${r.device}`, seconds(r.latency_s), seconds(r.target_s), signed(r.target_error), accuracy(r.accuracy), seconds(r.trained_s), accuracy(r.test), points(r.regret), seconds(r.search_s)]));
     // also a button's click, which comes up to its row
     [...body.tBodies[0].rows].forEach((row, i) => { row.setAttribute("aria-selected", String(i === state.run)); row.addEventListener("click", () => pick(i)); });
     all.replaceChildren(body);

@@ -73,6 +73,8 @@ def _entry(run: RunRecord, found: RunDocument) -> dict[str, Any]:
         "target_error": None if found.target_s is None else latency_s / found.target_s - 1.0,
         "accuracy": None if likely is None else likely.accuracy,
         "test": None if found.training is None else found.training.test,
+        # of the network that was trained, which is not the most likely one where polish found a better
+        "trained_s": None if found.chosen is None or found.training is None else found.networks[found.chosen].latency_s,
         "palette": palette,
         "layers": [
             {"name": _layer_name(layer), "options": name, "allowed": layer.allowed, "cost_s": layer.cost_s}
