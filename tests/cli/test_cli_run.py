@@ -40,6 +40,19 @@ def test_a_run_ends_in_a_network_and_is_not_done_again(as_json, cofront, images)
     assert len(front) > 3 and all(a["predicted"] < b["predicted"] for a, b in itertools.pairwise(front))
     # what was polished is no better by the model than the certified optimum at the same limit
     assert found["networks"][1]["predicted"] <= found["networks"][2]["predicted"] + 1e-4
+    # both files are of the network that was tested
+    from safetensors.numpy import load_file
+
+    from cofront import space
+    from cofront.network.onnx_io.load import read_model
+    from cofront.network.pytorch import to_torch
+    from cofront.task.data import load_dataset
+    from cofront.task.scratch import accuracy_of
+
+    network = space.load(found["space"]).network(np.array(found["networks"][1]["point"]))
+    net, tested = to_torch(network, load_file(found["files"]["weights"])), load_dataset(images)
+    assert abs(accuracy_of(net, tested.x_test, tested.y_test) - found["training"]["test"]) < 0.02
+    assert read_model(found["files"]["onnx"]).graph.initializer
     design = json.loads(Path("out/design.json").read_text())
     assert design["accelerator"] == "subgraph" and design["design"]["accuracy"] == found["training"]["test"]
     code, out, _ = cofront("estimate", "out/design.json")
@@ -79,7 +92,10 @@ def test_every_system_runs(as_json, images, system, options, monkeypatch):
     [
         (("fbnett", "--device", "zu3eg"), "no system named 'fbnett'; did you mean fbnet?"),
         (("fbnet", "--device", "zu3e"), "no device named 'zu3e'; did you mean zu3eg"),
-        (("fbnet", "--device", "zu3eg", "--target", "24"), "--target expects a time with its unit such as 24ms"),
+        (
+            ("fbnet", "--device", "zu3eg", "--target", "24"),
+            "--target expects a time above 0 with its unit such as 24ms",
+        ),
         (("fbnet", "--device", "zu3eg", "--target", "1us"), "below the fastest network of device 'zu3eg': choose one"),
         (
             ("light-nas", "--device", "zu3eg", "--target", "1s"),

@@ -115,7 +115,7 @@ def read_design(path: Path) -> DesignDocument:
         raise UsageError(
             f"'{path}' is an ONNX file, expected a design file; `cofront fit {path} --save design.json` writes one"
         )
-    need_file(path, "a design file, as `cofront search` and `cofront fit --save` write it")
+    need_file(path, "a design file, as `cofront search`, `cofront run` and `cofront fit --save` write it")
     if path.is_dir():
         inside = path / "design.json"
         raise UsageError(f"'{path}' is a folder; expected a design file" + f", such as {inside}" * inside.is_file())

@@ -17,7 +17,7 @@ from cofront.api.files import is_table, need_file
 from cofront.api.request import Progress
 from cofront.api.run_budget import fit_budget, shortened
 from cofront.api.training import check_data, need_torch
-from cofront.errors import UsageError
+from cofront.errors import MissingDependencyError, UnsupportedError, UsageError
 from cofront.rights import move_into_place
 from cofront.study.documents import (
     RunDocument,
@@ -28,7 +28,7 @@ from cofront.study.documents import (
     RunTraining,
     read_document,
 )
-from cofront.study.provenance import digest, file_hash, source_hash
+from cofront.study.provenance import digest, file_hash, source_hash, write_atomic
 
 if TYPE_CHECKING:
     from cofront.api.differentiable import Priced
@@ -43,8 +43,12 @@ if TYPE_CHECKING:
 OnProgress = Callable[[Progress], None]
 #: Random networks that the supernet is judged on; fewer of cells, where each takes longer.
 RANDOM, RANDOM_CELLS = 160, 40
+#: Seconds between two lines of progress within an epoch.
+TELL_S = 5.0
 #: So many of them between two lines of progress.
 JUDGING_EVERY = 20
+#: What is said of a model that hardly ranks networks.
+WEAK = ": too little for the front and the regret to say much; a longer search ranks better"
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,8 @@ def run(
     check_data(request.task)
     if is_table(request.device):
         need_file(Path(request.device), "a table, as `cofront measure` writes it")
-    from cofront.task.data import load_dataset
-
-    data = load_dataset(request.task)
+    runner = _Runner(request, folder, on_progress or (lambda _: None), should_stop or (lambda: False))
+    data = runner.read()  # names and targets are checked before images are decoded
     inputs = inputs_of(request, _images(data))
     if study is not None and (known := study.finished(inputs)) is not None and known.result is not None:
         found = read_document(known.result, RunDocument, f"run {known.id} of study '{study.path}'")
@@ -102,7 +105,6 @@ def run(
             return _here(found, folder)
     record = study.start("run", inputs, request.seed) if study is not None else None
     try:
-        runner = _Runner(request, data, folder, on_progress or (lambda _: None), should_stop or (lambda: False))
         document = msgspec.structs.replace(runner.run(), peak_bytes=_peak())
     except (KeyboardInterrupt, SystemExit):
         if record is not None:
@@ -124,14 +126,14 @@ class _Stopped(Exception):
 class _Runner:
     """The steps of one run, and what they hand on."""
 
-    def __init__(
-        self, request: RunRequest, data: Dataset, folder: Path, tell: OnProgress, stop: Callable[[], bool]
-    ) -> None:
+    data: Dataset
+
+    def __init__(self, request: RunRequest, folder: Path, tell: OnProgress, stop: Callable[[], bool]) -> None:
         from cofront import space as spaces
         from cofront.api.differentiable import priced
         from cofront.systems import differentiable as d
 
-        self.request, self.data, self.folder, self.tell, self.stop = request, data, folder, tell, stop
+        self.request, self.folder, self.tell, self.stop = request, folder, tell, stop
         self.system: System = d.system(request.system)
         preset = self.system.preset(request.preset)
         self.preset: Preset = preset if request.space is None else replace(preset, space=request.space)
@@ -142,18 +144,40 @@ class _Runner:
         )
         self.layers = getattr(self.priced.cost, "layers", self.layers)
         d.check_request(self.system, self.priced.cost, request.target_s)
-        classes = len(data.classes)
         #: A network of the space: every layer's first option.
         self.first = self.space.network(self.layers.points(self.layers.mask.argmax(axis=1))[0])
-        outputs = self.first.shapes[self.first.output.name][0]
-        if outputs != classes:
-            raise UsageError(
-                f"space '{self.space.name}' is for {outputs} classes, the images have {classes}: name a space that "
-                "matches with --space, or other images with --task"
-            )
         self.notes: list[str] = []
         self.train_epochs: int | None = None  # what the budget allows
-        self.started = time.perf_counter()
+        self.started = self.told = time.perf_counter()
+
+    def read(self) -> Dataset:
+        """The images, which must have as many classes as the space."""
+        from cofront.task.data import load_dataset
+
+        self._say("reading the images", "")
+        self.data = load_dataset(self.request.task)
+        classes, outputs = len(self.data.classes), self.first.shapes[self.first.output.name][0]
+        if outputs != classes:
+            raise UsageError(
+                f"space '{self.space.name}' is for {outputs} classes, the images have {classes}: take a space that "
+                f"matches (of --space, darts has any number: darts@classes={classes}), or other images with --task"
+            )
+        return self.data
+
+    def _going(self, stage: str, done: Callable[[], tuple[int, int]]) -> Callable[[], bool]:
+        """Whether to stop; between two answers it tells how far a stage is, and how long it may take."""
+        begun, at = time.perf_counter(), done()[0]
+
+        def ask() -> bool:
+            now = time.perf_counter()
+            if now - self.told > TELL_S:
+                self.told = now
+                step, all_steps = done()
+                left = (all_steps - step) * (now - begun) / max(step - at, 1)
+                self._say(stage, f"step {step:,} of {all_steps:,}, about {left / 60:.1f} minutes left")
+            return self.stop()
+
+        return ask
 
     def _say(self, stage: str, detail: str) -> None:
         self.tell(Progress(stage, time.perf_counter() - self.started, detail=detail))
@@ -211,7 +235,8 @@ class _Runner:
             )
 
         search.on_progress = told
-        learned = search.run(should_stop=self.stop)
+        steps = recipe.epochs * search.steps_per_epoch
+        learned = search.run(should_stop=self._going("searching", lambda: (search.position, steps)))
         document = self._document(learned, recipe, search.share < 1)
         if search.share < 1:
             return document
@@ -320,9 +345,15 @@ class _Runner:
             document, networks=networks, points=points, gap=gap, regret=regret, chosen=index, notes=notes,
             predictor_note=f"additive model of the supernet's accuracy of {n} random networks on "
             f"{min(task.judged, len(self.data.x_val)):,} validation images; rank correlation {judged.spearman:.2f} "
-            "with networks left out",
+            "with networks left out" + (WEAK if judged.spearman < 0.5 else ""),
         )  # fmt: skip
-        document = msgspec.structs.replace(document, fitted=self._fitted(document))
+        fitted = self._fitted(document)
+        if fitted.get("accelerator") == "subgraph":
+            from cofront.api.costing import unbuildable
+
+            point = self.layers.points(chosen[index][1])[0]
+            notes = [*notes, *unbuildable(self.space.network(point), "subgraph")]
+        document = msgspec.structs.replace(document, fitted=fitted, notes=notes)
         return self._trained(document) if self.request.train else document
 
     def _fitted(self, document: RunDocument) -> dict[str, Any]:
@@ -367,7 +398,7 @@ class _Runner:
             lambda log: self._say(
                 "training", f"epoch {log.epoch + 1} of {schedule.epochs}: validation {100 * log.accuracy:.2f} %"
             ),
-            self.stop,
+            self._going("training", lambda: (training.position, training.steps)),
         )
         done = RunTraining(
             epochs=schedule.epochs, images=len(self.data.x_train), seconds=training.seconds,
@@ -383,7 +414,17 @@ class _Runner:
         part = path.with_name(path.name + ".part")
         save_file(fold_batchnorm(training.net), part, {"cofront": "weights", "network": network.name})
         move_into_place(part, path)
-        return msgspec.structs.replace(document, training=done, files={"weights": str(path)})
+        files = {"weights": str(path)}
+        onnx = path.with_suffix(".onnx")
+        weights = fold_batchnorm(training.net)
+        try:
+            from cofront.network.onnx_io import to_onnx
+
+            write_atomic(onnx, to_onnx(network, weights).SerializeToString())
+            files["onnx"] = str(onnx)
+        except (UnsupportedError, MissingDependencyError) as error:
+            document = msgspec.structs.replace(document, notes=[*document.notes, f"no ONNX file: {error}"])
+        return msgspec.structs.replace(document, training=done, files=files)
 
     def _training_file(self, point: Any, schedule: Any, name: str = "training") -> Path:
         """One for each network, schedule and images."""

@@ -107,7 +107,7 @@ def parse_seconds(option: str, text: str | None) -> float | None:
     except ValueError:
         value = 0.0
     if not value > 0:
-        raise UsageError(f"{option} expects a time with its unit such as 24ms or 350us, got '{text}'")
+        raise UsageError(f"{option} expects a time above 0 with its unit such as 24ms or 350us, got '{text}'")
     return value
 
 
@@ -116,14 +116,14 @@ def show(document: RunDocument) -> None:
     rows = [
         [
             n.role + (" (trained)" if i == document.chosen and document.training is not None else ""),
-            output.seconds(n.latency_s), output.accuracy(n.accuracy), output.accuracy(n.predicted),
+            output.seconds(n.latency_s), f"{n.loss:.3f}", output.accuracy(n.accuracy), output.accuracy(n.predicted),
             output.quantity(n.macs), output.quantity(n.params),
         ]
         for i, n in enumerate(document.networks)
     ]  # fmt: skip
     title = f"{document.words}: {document.space} on {document.device}"
     if rows:
-        columns = ["network", "latency", "supernet", "predicted", "MACs", "parameters"]
+        columns = ["network", "latency", "loss", "accuracy", "predicted", "MACs", "parameters"]
         output.table(title, columns, rows, document.chosen)
     else:
         output.line(title)
@@ -132,9 +132,14 @@ def show(document: RunDocument) -> None:
     if document.target_s is not None and document.networks:
         first = document.networks[0].latency_s
         off = 100 * (first / document.target_s - 1)
-        output.line(f"target {output.seconds(document.target_s)}: the most likely network is off by {off:+.1f} %")
+        chosen = document.networks[document.chosen or 0]
+        said = f"the most likely network is off by {off:+.1f} %"
+        if chosen.role != "most likely":
+            said += f", the {chosen.role} one takes {output.seconds(chosen.latency_s)}"
+        output.line(f"target {output.seconds(document.target_s)}: {said}")
     if document.predictor_note:
-        output.line(f"accuracy: {document.predictor_note}")
+        output.line("loss and accuracy: with the supernet's weights; the network of the lower loss is taken")
+        output.line(f"predicted: {document.predictor_note}")
     if document.regret is not None:
         output.line(
             f"regret {100 * document.regret:.2f} points: the most likely network below the certified optimum (gap 0) "
