@@ -53,8 +53,17 @@ def statement(found: RunDocument) -> str:
     network = "its most likely network" if found.networks else "its most likely network so far"
     ended = "it was interrupted; " if found.interrupted else ""
     return (
-        f"A differentiable search, {found.system} ({found.preset}): {ended}{network} takes {seconds(latency_s)}{asked}."
+        f"A differentiable search, {found.system} ({found.preset}): {ended}{network} takes {seconds(latency_s)}{asked}"
+        f"{_taken(found)}."
     )
+
+
+def _taken(found: RunDocument) -> str:
+    """The network that was taken in the place of the most likely one."""
+    if found.chosen is None or found.networks[found.chosen].role == LIKELY:
+        return ""
+    taken = found.networks[found.chosen]
+    return f"; the {taken.role} one, which was taken, {seconds(taken.latency_s)}"
 
 
 def _entry(run: RunRecord, found: RunDocument) -> dict[str, Any]:
