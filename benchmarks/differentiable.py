@@ -72,6 +72,7 @@ QUANTILES = (0.25, 0.5, 0.75)
 MIDDLE, TRAINING = 1, Schedule(epochs=3)
 JUDGED = 48
 FOLDER = cache_dir() / "differentiable"
+COMMAND = "python benchmarks/differentiable.py --seeds 3 --jobs 2"  # each part is a process of it
 
 
 class Scene:
@@ -179,7 +180,7 @@ def one(part: str) -> None:
     with (FOLDER / "lock").open("w") as lock:  # other parts may end at the same time
         fcntl.flock(lock, fcntl.LOCK_EX)
         kept = read(OUT)
-        write(OUT, {**kept, **made("numpy", "torch"), "parts": {**kept.get("parts", {}), part: found}})
+        write(OUT, {**kept, **made("numpy", "torch"), "command": COMMAND, "parts": {**kept.get("parts", {}), part: found}})
 
 
 def judge_of(parts: dict[str, Any]) -> tuple[d.Judged, Scene] | None:
