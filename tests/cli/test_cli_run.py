@@ -133,7 +133,7 @@ def test_it_goes_on_where_it_was_stopped(as_json, cofront, images, monkeypatch, 
     before = {"training": "polishing"}.get(stage, stage)
     monkeypatch.setattr(Interrupt, "__call__", lambda self: before in seen)
     code, _, err = cofront(*ask, "-o", "parts")
-    assert code == 130 and "goes on from parts" in err and seen[-1] == before
+    assert code == 130 and "goes on from parts" in err and seen[-1] in (before, stage)
     monkeypatch.setattr(Interrupt, "__call__", lambda self: False)
     parts = as_json(*ask, "-o", "parts")
     for key in ("history", "networks", "regret", "points"):

@@ -186,7 +186,7 @@ def test_an_accelerator_that_does_not_fit_is_exit_code_1(as_json, cofront):
             "there is no file 'none.sqlite'; expected a study, as `cofront search` writes it",
         ),
         (("report",), 2, "no study under runs/; name one"),
-        (("export", "none.json"), 2, "there is no file 'none.json'; expected a design file, as `cofront search` and"),
+        (("export", "none.json"), 2, "there is no file 'none.json'; expected a design file, as `cofront search`,"),
         (("build", "resnet18"), 2, "there is no file 'resnet18'; expected a design file"),
         (("train", "my.onnx"), 2, "'my.onnx' is an ONNX file, expected a design file; `cofront fit my.onnx --save des"),
         (("dance",), 2, "No such command 'dance'"),

@@ -235,7 +235,7 @@ def test_what_cannot_be(here: Path, capsys: pytest.CaptureFixture[str], more: li
 def test_nothing_is_measured_for_a_request_that_cannot_be(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, more: list[str], says: str
 ) -> None:
-    monkeypatch.setattr("cofront.cli.searching_tables.measure", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setattr("cofront.cli.measured.measure", lambda *_, **__: pytest.fail("measured"))
     assert run([*SEARCH, "--device", "host", *more]) == 2
     assert says in capsys.readouterr().err and not (here / "out").exists()
 
@@ -244,7 +244,7 @@ def test_a_measurement_that_fails_leaves_no_folder(here: Path, monkeypatch: pyte
     def fail(*_: object, **__: object) -> None:
         raise InputError("no such board")
 
-    monkeypatch.setattr("cofront.cli.searching_tables.measure", fail)
+    monkeypatch.setattr("cofront.cli.measured.measure", fail)
     assert run([*SEARCH, "--device", "host"]) == 1 and not (here / "out").exists()
 
 
