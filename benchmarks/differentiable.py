@@ -180,7 +180,8 @@ def one(part: str) -> None:
     with (FOLDER / "lock").open("w") as lock:  # other parts may end at the same time
         fcntl.flock(lock, fcntl.LOCK_EX)
         kept = read(OUT)
-        write(OUT, {**kept, **made("numpy", "torch"), "command": COMMAND, "parts": {**kept.get("parts", {}), part: found}})
+        parts = {**kept.get("parts", {}), part: found}
+        write(OUT, {**kept, **made("numpy", "torch"), "command": COMMAND, "parts": parts})
 
 
 def judge_of(parts: dict[str, Any]) -> tuple[d.Judged, Scene] | None:

@@ -27,8 +27,8 @@ def test_requests_that_cannot_be_are_refused_in_one_line(refused):
     )
     assert refused("build", "none.json") == (
         2,
-        "there is no file 'none.json'; expected a design file, as `cofront search`, `cofront run` and `cofront fit --save` "
-        "write it",
+        "there is no file 'none.json'; expected a design file, as `cofront search`, `cofront run` and "
+        "`cofront fit --save` write it",
     )
     Path("empty/manifest.json").write_text("{}")
     named = "'empty/manifest.json' is a file; expected the folder of a build, such as 'empty'"
