@@ -52,8 +52,11 @@ from cofront import space as spaces
 from cofront.api.differentiable import priced
 from cofront.search.gradient.polish import polish
 from cofront.search.gradient.recipe import Learned, Recipe
-from cofront.systems import differentiable as d
+from cofront.systems import presets
 from cofront.systems.claims import Claim, claims_json, claims_table
+from cofront.systems.judging import Judged, fit_judge
+from cofront.systems.learnt import LearntThroughput
+from cofront.systems.supernets import layers_of, make_task, supernet
 from cofront.task.data import cache_dir, load_dataset
 from cofront.task.scratch import Schedule, ScratchTraining, accuracy_of
 
@@ -81,7 +84,7 @@ class Scene:
     def __init__(self, seed: int) -> None:
         self.seed, self.data = seed, load_dataset(DATA)
         self.space = spaces.load(SPACE)
-        layers, self.layered = d.layers_of(self.space)
+        layers, self.layered = layers_of(self.space)
         self.cost = priced(self.space, layers, self.layered, DEVICE, None, None).cost
         self.layers = self.cost.layers
         drawn = self.cost.of(self.layers.sample(np.random.default_rng(0), 20000))
@@ -89,24 +92,22 @@ class Scene:
 
     def task(self, smoothing: float = 0.0) -> Any:
         preset = replace(
-            d.SYSTEMS["fbnet"].small, images=IMAGES, weights=0.5, batch=BATCH, smoothing=smoothing
+            presets.SYSTEMS["fbnet"].small, images=IMAGES, weights=0.5, batch=BATCH, smoothing=smoothing
         )  # fmt: skip
-        net = d.supernet(self.space, self.layers, self.layered, self.seed)
-        return d.make_task(self.space, self.layers, net, self.data, preset, self.seed)
+        net = supernet(self.space, self.layers, self.layered, self.seed)
+        return make_task(self.space, self.layers, net, self.data, preset, self.seed)
 
     def recipe(self, name: str) -> Recipe:
-        from cofront.api.run_budget import shortened
-
         epochs, freeze, rate = EPOCHS[name]
-        recipe = replace(d.SYSTEMS[name].small.recipe, seed=self.seed, freeze=freeze, arch_rate=rate)
-        return shortened(recipe, epochs)
+        recipe = replace(presets.SYSTEMS[name].small.recipe, seed=self.seed, freeze=freeze, arch_rate=rate)
+        return recipe.shortened(epochs)
 
 
 def search(scene: Scene, name: str, target: float | None, tag: str) -> tuple[Any, Learned]:
     """One search of a system: its task and what was learnt."""
-    known = d.SYSTEMS[name]
+    known = presets.SYSTEMS[name]
     task = scene.task(known.small.smoothing)
-    cost = d.LearntThroughput(scene.layers, scene.cost, scene.seed) if name == "eh-dnas" else scene.cost
+    cost = LearntThroughput(scene.layers, scene.cost, scene.seed) if name == "eh-dnas" else scene.cost
     weight = MULTIPLIER_RATE if name == "light-nas" else known.weight
     system = known.make(task, cost, scene.recipe(name), target, weight, True)
     search = system.search(FOLDER / f"{tag}.safetensors", lambda p: print(tag, p.epoch, p.loss, p.likely_s, flush=True))
@@ -184,17 +185,17 @@ def one(part: str) -> None:
         write(OUT, {**kept, **made("numpy", "torch"), "command": COMMAND, "parts": parts})
 
 
-def judge_of(parts: dict[str, Any]) -> tuple[d.Judged, Scene] | None:
+def judge_of(parts: dict[str, Any]) -> tuple[Judged, Scene] | None:
     """The additive model and its certified front; None until all its networks are trained."""
     found = [parts[f"judge/{i}"] for i in range(JUDGED) if f"judge/{i}" in parts]
     if len(found) < JUDGED:
         return None
     scene = Scene(0)
     choices, accuracy = np.array([f["options"] for f in found]), np.array([f["validation"] for f in found])
-    return d.fit_judge(scene.layers, scene.cost, choices, accuracy), scene
+    return fit_judge(scene.layers, scene.cost, choices, accuracy), scene
 
 
-def by_judge(judged: d.Judged, scene: Scene) -> dict[str, list[dict[str, Any]]]:
+def by_judge(judged: Judged, scene: Scene) -> dict[str, list[dict[str, Any]]]:
     """What random and exact search find for the targets."""
     out: dict[str, list[dict[str, Any]]] = {"random": [], "exact": []}
     seconds = scene.cost.of(judged.choices)

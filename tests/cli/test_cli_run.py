@@ -20,7 +20,7 @@ def images(monkeypatch, tmp_path):
     x = rng.integers(0, 30, (700, 32, 32, 3), dtype=np.uint8) + (20 * y[:, None, None, None]).astype(np.uint8)
     np.savez("images.npz", x_train=x[:600], y_train=y[:600], x_test=x[600:], y_test=y[600:])
     monkeypatch.setenv("COFRONT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("cofront.api.running.RANDOM", 12)
+    monkeypatch.setattr("cofront.api.run_judging.RANDOM", 12)
     return Path("images.npz")
 
 
@@ -77,11 +77,11 @@ def test_a_run_ends_in_a_network_and_is_not_done_again(as_json, cofront, images)
 def test_every_system_runs(as_json, images, system, options, monkeypatch):
     from dataclasses import replace
 
-    from cofront.systems import differentiable as d
+    from cofront.systems import presets as d
 
     known = d.SYSTEMS[system]
     monkeypatch.setitem(d.SYSTEMS, system, replace(known, small=replace(known.small, pretraining=5)))
-    monkeypatch.setattr("cofront.systems.differentiable.LABELS", (300, 50, 50))
+    monkeypatch.setattr("cofront.systems.learnt.LABELS", (300, 50, 50))
     found = as_json("run", system, "--task", images, *SHORT, "--no-train", "-o", "out", *options)
     assert found["system"] == system and found["gap"] == 0 and found["training"] is None
     assert len(found["history"]) == 2 and found["networks"][0]["role"] == "most likely"
@@ -120,15 +120,16 @@ def test_wrong_requests(refused, images, given, said):
 @pytest.mark.parametrize("stage", ["searching", "judging", "training"])
 def test_it_goes_on_where_it_was_stopped(as_json, cofront, images, monkeypatch, stage):
     """A stop in any stage changes nothing in what comes out."""
-    from cofront.api import running
+    from cofront.api import run_judging
+    from cofront.api.run_scene import Scene
     from cofront.cli.progress import Interrupt
 
-    monkeypatch.setattr(running, "JUDGING_EVERY", 1)
+    monkeypatch.setattr(run_judging, "JUDGING_EVERY", 1)
     ask = ("run", "light-nas", "--device", "zu3eg", "--task", images, "--target", "150us", *SHORT)
     whole = as_json(*ask, "-o", "whole")
     seen = []
-    say = running._Runner._say
-    monkeypatch.setattr(running._Runner, "_say", lambda self, now, detail: (seen.append(now), say(self, now, detail)))
+    say = Scene.say
+    monkeypatch.setattr(Scene, "say", lambda self, now, detail: (seen.append(now), say(self, now, detail)))
     # the training tells of itself when an epoch is over: it is stopped in its first step
     before = {"training": "polishing"}.get(stage, stage)
     monkeypatch.setattr(Interrupt, "__call__", lambda self: before in seen)
@@ -171,8 +172,8 @@ def test_another_wish_in_the_same_folder_is_another_run(as_json, images):
 
 def test_cells_are_searched_with_a_learnt_cost(as_json, images, monkeypatch):
     """FBNet's loss on DARTS's cells: their device has no gradient, so that a model of it is learnt, and told."""
-    monkeypatch.setattr("cofront.systems.differentiable.LABELS", (300, 50, 50))
-    monkeypatch.setattr("cofront.api.running.RANDOM_CELLS", 6)
+    monkeypatch.setattr("cofront.systems.learnt.LABELS", (300, 50, 50))
+    monkeypatch.setattr("cofront.api.run_judging.RANDOM_CELLS", 6)
     space = "darts@channels=4,cells=3,side=8"
     found = as_json("run", "fbnet", "--device", "zu9eg", "--space", space, "--task", images, *SHORT, "-o", "out")
     assert any("learnt throughput of 'zu9eg'" in n for n in found["notes"])

@@ -8,16 +8,17 @@ import pytest
 
 from cofront import space as spaces
 from cofront.api.differentiable import CHIP, medians, middle, priced
-from cofront.api.run_budget import shortened
 from cofront.errors import UnsupportedError, UsageError
 from cofront.search.gradient.cost import AdditiveCost
-from cofront.systems import differentiable as d
+from cofront.systems import learnt, presets
+from cofront.systems.judging import fit_judge
+from cofront.systems.supernets import layers_of
 
 
 @pytest.fixture(scope="module")
 def small():
     space = spaces.load("fbnet@cifar10-small")
-    layers, layered = d.layers_of(space)
+    layers, layered = layers_of(space)
     return space, layers, layered
 
 
@@ -26,22 +27,22 @@ def on_fpga(small):
     return priced(*small, "zu3eg", None, None)
 
 
-@pytest.mark.parametrize("name", d.SYSTEMS)
-@pytest.mark.parametrize("preset", d.PRESETS)
+@pytest.mark.parametrize("name", presets.SYSTEMS)
+@pytest.mark.parametrize("preset", presets.PRESETS)
 def test_presets_name_spaces_with_supernets(name, preset):
-    known = d.system(name).preset(preset)
+    known = presets.system(name).preset(preset)
     space = spaces.load(known.space)
-    layers, _ = d.layers_of(space)
+    layers, _ = layers_of(space)
     assert layers.n_networks > 1e6
     assert 0 < known.weights < 1
 
 
 def test_unknown_names():
     with pytest.raises(UsageError, match=r"no system named .fbnett.*fbnet"):
-        d.system("fbnett")
+        presets.system("fbnett")
     with pytest.raises(UsageError, match=r"no preset named .tiny.*small"):
-        d.system("fbnet").preset("tiny")
-    assert d.system("light_nas") is d.SYSTEMS["light-nas"]
+        presets.system("fbnet").preset("tiny")
+    assert presets.system("light_nas") is presets.SYSTEMS["light-nas"]
 
 
 def test_the_fpga_cost_is_the_accelerators(small, on_fpga):
@@ -71,7 +72,7 @@ def test_the_middle_network_has_every_layers_median(small):
 
 def test_devices_that_a_space_cannot_have(small):
     nasa = spaces.load("nasa@add_all-cifar10-small")
-    parts = nasa, *d.layers_of(nasa)
+    parts = nasa, *layers_of(nasa)
     with pytest.raises(UnsupportedError, match=f"shifts or adders.*--device {CHIP}"):
         priced(*parts, "zu3eg", None, None)
     with pytest.raises(UsageError, match="chip of NASA's spaces"):
@@ -87,14 +88,14 @@ def test_devices_that_a_space_cannot_have(small):
 
 def test_a_missing_or_impossible_target_names_both_bounds(on_fpga):
     with pytest.raises(UsageError, match=r"light-nas searches for a target: give --target, from .*ms to .*ms"):
-        d.check_request(d.system("light-nas"), on_fpga.cost, None)
+        presets.check_request(presets.system("light-nas"), on_fpga.cost, None)
     with pytest.raises(UsageError, match=r"below the fastest network.*choose one from"):
-        d.check_request(d.system("fbnet"), on_fpga.cost, 1e-6)
+        presets.check_request(presets.system("fbnet"), on_fpga.cost, 1e-6)
 
 
 def test_spaces_without_layers_are_refused():
     with pytest.raises(UsageError, match=r"no chain of layers.*take fbnet"):
-        d.layers_of(spaces.load("nasbench201"))
+        layers_of(spaces.load("nasbench201"))
 
 
 def test_the_judge_is_exact(small, on_fpga):
@@ -109,7 +110,7 @@ def test_the_judge_is_exact(small, on_fpga):
     choices = cut.sample(rng, 60)
     table = rng.normal(0, 0.01, cut.shape)
     accuracy = 0.6 + table[np.arange(8), choices].sum(1) + rng.normal(0, 1e-4, 60)
-    judged = d.fit_judge(cut, cost, choices, accuracy)
+    judged = fit_judge(cut, cost, choices, accuracy)
     assert judged.spearman > 0.95
     assert np.abs(judged.predict(choices) - accuracy).max() < 0.01
     every = np.array(list(itertools.product(*(np.flatnonzero(m) for m in cut.mask))))
@@ -122,17 +123,17 @@ def test_the_judge_is_exact(small, on_fpga):
 
 
 def test_a_learnt_throughput_leaves_the_judge_in_place(small, on_fpga):
-    cost = d.LearntThroughput(on_fpga.cost.layers, on_fpga.cost, 0, (600, 100, 100))
+    cost = learnt.LearntThroughput(on_fpga.cost.layers, on_fpga.cost, 0, (600, 100, 100))
     choice = cost.layers.sample(np.random.default_rng(1), 3)
     assert np.array_equal(cost.of(choice), on_fpga.cost.of(choice))
-    assert d.additive_of(cost) is on_fpga.cost
+    assert learnt.additive_of(cost) is on_fpga.cost
     assert "other networks" in cost.note and cost.held.n >= 90
 
 
 def test_a_shortened_recipe_ends_as_cold():
-    for known in d.SYSTEMS.values():
+    for known in presets.SYSTEMS.values():
         paper = known.paper.recipe
-        short = shortened(paper, 9)
+        short = paper.shortened(9)
         assert short.epochs == 9 and short.freeze < 9
         assert short.temperature.at(9) == pytest.approx(paper.temperature.at(paper.epochs), rel=1e-6)
         assert replace(short, epochs=paper.epochs).arch_rate == paper.arch_rate

@@ -84,12 +84,3 @@ def _timed(step: Callable[[int], object]) -> float:
     for i in range(STEPS):
         step(1 + i)
     return (time.perf_counter() - start) / STEPS
-
-
-def shortened(recipe: Recipe, epochs: int) -> Recipe:
-    """The recipe in `epochs` epochs, its temperature ending where it would have."""
-    freeze = min(recipe.freeze, max(epochs - 1, 0))
-    t = recipe.temperature
-    before, now = recipe.epochs - t.hold, epochs - (freeze if t.hold else 0)
-    temperature = replace(t, rate=t.rate * before / max(now, 1), hold=freeze if t.hold else 0)
-    return replace(recipe, epochs=epochs, freeze=freeze, temperature=temperature)

@@ -9,14 +9,16 @@ from cofront.api.files import is_table
 from cofront.study.documents import Design, DesignDocument, RunDocument, clean
 
 if TYPE_CHECKING:
+    from cofront.api.run_scene import RunRequest
     from cofront.network import Network
     from cofront.space.base import Space
 
 
-def fitted(network: Network, space: Space, device: str, latency_s: float, name: str, clock_hz: float | None) -> Any:
+def fitted(network: Network, space: Space, request: RunRequest, latency_s: float, name: str) -> dict[str, Any]:
     """Where the derived network runs: the best accelerator for it on an FPGA part, else what the table says.
 
-    {} for NASA's chip, which no verb takes a design of.
+    `latency_s` is by the search's own cost, of the device called `name`. {} for NASA's chip, which no verb takes a
+    design of.
     """
     from cofront.api import fit
     from cofront.api.costing import TABLE
@@ -25,6 +27,7 @@ def fitted(network: Network, space: Space, device: str, latency_s: float, name: 
     from cofront.api.tabled import is_known
     from cofront.space.darts import Darts
 
+    device = request.device
     if device == CHIP:
         return {}
     if is_table(device) or is_known(device, space.name):
@@ -34,16 +37,17 @@ def fitted(network: Network, space: Space, device: str, latency_s: float, name: 
             "config": {"engine": name}, "energy_j": None,
         }  # fmt: skip
     family = "e2e_generic" if isinstance(space, Darts) else "subgraph"
-    best = fit(network, device=device, clock_hz=clock_hz, accelerator=family, precision="W8A8")
+    best = fit(network, device=device, clock_hz=request.clock_hz, accelerator=family, precision="W8A8")
     if best.latency_s is None:
         return {}
-    return clean(
+    found: dict[str, Any] = clean(
         {
             "accelerator": family, "device": best.device, "device_file": device_file(device),
             "clock_hz": best.clock_hz, "latency_s": best.latency_s, "fps": best.fps, "cycles": best.cycles,
             "resources": best.resources or {}, "config": best.config, "energy_j": best.energy_j,
         }
     )  # fmt: skip
+    return found
 
 
 def design_of(document: RunDocument) -> DesignDocument | None:

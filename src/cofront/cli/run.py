@@ -72,7 +72,7 @@ def run(
     json: Json = False,
     seed: Seed = 0,
 ) -> int:
-    from cofront.api.running import RunRequest
+    from cofront.api.run_scene import RunRequest
     from cofront.cli.main import INTERRUPTED
     from cofront.cli.running import carry_out
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -23,6 +23,16 @@ def check_clock(clock_hz: Any) -> None:
     number = isinstance(clock_hz, int | float) and not isinstance(clock_hz, bool)
     if not number or not 0 < clock_hz <= 1e12:
         raise InputError(f"accelerator: clock_hz must be a positive number of at most 1e12, got {clock_hz!r}")
+
+
+def config_fields(data: Any, names: tuple[str, ...], clock_hz: float | None) -> dict[str, Any]:
+    """A JSON object of exactly these fields and "clock_hz", for which `clock_hz` stands in; else an InputError."""
+    if isinstance(data, Mapping) and clock_hz is not None and "clock_hz" not in data:
+        data = {**data, "clock_hz": clock_hz}
+    known = (*names, "clock_hz")
+    if not isinstance(data, Mapping) or set(data) != set(known):
+        raise InputError(f"accelerator: expected an object with {', '.join(known)}, got {data!r:.80}")
+    return dict(data)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 from cofront.errors import CofrontError, InputError, UsageError
 from cofront.network import Network
 from cofront.network.pytorch import NetworkModule, to_torch
-from cofront.rights import move_into_place
+from cofront.rights import written_whole
 from cofront.task.batches import ImageBatches, compute_device
 from cofront.task.data import Dataset, Images, Labels
 from cofront.task.speed import input_dtype, speed_up
@@ -183,10 +183,8 @@ class ScratchTraining:
             "told": self._told(), "position": self.position, "sums": self.sums, "seconds": self.seconds,
             "history": [asdict(h) for h in self.history],
         }  # fmt: skip
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        part = self.file.with_name(self.file.name + ".part")
-        save_file({k: v.contiguous().clone() for k, v in tensors.items()}, part, {"cofront": json.dumps(meta)})
-        move_into_place(part, self.file)
+        with written_whole(self.file) as part:
+            save_file({k: v.contiguous().clone() for k, v in tensors.items()}, part, {"cofront": json.dumps(meta)})
 
     def resume(self) -> bool:
         """Goes on from the checkpoint if there is one; a UsageError when it is of another training."""

@@ -5,7 +5,7 @@ Without a configuration the array has the shape that is best for the network, of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from cofront.device import Device
 from cofront.errors import InputError, UsageError, unknown_name
 from cofront.front import Infeasible
-from cofront.hardware.base import CallCost, Cost, check_clock
+from cofront.hardware.base import CallCost, Cost, check_clock, config_fields
 from cofront.hardware.e2e.work import Call, IntArray, Work, calls_of, cycles, distinct
 from cofront.network import Network
 from cofront.problem import INFEASIBLE, RESOURCES, CodesignProblem, Engine, KernelTable, Trellis
@@ -54,11 +54,7 @@ class Config:
     @classmethod
     def from_dict(cls, data: Any, clock_hz: float | None = None) -> Config:
         """What `to_dict` gave; `clock_hz` where it has none. An InputError otherwise."""
-        if isinstance(data, Mapping) and clock_hz is not None and "clock_hz" not in data:
-            data = {**data, "clock_hz": clock_hz}
-        if not isinstance(data, Mapping) or set(data) != {"t_in", "t_out", "clock_hz"}:
-            raise InputError(f"accelerator: expected an object with t_in, t_out, clock_hz, got {data!r:.80}")
-        return cls(**data)
+        return cls(**config_fields(data, ("t_in", "t_out"), clock_hz))
 
     def __str__(self) -> str:
         return f"{self.t_in} x {self.t_out} at {self.clock_hz / 1e6:g} MHz"

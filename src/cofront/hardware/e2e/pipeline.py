@@ -20,7 +20,7 @@ import numpy as np
 from cofront.device import Device
 from cofront.errors import InputError, UsageError, unknown_name
 from cofront.front import Infeasible
-from cofront.hardware.base import CallCost, Cost, check_clock
+from cofront.hardware.base import CallCost, Cost, check_clock, config_fields
 from cofront.hardware.e2e.work import IntArray, Work, calls_of, cycles, distinct, stored_bytes
 from cofront.network import Network
 from cofront.problem import INFEASIBLE, RESOURCES, CodesignProblem, Engine, KernelTable, Trellis
@@ -137,11 +137,7 @@ class Config:
     @classmethod
     def from_dict(cls, data: Any, clock_hz: float | None = None) -> Config:
         """What `to_dict` gave; `clock_hz` where it has none. An InputError otherwise."""
-        if isinstance(data, Mapping) and clock_hz is not None and "clock_hz" not in data:
-            data = {**data, "clock_hz": clock_hz}
-        if not isinstance(data, Mapping) or set(data) != {"multipliers", "clock_hz"}:
-            raise InputError(f"accelerator: expected an object with multipliers, clock_hz, got {data!r:.80}")
-        return cls(**data)
+        return cls(**config_fields(data, ("multipliers",), clock_hz))
 
     def __str__(self) -> str:
         return f"{self.multipliers} multipliers at {self.clock_hz / 1e6:g} MHz"

@@ -14,7 +14,7 @@ from cofront.network import Network
 from cofront.network.pytorch import to_torch
 from cofront.search.gradient.choices import Layers
 from cofront.search.gradient.relax import Relaxed
-from cofront.search.gradient.supernet import options_run
+from cofront.search.gradient.supernet import first_not_finite, options_run
 from cofront.space.darts import EDGES, NODES, NONE, OPS, Darts
 
 
@@ -71,11 +71,6 @@ class CellSupernet(nn.Module):
             total = total + weights[option] * y
         return total
 
-    @torch.no_grad()
     def first_bad(self, x: Tensor, relaxed: Relaxed) -> str:
         """The first operator whose output is not finite, in the order of the cells."""
-        if not bool(torch.isfinite(x).all()):
-            return "the batch of images"
-        bad: list[str] = []
-        self._run(x, relaxed, bad)
-        return bad[0] if bad else ""
+        return first_not_finite(lambda bad: self._run(x, relaxed, bad), x)

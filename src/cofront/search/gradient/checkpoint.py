@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from cofront.errors import InputError, UsageError
-from cofront.rights import move_into_place
+from cofront.rights import written_whole
 from cofront.search.gradient.recipe import Progress
 
 if TYPE_CHECKING:
@@ -63,13 +63,10 @@ def save(search: GradientSearch, file: Path) -> None:
         "objective": search.objective.state,
         "history": [asdict(h) for h in search.history],
     }
-    part = file.with_name(file.name + ".part")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.contiguous().clone() for k, v in tensors.items()}, part, {"cofront": json.dumps(meta)})
-        move_into_place(part, file)
+        with written_whole(file) as part:
+            save_file({k: v.contiguous().clone() for k, v in tensors.items()}, part, {"cofront": json.dumps(meta)})
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise InputError(f"cannot write the checkpoint '{file}': {error.strerror or error}") from error
 
 

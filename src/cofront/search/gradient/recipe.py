@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,17 @@ class Recipe:
                 f"expected at least one epoch and fewer epochs with the architecture frozen than in all, "
                 f"got {self.epochs} and {self.freeze}"
             )
+
+    def shortened(self, epochs: int, freeze: int | None = None) -> Recipe:
+        """The same in `epochs` epochs, `freeze` of them (as now, where they fit) with the architecture frozen.
+
+        The temperature ends where it would have.
+        """
+        freeze = min(self.freeze if freeze is None else freeze, max(epochs - 1, 0))
+        t = self.temperature
+        before, now = self.epochs - t.hold, epochs - (freeze if t.hold else 0)
+        temperature = replace(t, rate=t.rate * before / max(now, 1), hold=freeze if t.hold else 0)
+        return replace(self, epochs=epochs, freeze=freeze, temperature=temperature)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

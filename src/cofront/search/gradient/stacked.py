@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from cofront.search.gradient.cells import CellSupernet
 from cofront.search.gradient.relax import Relaxed
+from cofront.search.gradient.supernet import first_not_finite
 from cofront.space.darts import AVG_POOL, EDGES, MAX_POOL, NODES, SKIP, Place
 
 LAST = torch.channels_last
@@ -260,11 +261,6 @@ class StackedCells(nn.Module):
         x = F.relu(x[:, :, ::stride, ::stride])
         return self._normed(name, pointwise(x, self.ends[f"{name}_weight"][..., 0, 0]))
 
-    @torch.no_grad()
     def first_bad(self, x: Tensor, relaxed: Relaxed) -> str:
         """The first stack of operators whose output is not finite, in the order of the cells."""
-        if not bool(torch.isfinite(x).all()):
-            return "the batch of images"
-        bad: list[str] = []
-        self._run(x, relaxed, bad)
-        return bad[0] if bad else ""
+        return first_not_finite(lambda bad: self._run(x, relaxed, bad), x)

@@ -5,7 +5,7 @@ Each option has weights of its own, as in FBNet and LightNAS; an option without 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -44,6 +44,16 @@ def options_run(layers: Layers, relaxed: Relaxed, layer: int) -> list[int]:
     if relaxed.paths is not None:
         return cast(list[int], relaxed.paths[layer].tolist())
     return np.flatnonzero(layers.mask[layer]).tolist()
+
+
+@torch.no_grad()
+def first_not_finite(run: Callable[[list[str]], object], x: Tensor) -> str:
+    """The first name that `run` puts into its list, which is that of operators whose output is not finite, or ""."""
+    if not bool(torch.isfinite(x).all()):
+        return "the batch of images"
+    bad: list[str] = []
+    run(bad)
+    return bad[0] if bad else ""
 
 
 class _Kept(torch.autograd.Function):
