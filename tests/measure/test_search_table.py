@@ -11,9 +11,9 @@ import pytest
 from cofront import space
 from cofront.api.tabled import is_measured
 from cofront.cli.main import run
-from cofront.errors import InputError
+from cofront.errors import CofrontError, InputError
 from cofront.hardware.tables import read_additive, read_measured
-from cofront.measure.estimate import KnownModel, Subject
+from cofront.measure.estimate import KnownModel, Subject, load_model
 from cofront.measure.known import known_devices
 from cofront.measure.models import operators, sample
 from cofront.measure.paths import linear_cost, not_negative
@@ -262,3 +262,26 @@ def test_a_search_that_is_interrupted_is_so_in_the_study_and_runs_again(
     assert run(SEARCH) == 0
     with Study("out/study.sqlite", write=False) as study:
         assert [r.status for r in study.runs()] == ["interrupted", "done"]
+
+
+def test_a_column_of_a_table_of_operators_is_found_by_name_or_refused(here: Path) -> None:
+    rows = json.loads(Path("box.json").read_text())
+    slow = [2 * v for v in rows["latency_ms"]]
+    table = {"operator": rows["operator"], "latency_ms_fast": rows["latency_ms"], "latency_ms_slow": slow}
+    Path("two.json").write_text(json.dumps(table))
+    path, layered = Path("two.json"), MACRO.layered(("W8A8",))
+    fast, slower = (load_model(path, column=c).edge_cost(MACRO, layered) for c in ("latency_ms_fast", "slow"))
+    assert np.allclose(2 * fast[0], slower[0], atol=2) and fast[0].sum() > 0
+    with pytest.raises(CofrontError, match="latency_ms_slow"):
+        load_model(path, column="lat_ms_pixel9")
+    with pytest.raises(InputError, match="one column of latency"):
+        load_model(path)
+
+
+def test_a_table_made_for_another_space_says_so(here: Path) -> None:
+    Path("box.json.description.json").write_text(json.dumps({"space": "nasbench_macro", "device": "box"}))
+    other = space.load("fbnet@cifar10-small")
+    with pytest.raises(
+        InputError, match=r"'box' was measured for space 'nasbench_macro'.*cofront measure --space fbnet"
+    ):
+        load_model(Path("box.json")).edge_cost(other, other.layered(("W8A8",)))

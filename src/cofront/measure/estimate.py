@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,7 @@ class OperatorModel(LatencyModel):
 
     def __init__(self, device: AdditiveDevice, description: Mapping[str, Any], work: Mapping[str, Any]) -> None:
         self.device, self.name = device, str(description.get("device", device.name))
+        self.space = description.get("space")
         self.runs = "the device runs float32" if device.in_float else ""
         overhead = description.get("overhead") or {}
         self.spread: float | None = overhead.get("spread")
@@ -118,7 +119,15 @@ class OperatorModel(LatencyModel):
             self.words = f"sum of the table's {what}, {off} on {self.checked} whole networks left out in turn"
 
     def edge_cost(self, space: Space, layered: Layered) -> tuple[NDArray[np.int64], int]:
-        return self.device.edge_cost(space, layered)
+        try:
+            return self.device.edge_cost(space, layered)
+        except InputError as error:
+            if self.space in (None, space.name):
+                raise
+            raise InputError(
+                f"device '{self.name}' was measured for space '{self.space}', and has not all operators of "
+                f"'{space.name}'; make a table for that: `cofront measure --space {space.name}`"
+            ) from error
 
     def estimate(self, subject: Subject) -> Estimate:
         if self.device.by == "feature":
@@ -253,23 +262,17 @@ def load_model(
     description = read_description(path)
     _, names = read_columns(path, set())
     if "operator" in names or "feature" in names:
-        return OperatorModel(read_additive(path, any_magnitude=any_magnitude), description, _work(path, names))
+        known = description.get("device", path.stem)
+        latency = None if column in (None, known) else _latency_columns(path, names, column)[0]
+        additive = read_additive(path, latency=latency, any_magnitude=any_magnitude)
+        return OperatorModel(additive, description, _work(path, names, latency))
     from cofront import space as spaces
 
     stated = description.get("space")
     found = space if space is not None else spaces.load(str(stated)) if stated else None
     if found is None:
         raise UsageError(f"'{path}' does not say of which space its networks are; say it with --space")
-    columns = [n for n in names if n.lower().startswith(("lat_", "latency"))]
-    chosen = [n for n in columns if column in (None, n) or n.lower().endswith(f"_{str(column).lower()}")]
-    if len(chosen) != 1:
-        if column is not None and not chosen:
-            raise unknown_name(f"device or column in '{path}'", column, columns)
-        some = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
-        raise UsageError(
-            f"'{path}' has {len(columns)} columns of latency ({some}); say which: `search` with --latency-column, "
-            "`predict` with --table and --device"
-        )
+    chosen = _latency_columns(path, names, column)
     table = read_measured(path, found, chosen, any_magnitude=bool(description))  # a table of ours says its units
     if int(table.measured(chosen[0]).sum()) > FEW:
         return AdaptedModel(table, chosen[0], registry.load("predictor", "ridge").for_space(table.space), "learnt from")
@@ -283,11 +286,26 @@ def load_model(
     return AdaptedModel(table, chosen[0], kind.with_devices(table.space, devices), f"adapted from {words} by")
 
 
-def _work(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
+def _latency_columns(path: Path, names: Sequence[str], column: str | None) -> list[str]:
+    """The one column of latency that is meant, by its name or its device's."""
+    columns = [n for n in names if n.lower().startswith(("lat_", "latency"))]
+    chosen = [n for n in columns if column in (None, n) or n.lower().endswith(f"_{str(column).lower()}")]
+    if len(chosen) != 1:
+        if column is not None and not chosen:
+            raise unknown_name(f"device or column in '{path}'", column, columns)
+        some = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
+        raise UsageError(
+            f"'{path}' has {len(columns)} columns of latency ({some}); say which: `search` with --latency-column, "
+            "`predict` with --table and --device"
+        )
+    return chosen
+
+
+def _work(path: Path, names: tuple[str, ...], latency: str | None) -> dict[str, Any]:
     """The columns of work, the keys and the seconds of a table's operators; {} when it has none."""
     if not set(WORK) <= set(names):
         return {}
-    latency = next(n for n in names if n.lower().startswith(("lat_", "latency")))
+    latency = latency or next(n for n in names if n.lower().startswith(("lat_", "latency")))
     found, _ = read_columns(path, {*WORK, latency, "operator"})
     kept = [i for i, key in enumerate(found["operator"]) if key]
     out: dict[str, Any] = {name: column_numbers(name, found[name])[kept] for name in WORK}
