@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cofront.errors import UsageError, unknown_name
@@ -35,3 +36,11 @@ def with_precision(network: Network, precision: str | None) -> Network:
             return network.uniform_bits(8, 8)
         return network.with_bits(lambda n: (n.weight_bits or 8, n.in_bits or 8))
     return network.uniform_bits(*parse_precision(precision))
+
+
+def without_bits(network: Network) -> Network:
+    """The same graph in floating point throughout."""
+    from cofront.network.graph import Network
+
+    nodes = (replace(n, weight_bits=None, in_bits=None, out_bits=None) for n in network.nodes)
+    return Network(network.name, tuple(nodes))

@@ -7,7 +7,6 @@ without bit-widths, and float weights.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import nn
 
 from cofront.errors import InputError
 from cofront.network import Convolution, Linear, Network, Node
+from cofront.network.bits import without_bits
 from cofront.network.pytorch import NetworkModule, fold_batchnorm, to_torch
 from cofront.network.weights import Weights
 from cofront.space.subgraph32 import Subgraph32, block_number
@@ -33,12 +33,6 @@ IMAGES = 640
 def float_inputs(images: Images, side: int) -> torch.Tensor:
     """uint8 images (n, h, w, c) as the real inputs (n, c, side, side) of a network, channels last."""
     return network_input(torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2), side)
-
-
-def without_bits(network: Network) -> Network:
-    """The same graph in floating point throughout."""
-    nodes = (replace(n, weight_bits=None, in_bits=None, out_bits=None) for n in network.nodes)
-    return Network(network.name, tuple(nodes))
 
 
 def folded(

@@ -1,0 +1,82 @@
+"""The MODEL argument: a trained network from whatever names one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cofront.api.trained import load_trained
+from cofront.errors import CofrontError, InputError, UsageError
+from cofront.network import Builder
+from cofront.network import weights as files
+from cofront.network.onnx_io import to_onnx
+
+torch = pytest.importorskip("torch")
+
+MODULE = """
+import torch
+
+def net():
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.BatchNorm2d(4), torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 5),
+    )
+
+def broken():
+    raise OSError("no such weights")
+
+number = 3
+"""
+
+
+def small() -> Builder:
+    b = Builder("small", (3, 8, 8))
+    b.conv(4, 3, act="relu")
+    b.classifier(5)
+    return b
+
+
+def test_an_onnx_file_has_its_weights_inside(tmp_path: Path) -> None:
+    network = small().build()
+    values = files.random_weights(network, np.random.default_rng(0))
+    (tmp_path / "net.onnx").write_bytes(to_onnx(network, values).SerializeToString())
+    found = load_trained(str(tmp_path / "net.onnx"))
+    assert not found.has_bits and [n.name for n in found.network.layers] == [n.name for n in network.layers]
+    assert all(np.array_equal(found.weights[k], v) for k, v in values.items())
+    with pytest.raises(UsageError, match="has its own"):
+        load_trained(str(tmp_path / "net.onnx"), weights=tmp_path / "other.safetensors")
+
+
+def test_a_module_is_called_and_traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_nets_of_test.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    found = load_trained("my_nets_of_test:net", input_shape=(3, 8, 8))
+    assert found.network.shapes[found.network.output.name] == (5,) and found.label == "my_nets_of_test:net"
+    for source, text in (
+        ("my_nets_of_test:broken", "cannot be called: OSError: no such weights"),
+        ("my_nets_of_test:nothing", "cannot be called: AttributeError"),
+        ("no_such_module_of_test:net", "cannot be called: ModuleNotFoundError"),
+    ):
+        with pytest.raises(InputError, match=text):
+            load_trained(source, input_shape=(3, 8, 8))
+    with pytest.raises(UsageError, match=r"gives int; expected a torch\.nn\.Module"):
+        load_trained("my_nets_of_test:number", input_shape=(3, 8, 8))
+    with pytest.raises(UsageError, match="--input-shape 3x32x32"):
+        load_trained("my_nets_of_test:net")
+
+
+def test_published_networks_need_weights(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="without trained weights: give --weights"):
+        load_trained("mobilenet_v2")
+    from cofront.network import zoo
+
+    network = zoo.load("mobilenet_v2", resolution=32)
+    values = files.random_weights(network, np.random.default_rng(0))
+    files.save(tmp_path / "w.safetensors", values)
+    found = load_trained("mobilenet_v2", weights=tmp_path / "w.safetensors", input_shape=(3, 32, 32))
+    assert not found.has_bits and set(found.weights) == set(values)
+    files.save(tmp_path / "few.safetensors", dict(list(values.items())[1:]))
+    with pytest.raises(CofrontError, match="missing"):
+        load_trained("mobilenet_v2", weights=tmp_path / "few.safetensors")
