@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from cofront.errors import CofrontError, InputError
 from cofront.hardware.subgraph.calls import PARAM_BITS
-from cofront.network import Builder, Conv2d
+from cofront.network import Builder, Conv2d, Mul
 from cofront.task import QuantizedNetwork, compare, quantize, subnet
 from cofront.task.calibrate import Runner, calibrate
 from cofront.task.data import Dataset
@@ -294,10 +294,11 @@ def test_evaluate_points(net: Supernet, tiny: Dataset) -> None:
 def test_only_known_operators(integers: QuantizedNetwork) -> None:
     b = Builder("n", (4, 8, 8))
     b.conv(4, 3, groups=2, name="c")
+    b.add(Mul(), "c", "c", name="square")
     network = b.build()
     assert isinstance(network.by_name["c"].op, Conv2d)
     layer = QuantizedLayer(
         np.zeros((4, 2, 3, 3), np.int8), np.zeros(4, np.int32), np.zeros(4, np.int32), 1, 0, 0, 8, 8, "c"
     )
-    with pytest.raises(CofrontError, match="only full and depthwise"):
+    with pytest.raises(CofrontError, match="'square': Mul has no integer definition"):
         QuantizedNetwork(network, {"c": layer}, {})

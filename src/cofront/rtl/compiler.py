@@ -14,6 +14,7 @@ from cofront.hardware.subgraph import lower
 from cofront.hardware.subgraph.coefficients import Coefficients, check_bus_bits
 from cofront.hardware.subgraph.config import Config
 from cofront.network import Conv2d, Flatten, Linear
+from cofront.rtl.admitted import check_admitted
 from cofront.rtl.average import MAX_PIXELS
 from cofront.rtl.average import MAX_SHIFT as MAX_AVERAGE_SHIFT
 from cofront.rtl.config import acc_bits as accumulator_bits
@@ -45,6 +46,7 @@ def compile_program(
     Sums must fit `acc_bits`, by the device's slices if not given.
     """
     check_bus_bits(bus_bits)
+    check_admitted(quantized)
     planner = Planner(quantized, config, device, bus_bits // 8, mode, co)
     jobs = list(planner.jobs(lower(quantized.network, bus_bits // 8)))
     if len(jobs) > MAX_DESCRIPTORS:

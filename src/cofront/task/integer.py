@@ -1,17 +1,20 @@
 """The integer network: the definition of what hardware computes, in plain NumPy on integers only.
 
-Tensors are unsigned integers q of 8 or 4 bits that stand for scale * (q - zero); zero is 0 after a ReLU, else
+Tensors are unsigned integers q of 2 to 8 bits that stand for scale * (q - zero); zero is 0 after a ReLU, else
 2^(bits - 1); zero padding is q = zero. For each convolution
 
     a      = read(q)                              only where a layer reads fewer bits than are stored
     acc[c] = bias[c] + sum w[c] * (a - zero_in)   int32
     out    = clamp(((acc[c] * multiplier[c] + (r - zero_r) * residual_multiplier + half) >> shift) + zero_out)
 
-with half = 2^(shift - 1), an arithmetic shift, and the residual r (8 bits) only where an addition follows. Weights are
-symmetric, w in [-(2^(b-1) - 1), 2^(b-1) - 1]; multipliers fit in 16 bits, the residual's in 32, the sum in 48.
+with half = 2^(shift - 1), an arithmetic shift, and the residual r only where an addition follows. Weights are
+symmetric, w in [-(2^(b-1) - 1), 2^(b-1) - 1], and -1 or 1 at one bit (0 throughout in a channel that is a constant);
+multipliers fit in 16 bits, the residual's in 32, the sum in 48. Hardware here has widths of 4 and 8 bits alone.
 Reading fewer bits: a = clamp((((q - zero) * multiplier + half) >> shift) + zero_a). The average pool is the same with
 the sum over the map in the place of acc; the linear layer leaves out clamp and zero, so that its logits share a scale.
-Shift and adder convolutions have sums of their own (`cofront.task.shift_adder`) and the same rounding.
+Shift and adder convolutions have sums of their own (`cofront.task.shift_adder`) and the same rounding; so have
+windows, concatenations and additions that no layer takes in (`cofront.task.integer_ops`). A flattened map is in the
+order height, width, channel, in which maps are stored.
 """
 
 from __future__ import annotations
@@ -24,9 +27,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cofront.errors import InputError
-from cofront.network import Conv2d, Flatten, Input, Linear, Network, Node
-from cofront.task import shift_adder
+from cofront.network import ChannelShuffle, Conv2d, Flatten, Input, Linear, Network, Node, Pool2d
+from cofront.task import integer_ops, shift_adder
 from cofront.task.integer_check import check
+from cofront.task.integer_ops import Join
 from cofront.task.resize import resize_images
 
 if TYPE_CHECKING:
@@ -97,7 +101,8 @@ class QuantizedLayer:
 
 @dataclass(frozen=True)
 class QuantizedNetwork:
-    """A Network with its integers: `layers` by node name, `pools` the rescaling of each global average pool.
+    """A Network with its integers: `layers` by node name, `pools` the rescaling of each average, `joins` where
+    tensors meet outside of a layer.
 
     `input_zero` and `input_scale` say what a pixel means: real = input_scale * (pixel - input_zero). `scales` (the
     real scale of each tensor) and `meta` are for people; nothing is computed from them.
@@ -110,6 +115,7 @@ class QuantizedNetwork:
     input_scale: float = 1 / 64
     scales: Mapping[str, float] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
+    joins: Mapping[str, Join] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self)
@@ -138,10 +144,14 @@ class QuantizedNetwork:
             elif node.name in self.layers:
                 self._layer(node, out)
             elif node.name in self.pools:
-                scale = self.pools[node.name]
-                q = out[node.inputs[0]].astype(np.int64)
-                total = (q - scale.zero_in).sum((1, 2))
-                out[node.name] = Rescale(scale.multiplier, scale.shift, 0, scale.zero, scale.bits)(total)
+                q = integer_ops.average(node, self.pools[node.name], out[node.inputs[0]])
+                out[node.name] = q if isinstance(op, Pool2d) else q[:, 0, 0]
+            elif node.name in self.joins:
+                out[node.name] = self.joins[node.name](node, [out[i] for i in node.inputs])
+            elif isinstance(op, Pool2d):
+                out[node.name] = integer_ops.greatest(op, out[node.inputs[0]], self.network.shapes[node.name])
+            elif isinstance(op, ChannelShuffle):
+                out[node.name] = integer_ops.shuffled(op.groups, out[node.inputs[0]])
             elif isinstance(op, Flatten):
                 q = out[node.inputs[0]]
                 out[node.name] = q.reshape(len(q), -1)
@@ -150,6 +160,8 @@ class QuantizedNetwork:
     def _layer(self, node: Node, out: dict[str, Ints]) -> None:
         layer = self.layers[node.name]
         a = out[node.inputs[0]]
+        if a.ndim == 2 and isinstance(node.op, Conv2d):  # of a global average
+            a = a[:, None, None]
         if layer.read is not None:
             a = layer.read(a)
         acc = accumulate(node, layer, a)
@@ -188,14 +200,26 @@ def accumulate(node: Node, layer: QuantizedLayer, a: Ints) -> Ints:
     assert isinstance(op, Conv2d)
     top, left, bottom, right = op.padding
     x = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
-    (kh, kw), (sh, sw) = op.kernel, op.stride
-    h, width = (x.shape[1] - kh) // sh + 1, (x.shape[2] - kw) // sw + 1
+    (kh, kw), (sh, sw), (dh, dw) = op.kernel, op.stride, op.dilation
+    h, width = (x.shape[1] - dh * (kh - 1) - 1) // sh + 1, (x.shape[2] - dw * (kw - 1) - 1) // sw + 1
     x = x.astype(dtype)
     total = np.zeros((len(x), h, width, len(w)), dtype)
     for i in range(kh):
         for j in range(kw):
-            tap = x[:, i : i + sh * (h - 1) + 1 : sh, j : j + sw * (width - 1) + 1 : sw]
-            kernel = w[:, :, i, j].astype(dtype)
-            total += tap * kernel[:, 0] if op.groups > 1 else tap @ kernel.T
+            rows, columns = (
+                slice(i * dh, i * dh + sh * (h - 1) + 1, sh),
+                slice(j * dw, j * dw + sw * (width - 1) + 1, sw),
+            )
+            total += _tap(x[:, rows, columns], w[:, :, i, j].astype(dtype), op.groups)
     acc: Ints = total.astype(np.int32) + layer.bias
     return acc
+
+
+def _tap(x: Ints, w: Ints, groups: int) -> Ints:
+    """Products (n, h, w, cout) of inputs (n, h, w, cin) with one tap's weights (cout, cin / groups)."""
+    if groups == 1:
+        return np.asarray(x @ w.T)
+    if groups == len(w) == x.shape[-1]:
+        return x * w[:, 0]
+    parts = zip(np.split(x, groups, axis=-1), np.split(w, groups), strict=True)
+    return np.concatenate([part @ own.T for part, own in parts], axis=-1)

@@ -16,6 +16,8 @@ from cofront.network import (
     Activation,
     Add,
     AdderConv2d,
+    ChannelShuffle,
+    Concat,
     Conv2d,
     Flatten,
     GlobalPool,
@@ -24,16 +26,20 @@ from cofront.network import (
     Network,
     Node,
     Op,
+    Pool2d,
     ShiftConv2d,
 )
 from cofront.rights import move_into_place
 from cofront.task.integer import QuantizedLayer, QuantizedNetwork, Rescale, Residual
+from cofront.task.integer_ops import Join
 
 FORMAT = "cofront-integer-network"
 VERSION = 1
-OPS: dict[str, type[Op]] = {
-    c.__name__: c for c in (Activation, Add, AdderConv2d, Conv2d, Flatten, GlobalPool, Input, Linear, ShiftConv2d)
-}
+_KNOWN = (
+    Activation, Add, AdderConv2d, ChannelShuffle, Concat, Conv2d, Flatten, GlobalPool, Input, Linear, Pool2d,
+    ShiftConv2d,
+)  # fmt: skip
+OPS: dict[str, type[Op]] = {c.__name__: c for c in _KNOWN}
 ARRAYS = ("weight", "bias", "multiplier")
 
 
@@ -50,6 +56,7 @@ def save(net: QuantizedNetwork, path: str | Path) -> None:
         "network": network_to_json(net.network),
         "layers": layers,
         "pools": {k: asdict(v) for k, v in net.pools.items()},
+        **({"joins": {k: asdict(v) for k, v in net.joins.items()}} if net.joins else {}),
         "input_zero": net.input_zero,
         "input_scale": net.input_scale,
         "scales": dict(net.scales),
@@ -78,6 +85,7 @@ def load(path: str | Path) -> QuantizedNetwork:
             float(header["input_scale"]),
             header["scales"],
             header["meta"],
+            {k: _join(v) for k, v in header.get("joins", {}).items()},
         )
     except CofrontError:
         raise
@@ -106,6 +114,10 @@ def _layer(name: str, d: dict[str, Any], tensors: dict[str, Any]) -> QuantizedLa
         read=Rescale(**read) if read else None,
         residual=Residual(**residual) if residual else None,
     )
+
+
+def _join(d: dict[str, Any]) -> Join:
+    return Join(**{**d, "zeros": tuple(d["zeros"]), "multipliers": tuple(d["multipliers"])})
 
 
 def network_to_json(network: Network) -> dict[str, Any]:
