@@ -36,6 +36,8 @@ REFERENCES: dict[str, str] = {
     "Horowitz14": "Horowitz. Computing's energy problem (and what we can do about it). ISSCC 2014.",
     "Jacob18": "Jacob, Kligys, Chen, Zhu, Tang, et al. Quantization and Training of Neural Networks "
     "for Efficient Integer-Arithmetic-Only Inference. CVPR 2018, arXiv:1712.05877.",
+    "LANA21": "Molchanov, Hall, Yin, Kautz, Fusi, Vahdat. LANA: Latency Aware Network Acceleration. ECCV 2022, "
+    "arXiv:2107.10624.",
     "NASA22": "Shi, You, Zhao, Wang, Lin. NASA: Neural Architecture Search and Acceleration for Hardware Inspired "
     "Hybrid Networks. ICCAD 2022, arXiv:2210.13361.",
     "DeepShift21": "Elhoushi, Chen, Shafiq, Tian, Li. DeepShift: Towards Multiplication-Less Neural Networks. CVPR "
