@@ -34,10 +34,10 @@ from cofront.measure.journal import Journal
 from cofront.measure.models import networks, operators, sample
 from cofront.measure.overhead import fit_overhead
 from cofront.measure.session import Step, run
-from cofront.measure.split import split
 from cofront.measure.statistics import Quality, Timing, timings
 from cofront.measure.table import network_terms
 from cofront.measure.target import parse_target
+from cofront.network.split import split
 from cofront.predict.harness import rank_correlations
 
 OUT = Path(__file__).with_suffix(".json")

@@ -19,12 +19,12 @@ from cofront.measure.base import Item, Settings
 from cofront.measure.campaign import Request, measure
 from cofront.measure.journal import Journal
 from cofront.measure.models import as_float, operators, sample
-from cofront.measure.split import split
 from cofront.measure.table import read_description
 from cofront.measure.target import Target, parse_target
 from cofront.measure.work import kind_of
 from cofront.network import Network
 from cofront.network.onnx_io.write import write_onnx
+from cofront.network.split import split
 from cofront.network.weights import random_weights
 from cofront.search.additive import additive_front
 from cofront.space.work import WORK, network_work

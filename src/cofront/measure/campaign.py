@@ -21,7 +21,6 @@ from cofront.measure.journal import Journal
 from cofront.measure.models import as_float, networks, operators, sample
 from cofront.measure.overhead import Overhead
 from cofront.measure.session import Step, run
-from cofront.measure.split import split
 from cofront.measure.statistics import Quality, Timing, timings
 from cofront.measure.table import (
     check_name,
@@ -32,6 +31,7 @@ from cofront.measure.table import (
     write_table,
 )
 from cofront.measure.target import Target
+from cofront.network.split import split
 from cofront.space.base import Space
 
 #: Version of what a journal holds.

@@ -20,10 +20,10 @@ from cofront.hardware.tables.units import column_numbers
 from cofront.measure.known import known_devices
 from cofront.measure.models import as_float, plain_points
 from cofront.measure.paths import linear_cost, points_of
-from cofront.measure.split import split
 from cofront.measure.table import read_description
 from cofront.measure.work import GUESS, work_rates
 from cofront.network import Network
+from cofront.network.split import split
 from cofront.predict.base import Predictor
 from cofront.predict.devices import KnownDevices, load_devices
 from cofront.space.base import Layered, Points, Space

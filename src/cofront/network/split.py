@@ -1,4 +1,4 @@
-"""A network as the operators of a table: its blocks, each a Network of its own."""
+"""A network as a chain of its blocks, each a Network of its own: the operators of a table, the parts of a space."""
 
 from __future__ import annotations
 
