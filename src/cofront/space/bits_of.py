@@ -62,7 +62,7 @@ class BitsOf(TrellisSpace):
         """States: the blocks done so far."""
         for i, (label, offered) in enumerate(zip(self.blocks, self.offered, strict=True)):
             for p, precision in enumerate(offered or ("W8A8",)):
-                features = (f"{label}.bits={precision}",)
+                features = (f"{label}.bits={precision}",) if precision != "W8A8" else ()
                 into.edge(
                     i, i + 1, {f"{label}_bits": p} if len(offered) > 1 else {}, features,
                     fragment=(i, precision), block=label, precision=precision if len(offered) > 1 else None,
