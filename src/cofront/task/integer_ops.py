@@ -61,10 +61,7 @@ def average(node: Node, scale: Rescale, q: Ints) -> Ints:
     """Averages of stored integers (n, h, w, c): of the whole map (n, 1, 1, c), or of each window."""
     x = q.astype(np.int64) - scale.zero_in
     if isinstance(node.op, Pool2d):
-        op = node.op
-        total = (
-            windows(x.transpose(0, 3, 1, 2), op.kernel, op.stride, op.padding).sum(axis=(4, 5)).transpose(0, 2, 3, 1)
-        )
+        total = _windows(x, node.op, node.op.padding, 0).sum(axis=(4, 5))
     else:
         total = x.sum((1, 2), keepdims=True)
     wide = (total * scale.multiplier + (1 << scale.shift >> 1)) >> scale.shift

@@ -1,0 +1,1 @@
+"""Quantisation of any trained network after training."""
