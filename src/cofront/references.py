@@ -67,6 +67,14 @@ REFERENCES: dict[str, str] = {
     "MetaSGD17": "Li, Zhou, Chen, Li. Meta-SGD: Learning to Learn Quickly for Few-Shot Learning. arXiv:1707.09835.",
     "QONNX": "Pappalardo, Umuroglu, Blott, Mitrevski, Hawks, Tran, et al. QONNX: Representing Arbitrary-Precision "
     "Quantized Neural Networks. arXiv:2206.07527.",
+    "HAQ19": "Wang, Liu, Lin, Lin, Han. HAQ: Hardware-Aware Automated Quantization with Mixed Precision. CVPR 2019, "
+    "arXiv:1811.08886.",
+    "AdaRound20": "Nagel, Amjad, van Baalen, Louizos, Blankevoort. Up or Down? Adaptive Rounding for Post-Training "
+    "Quantization. ICML 2020, arXiv:2004.10568.",
+    "QuantEase23": "Behdin, Acharya, Gupta, Song, Zhu, Keerthi, et al. QuantEase: Optimization-based Quantization for "
+    "Language Models. 2023, arXiv:2309.01885.",
+    "LSQ20": "Esser, McKinstry, Bablani, Appuswamy, Modha. Learned Step Size Quantization. ICLR 2020, "
+    "arXiv:1902.08153.",
     "UG579": "AMD. UltraScale Architecture DSP Slice User Guide, UG579.",
 }
 

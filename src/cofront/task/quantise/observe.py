@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cofront.network import Network
+from cofront.network import Network, Node
 from cofront.network.pytorch import NetworkModule, to_torch
 from cofront.task.kernels import Grid
 from cofront.task.quantise.histogram import Histogram
@@ -40,6 +40,10 @@ class Watched(NetworkModule):
             for dead in self._drop.get(node.name, ()):
                 del values[dead]
         return values[self.network.output.name]
+
+    def node(self, node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
+        """One node's output."""
+        return self._compute(node, inputs)
 
 
 def watched(network: Network, weights: Mapping[str, npt.NDArray[np.float32]]) -> Watched:

@@ -100,6 +100,10 @@ class Simulator(NetworkModule):
                 del held[dead]
         return held
 
+    def compute(self, step: Step, held: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The tensor that one step stores, from those it reads."""
+        return self._step(step, held)
+
     def _step(self, step: Step, held: Mapping[str, torch.Tensor]) -> torch.Tensor:
         s, x = self.setting, [held[i] for i in step.sources]
         if step.kind == "move":
