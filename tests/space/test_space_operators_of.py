@@ -12,7 +12,7 @@ from cofront.network.reference import run
 from cofront.network.weights import random_weights
 from cofront.space.candidates import KINDS, Slot
 from cofront.space.narrowed import inner_groups, narrowed
-from cofront.space.operators_of import EVERY, FEW, SOME, TEACHER, OperatorsOf, slot_of
+from cofront.space.operators_of import EVERY, FEW, SOME, TEACHER, OperatorsOf, slot_of, units_of
 
 
 def unit(name, cin, side, cout, stride, *, residual=False, last=None):
@@ -136,6 +136,27 @@ def test_strides_that_no_rule_explains_have_no_slot():
     b.conv(8, 3, padding=0, name="c")  # 9 -> 7
     assert slot_of(b.build(), "x") is None
     assert slot_of(head(8, 4), "x") is None
+
+
+def test_units_are_blocks_and_the_pooling_is_one_of_its_own():
+    b = Builder("net", (3, 8, 8))
+    b.conv(8, 3, act="relu", name="c")
+    b.conv(8, 3, act="relu", name="d")
+    b.classifier(4)
+    units = units_of(b.build())
+    assert [[n.name for n in u.nodes[1:]] for u in units] == [
+        ["c", "c.act"], ["d", "d.act"], ["classifier.pool", "classifier.flatten"], ["classifier"]
+    ]  # fmt: skip
+    assert len({n.block for u in units for n in u.nodes[1:]}) == 4
+    whole = stack("net", units)
+    assert [n.op for n in whole.nodes] == [n.op for n in b.build().nodes]
+    space = OperatorsOf(units)
+    assert [len(o) > 50 for o in space.operators] == [True, True, False, False]
+    # what reads an inner tensor besides keeps its unit whole
+    b = Builder("se", (3, 8, 8))
+    b.conv(8, 3, act="relu", name="c")
+    b.squeeze_excite(2, prefix="se")
+    assert len(units_of(b.build())) == 1
 
 
 def test_precisions_are_of_every_operator():

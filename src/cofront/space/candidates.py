@@ -1,4 +1,4 @@
-"""The operators that may stand in the place of a unit of a trained network [LANA21]: some 150, where its shapes admit them.
+"""The operators that may stand in the place of a unit of a trained network [LANA21]: some 150, where shapes admit them.
 
 Each is a few layers added to a Builder. The kinds follow what is known of the paper's 197 (convolutions, inverted
 bottlenecks over kernel, expansion and squeeze-excite, fused ones, identity); which sizes, and the grouped, shuffled,

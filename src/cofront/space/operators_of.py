@@ -1,9 +1,9 @@
 """`OperatorsOf`: the networks that come of a trained one by cheaper operators in the place of its units [LANA21].
 
 A unit is a part of the network between two places where a single tensor is alive: a layer with its norm and activation,
-or a residual unit as a whole, whose inner layers have no output that could be learnt by themselves. Its input and output
-shapes are fixed. Its first operator, "teacher", is the unit itself; then come `narrow` versions of it and those of
-`candidates.KINDS` that its shapes admit. What has no map to compute (the classifier) has the teacher's operator alone.
+or a block or residual unit as a whole, where what an inner layer gives is no use to a cheaper operator of another make.
+Its input and output shapes are fixed. Its first operator, "teacher", is the unit itself; then come `narrow` versions of
+it and those of `candidates.KINDS` that its shapes admit. What gives no map (the classifier) has the teacher's alone.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Collection, Hashable, Sequence
 from dataclasses import replace
 
 from cofront.errors import InputError, UsageError, unknown_name
-from cofront.network import Activation, Add, Builder, Network
+from cofront.network import Activation, Add, Builder, Flatten, GlobalPool, Input, Network, Node
 from cofront.network.bits import PRECISIONS
 from cofront.network.ops import ActivationKind
+from cofront.network.split import split
 from cofront.space.base import Choice
 from cofront.space.candidates import KINDS, Slot
 from cofront.space.declare import Declaration, TrellisSpace
@@ -31,10 +32,34 @@ FEW = (
     TEACHER, "skip", "narrow0.25", "narrow0.5", "narrow0.75", "conv1", "dws3", "ib3e1", "bottleneck3r0.25", "rows3r0.5",
 )  # fmt: skip
 SOME = (
-    *FEW, "narrow0.125", "narrow0.375", "narrow0.625", "conv3", "conv3g4", "dws5", "dws3se", "ib3e2", "ib5e1", "ib3e1se",
-    "bottleneck3r0.5", "bottleneck5r0.25", "bottleneck3r0.5g4", "fused3e0.25", "fused3e0.5", "fused3e0.25se",
+    *FEW, "narrow0.125", "narrow0.375", "narrow0.625", "conv3", "conv3g4", "dws5", "dws3se", "ib3e2", "ib5e1",
+    "ib3e1se", "bottleneck3r0.5", "bottleneck5r0.25", "bottleneck3r0.5g4", "fused3e0.25", "fused3e0.5", "fused3e0.25se",
     "shuffle3g4", "rows3r0.25", "rank3r0.25", "gate5",
 )  # fmt: skip
+
+
+def units_of(network: Network) -> list[Network]:
+    """The network's units in order: its blocks (`network.split`), the pooling behind the last map a unit of its own."""
+    out: list[Network] = []
+    for part in split(network):
+        at = next((i for i, n in enumerate(part.nodes) if isinstance(n.op, GlobalPool | Flatten)), 0)
+        rest = part.nodes[at:]
+        own = {n.name for n in rest}
+        last = part.nodes[at - 1].name
+        alone = all(i in own or i == last for n in rest for i in n.inputs)
+        if at < 2 or not alone or _side(part.shapes[last]) < 2 or _side(part.shapes[part.output.name]) > 1:
+            out.append(part)
+            continue
+        tail = [replace(n, block=f"{n.block}.tail", inputs=tuple("input" if i == last else i for i in n.inputs))
+                for n in rest]  # fmt: skip
+        first = Node("input", Input(part.shapes[last]))
+        out += [Network(part.name, part.nodes[:at]), Network(f"{part.name}.tail", (first, *tail))]
+    return out
+
+
+def _side(shape: tuple[int, ...]) -> int:
+    """The smaller side of a map; 1 of a vector."""
+    return min(shape[1:], default=1)
 
 
 def slot_of(unit: Network, label: str) -> Slot | None:

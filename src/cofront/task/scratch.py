@@ -143,13 +143,17 @@ class ScratchTraining:
                 saved = time.perf_counter()
         self.save()
 
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Of a batch of images (n, c, h, w) and their labels (n,)."""
+        return F.cross_entropy(self.net(x).float(), y, label_smoothing=self.schedule.smoothing)
+
     def _step(self, epoch: int, number: int) -> None:
         for group in self.sgd.param_groups:
             group["lr"] = self.schedule.rate_at((self.position + 1) / (self.steps + 1))
         x, y = self.batches(epoch, number)
         self.net.train()
         self.sgd.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(self.net(x).float(), y, label_smoothing=self.schedule.smoothing)
+        loss = self.loss(x, y)
         value = float(loss.detach())
         if not math.isfinite(value):
             kept = f"; the checkpoint '{self.file}' is kept" if self.file is not None and self.file.exists() else ""
