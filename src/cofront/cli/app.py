@@ -20,7 +20,7 @@ Every verb prints one JSON document with --json; docs/schema describes them."""
 
 VERBS = (
     "search", "fit", "estimate", "train", "evaluate", "export", "report", "zoo", "devices", "spaces",
-    "evaluate-predictor", "pareto", "build", "verify", "measure", "predict", "run",
+    "evaluate-predictor", "pareto", "build", "verify", "measure", "predict", "run", "quantize", "accelerate",
 )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -117,3 +119,13 @@ def test_a_table_adds_up_layer_by_layer():
     said = table.of(np.array([[4, 8]]), np.array([[8, 4]]))
     assert said == pytest.approx([table.weight[0, 1] + table.weight[1, 2] + table.act[0, 1] + table.act[1, 0]])
     assert table.joint()[1, 2 * 2 + 0] == table.weight[1, 2] + table.act[1, 0]
+
+
+def test_tables_go_through_json():
+    rng = np.random.default_rng(0)
+    table = LossTables("fisher", ("x", "y"), (2, 4), (4, 8), rng.random((2, 2)), rng.random((2, 2)), 0.1)
+    again = LossTables.from_dict(json.loads(json.dumps(table.to_dict())))
+    assert again.to_dict() == table.to_dict()
+    assert again.rise("y", 2, 8) == table.weight[1, 0] + table.act[1, 1]
+    with pytest.raises(ValueError, match="for 2 layers"):
+        LossTables.from_dict({**table.to_dict(), "act": [[1.0]]})

@@ -7,6 +7,12 @@ are fractions.
 
 from __future__ import annotations
 
+from cofront.study.documents.accelerated import (
+    AcceleratedNetwork,
+    AccelerateDocument,
+    AcceleratedUnit,
+    MeasuredPair,
+)
 from cofront.study.documents.base import Document, Part, clean, from_json, read_document, to_json
 from cofront.study.documents.built import BuildDocument, CyclesPart, DifferencePart, ResourcePart, VerifyDocument
 from cofront.study.documents.catalogue import DeviceDocument, KnownDevicesDocument, NetworkDocument, SpaceDocument
@@ -20,6 +26,14 @@ from cofront.study.documents.designed import (
 from cofront.study.documents.kinds import KINDS, json_schemas, write_schemas
 from cofront.study.documents.measured import LatencyDocument, LatencyPart, MeasurementDocument, OverheadPart
 from cofront.study.documents.parts import Call, Cost, Design, Kernel, Limit, Roof, Step
+from cofront.study.documents.quantised import (
+    QuantAccuracy,
+    QuantBudget,
+    QuantisedDocument,
+    QuantLayer,
+    QuantPoint,
+    QuantUnit,
+)
 from cofront.study.documents.ran import RunDocument, RunEpoch, RunLayer, RunNetwork, RunPoint, RunTraining
 from cofront.study.documents.solved import EstimateDocument, FitDocument, SearchDocument
 from cofront.study.documents.tables import (
@@ -33,6 +47,9 @@ from cofront.study.documents.tables import (
 
 __all__ = [
     "KINDS",
+    "AccelerateDocument",
+    "AcceleratedNetwork",
+    "AcceleratedUnit",
     "AcceleratorDocument",
     "AccuracyDocument",
     "AlikeDocument",
@@ -53,6 +70,7 @@ __all__ = [
     "LatencyDocument",
     "LatencyPart",
     "Limit",
+    "MeasuredPair",
     "MeasurementDocument",
     "NetworkDocument",
     "OverheadPart",
@@ -61,6 +79,12 @@ __all__ = [
     "Part",
     "PredictorDocument",
     "PredictorScore",
+    "QuantAccuracy",
+    "QuantBudget",
+    "QuantLayer",
+    "QuantPoint",
+    "QuantUnit",
+    "QuantisedDocument",
     "ReportDocument",
     "ResourcePart",
     "Roof",

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from cofront import SCHEMA
+from cofront.study.documents.accelerated import AccelerateDocument
 from cofront.study.documents.base import Document
 from cofront.study.documents.built import BuildDocument, VerifyDocument
 from cofront.study.documents.catalogue import DeviceDocument, KnownDevicesDocument, NetworkDocument, SpaceDocument
@@ -45,6 +46,7 @@ KINDS: tuple[type[Document], ...] = (
     MeasurementDocument,
     LatencyDocument,
     RunDocument,
+    AccelerateDocument,
 )
 
 

@@ -12,9 +12,9 @@ one-hot class, E[(J'v)^2] is the diagonal of G. Piecewise-linear networks have n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -57,6 +57,26 @@ class LossTables:
         """(l, w * a) both together, activation bits fastest."""
         both = self.weight[:, :, None] + self.act[:, None, :]
         return both.reshape(len(self.layers), -1)
+
+    def rise(self, layer: str, weight_bits: int, act_bits: int) -> float:
+        """Of one layer alone."""
+        i = self.layers.index(layer)
+        by_weight = self.weight[i, self.weight_bits.index(weight_bits)]
+        return float(by_weight + self.act[i, self.act_bits.index(act_bits)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `LossTables.from_dict` reads it."""
+        return {**asdict(self), "weight": self.weight.tolist(), "act": self.act.tolist()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The tables of `to_dict`; KeyError, TypeError or ValueError for anything else."""
+        shape = len(data["layers"])
+        weight, act = np.array(data["weight"], np.float64), np.array(data["act"], np.float64)
+        if weight.shape != (shape, len(data["weight_bits"])) or act.shape != (shape, len(data["act_bits"])):
+            raise ValueError(f"tables of {weight.shape} and {act.shape} for {shape} layers")
+        widths = tuple(int(b) for b in data["weight_bits"]), tuple(int(b) for b in data["act_bits"])
+        return cls(str(data["model"]), tuple(data["layers"]), *widths, weight, act, float(data["stderr"]))
 
     def of(self, weight_bits: NDArray[np.int64], act_bits: NDArray[np.int64]) -> NDArray[np.float64]:
         """(n,) expected rise for widths (n, l) of weights and activations."""

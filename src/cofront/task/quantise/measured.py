@@ -101,7 +101,7 @@ def _resumed(module: QuantModule, setting: Setting, held: dict[str, Tensor], sta
     """The output when steps from `start` on are computed again."""
     now = dict(held)
     for step in setting.steps[start:]:
-        now[step.output] = module._step(step, now)
+        now[step.output] = module.compute(step, now)
     return now[module.network.output.name]
 
 

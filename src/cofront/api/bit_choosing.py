@@ -1,0 +1,99 @@
+"""The choice of bits where the costs of layers add up: exactly, with a bound, or by the baselines."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cofront.api.bit_costs import BitCosts, Pair, quantity_of
+from cofront.errors import unknown_name
+from cofront.front import Infeasible
+
+if TYPE_CHECKING:
+    from cofront.api.budgets import Budget
+    from cofront.front import Design
+    from cofront.search.allocation.problem import Problem
+    from cofront.task.quantise.curvature import LossTables
+
+METHODS = ("exact", "greedy", "evolution", "haq")
+#: Allocations of the front that are shown.
+SHOWN = 24
+
+
+@dataclass(frozen=True)
+class Point:
+    """An allocation: bits by layer, costs by quantity, and the rise of the loss that is expected."""
+
+    bits: Mapping[str, Pair]
+    costs: Mapping[str, float]
+    rise: float
+    design: Design | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What was chosen (None: infeasible), what bounds it, and the front and uniform allocations around it.
+
+    `now` are the costs at 8 bits, `limits` what is allowed, `units` the layers that get bits together, by name.
+    """
+
+    point: Point | None
+    status: str
+    bound: float | None
+    now: Mapping[str, float]
+    limits: Mapping[str, float]
+    units: Mapping[str, tuple[str, ...]]
+    front: tuple[Point, ...] = ()
+    uniform: Mapping[str, Point] = field(default_factory=dict)
+    unit_costs: Callable[[str, Pair], dict[str, float]] = lambda _name, _pair: {}
+    infeasible: tuple[Infeasible, ...] = ()
+    note: str = ""
+    accelerator: Mapping[str, Any] = field(default_factory=dict)
+
+
+def problem_of(costs: BitCosts, tables: LossTables) -> Problem:
+    """The allocation problem of layers whose costs add up."""
+    from cofront.search.allocation.problem import Problem
+
+    loss = np.array([[tables.rise(n, w, a) for w, a in costs.pairs] for n in costs.layers])
+    return Problem(loss, dict(costs.costs), costs.allowed)
+
+
+def on_layers(costs: BitCosts, tables: LossTables, budgets: tuple[Budget, ...], method: str, seed: int) -> Chosen:
+    """Least expected rise within the budgets; the gap is proven with "exact", nothing is with the others."""
+    from cofront.search.allocation import allocate, evolve, front, greedy
+
+    problem, now = problem_of(costs, tables), costs.now
+    limits = {quantity_of(costs, b.quantity): b.of(now[b.quantity]) for b in budgets}
+    if method == "exact":
+        found = allocate(problem, limits, seed=seed)
+    elif method == "greedy":
+        found = greedy(problem, limits)
+    elif method == "evolution":
+        found = evolve(problem, limits, seed=seed)
+    else:
+        raise unknown_name("method", method, METHODS)
+
+    def point(choice: Any) -> Point:
+        bits = {n: costs.pairs[o] for n, o in zip(costs.layers, choice, strict=True)}
+        return Point(bits, {q: costs.of(q, bits) for q in costs.costs}, float(problem.losses(choice)[0]))
+
+    first = budgets[0].quantity
+    whole = front(problem, first)
+    shown = np.unique(np.linspace(0, len(whole) - 1, min(SHOWN, len(whole))).round().astype(int))
+    uniform = {}
+    for w, a in itertools.product({w for w, _ in costs.pairs}, {a for _, a in costs.pairs}):
+        if w == a:
+            o = costs.pairs.index((w, a))
+            at = costs.pairs.index((8, 8))
+            uniform[f"W{w}A{a}"] = point([o if ok[o] else at for ok in costs.allowed])
+    return Chosen(
+        point(found.array) if found.choice else None, found.status, found.bound if np.isfinite(found.bound) else None,
+        now, limits, {n: (n,) for n in costs.layers}, tuple(point(whole.choice(int(i))) for i in shown),
+        dict(sorted(uniform.items())),
+        costs.of_layer, found.infeasible, costs.note,
+    )  # fmt: skip

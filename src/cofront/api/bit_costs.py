@@ -1,0 +1,108 @@
+"""What the bits of each layer cost on a device where layers add up: latency, energy, and the size of the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cofront.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from cofront.network import Network
+
+FloatArray = NDArray[np.float64]
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class BitCosts:
+    """Costs (l, o) by quantity of l layers at o pairs (weight bits, activation bits); `allowed` (l, o) says which.
+
+    `now` is what the network costs at 8 bits throughout. `note` says where the costs come from.
+    """
+
+    layers: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+    allowed: NDArray[np.bool_]
+    costs: Mapping[str, FloatArray]
+    note: str
+
+    @property
+    def now(self) -> dict[str, float]:
+        at = self.pairs.index((8, 8))
+        return {name: float(c[:, at].sum()) for name, c in self.costs.items()}
+
+    def of_layer(self, name: str, pair: Pair) -> dict[str, float]:
+        """What one layer costs, by quantity."""
+        i, o = self.layers.index(name), self.pairs.index(pair)
+        return {q: float(c[i, o]) for q, c in self.costs.items()}
+
+    def of(self, quantity: str, bits: Mapping[str, Pair]) -> float:
+        """What an allocation costs."""
+        at = [self.pairs.index(bits[n]) for n in self.layers]
+        return float(self.costs[quantity][np.arange(len(at)), at].sum())
+
+
+def bit_costs(
+    network: Network,
+    device: str | None,
+    weight_bits: Sequence[int],
+    act_bits: Sequence[int],
+    wide: Collection[str],
+) -> BitCosts:
+    """Costs on a bit-serial accelerator by name, by a table (l, 8, 8) in a `.npy` file, or of the size alone (None).
+
+    `wide` layers keep 8 and 8 bits. UsageError for an unknown device, InputError for a table that does not fit.
+    """
+    nodes = network.layers
+    pairs = tuple(product(sorted({*weight_bits, 8}), sorted({*act_bits, 8})))
+    allowed = np.array([[n.name not in wide or pair == (8, 8) for pair in pairs] for n in nodes])
+    weights = np.array([math.prod(n.op.weight_shape(network.in_shapes(n)) or ()) for n in nodes], float)
+    costs: dict[str, FloatArray] = {"size": weights[:, None] * np.array([w / 8 for w, _ in pairs])}
+    note = "size: bytes of the weights"
+    if device is not None and Path(device).suffix == ".npy":
+        table = read_table(Path(device), len(nodes))
+        costs["latency"] = table[:, [w - 1 for w, _ in pairs], [a - 1 for _, a in pairs]]
+        note = f"latency: '{Path(device).name}', in its own unit; {note}"
+    elif device is not None:
+        from cofront.hardware.bit_serial import load_engine
+
+        engine = load_engine(device)
+        costs |= {
+            name: t[:, [w - 1 for w, _ in pairs], [a - 1 for _, a in pairs]]
+            for name, t in engine.tables(network).items()
+        }
+        note = f"latency and energy: {engine.words}; {note}"
+    return BitCosts(tuple(n.name for n in nodes), pairs, allowed, costs, note)
+
+
+def read_table(path: Path, layers: int) -> FloatArray:
+    """(l, 8, 8) latencies by layer, weight bits and activation bits; InputError for anything else."""
+    try:
+        table = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"'{path}' is no .npy table: {error}") from None
+    if table.shape != (layers, 8, 8):
+        raise InputError(
+            f"'{path}': expected latencies ({layers}, 8, 8) by layer and weight and activation bits, got {table.shape}"
+        )
+    out = np.asarray(table, np.float64)
+    if not np.isfinite(out).all() or out.min() < 0:
+        raise InputError(f"'{path}': latencies must be finite and not negative")
+    return out
+
+
+def quantity_of(costs: BitCosts, quantity: str) -> str:
+    """The quantity, if the device has it."""
+    if quantity not in costs.costs:
+        raise UsageError(
+            f"--budget limits the {quantity}, of which nothing is known here: {', '.join(costs.costs)} are"
+        )
+    return quantity

@@ -1,0 +1,112 @@
+"""The choice of bits on an FPGA part: of each block, together with the accelerator, by the exact joint search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cofront.api.bit_choosing import Chosen, Point
+from cofront.errors import UsageError
+from cofront.front import Design, Infeasible
+
+if TYPE_CHECKING:
+    from cofront.api.budgets import Budget
+    from cofront.device import Device
+    from cofront.network import Network
+    from cofront.task.quantise.curvature import LossTables
+
+#: Integer scores of the joint search for the largest rise of the loss there can be.
+SCORES = 1e6
+
+
+def on_part(
+    network: Network,
+    part: Device,
+    tables: LossTables,
+    budgets: tuple[Budget, ...],
+    *,
+    wide: tuple[str, ...],
+    clock_hz: float | None,
+    on_progress: Callable[[str, int, float | None], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Chosen:
+    """Bits of each block and the subgraph accelerator together, on an FPGA part: the exact joint front.
+
+    A share is of the fastest accelerator for the network at W8A8. Only the latency can be limited. `wide` are blocks
+    that keep W8A8.
+    """
+    from cofront.api.costing import family
+    from cofront.api.joint import exact_front
+    from cofront.space.bits_of import PRECISIONS, BitsOf
+
+    if [b.quantity for b in budgets] != ["latency"]:
+        raise UsageError("on an FPGA part --budget limits the latency alone: '0.6x latency' or '12ms'")
+    space = BitsOf(network, wide=wide)
+    units = {p.name: tuple(n.name for n in p.layers) for p in space.parts if p.layers}
+    rises = {
+        (u, name): sum(tables.rise(n, *bits) for n in layers)
+        for u, layers in units.items() for name, bits in PRECISIONS.items()
+    }  # fmt: skip
+    least = sum(min(rises[u, name] for name in PRECISIONS) for u in units)
+    most = sum(max(rises[u, name] for name in PRECISIONS) for u in units)
+    scale = SCORES / max(most - least, 1e-12)
+    layered = space.layered()
+    # edges of the layered view are those declared: no precision is left out
+    score = np.array([
+        0 if not units.get(e.block or "") else
+        round(scale * (min(rises[e.block or "", p] for p in PRECISIONS) - rises[e.block or "", e.precision or "W8A8"]))
+        for e in space.declaration.edges
+    ])  # fmt: skip
+    whole = family("subgraph").codesign_problem(layered, part, score, clock_hz=clock_hz)
+    whole = replace(whole, score_offset=round(2 * SCORES), micro=3 * SCORES, link=(0.0, 1.0))
+    found = exact_front(whole, on_progress=on_progress, should_stop=should_stop)
+    if not found.designs:
+        return Chosen(
+            None, "infeasible", None, {}, {}, units, note="no accelerator of the subgraph family fits the part"
+        )
+
+    def point(design: Design) -> Point:
+        at = space.network(np.array(design.point))
+        bits = {n.name: (n.weight_bits or 8, n.in_bits or 8) for n in at.layers}
+        rise = sum(tables.rise(n, *pair) for n, pair in bits.items())
+        return Point(bits, {"latency": design.latency_s, "size": float(at.weight_bytes)}, rise, design)
+
+    points = tuple(point(d) for d in found.designs)
+    uniform = {name: _best_at(whole, space, name, point) for name in PRECISIONS}
+    now = uniform["W8A8"].costs
+    limit = budgets[0].of(now["latency"])
+    within = [p for p in points if p.costs["latency"] <= limit * (1 + 1e-9)]
+    best = min(within, key=lambda p: p.rise, default=None)
+    fastest = min(p.costs["latency"] for p in points)
+    why = () if best is not None else (Infeasible("latency", fastest, limit, "s", "allow at least that"),)
+    gap = found.gap * 3 * SCORES / scale
+    return Chosen(
+        best, "optimal" if not found.gap else "feasible", None if best is None else best.rise - gap, now,
+        {"latency": limit}, units, points, uniform, infeasible=why,
+        note=f"latency: the subgraph accelerator on {part.name}, found together with the bits",
+        accelerator={} if best is None or best.design is None else
+        {"config": best.design.config, "resources": best.design.resources, "clock_hz": whole.clock_hz},
+    )  # fmt: skip
+
+
+def _best_at(whole: Any, space: Any, precision: str, point: Callable[[Any], Point]) -> Point:
+    """The fastest accelerator for the network with one precision wherever it may be chosen."""
+    from cofront.search.exact.fit import fit
+
+    at = np.array([c.options.index(precision) for c in space.choices])
+    path = space.declaration.walk(space.canonical(at[None]))[0]
+    found = fit(whole.select(path[path >= 0]))
+    engine = next(e for e in whole.engines if e.name == found.engine)
+    return point(
+        Design(
+            accuracy=0.0,
+            latency_s=found.cycles / whole.clock_hz,
+            cycles=found.cycles,
+            resources={},
+            config=engine.config(tuple(found.chosen)),
+            point=tuple(at.tolist()),
+        )
+    )  # fmt: skip

@@ -1,0 +1,108 @@
+"""The files of a quantised network: integers, ONNX and QONNX, a design on an FPGA part; and what the integers reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cofront import __version__
+from cofront.study.documents import Design, DesignDocument, QuantAccuracy, clean
+from cofront.study.provenance import file_hash, write_atomic
+
+if TYPE_CHECKING:
+    from cofront.api.bit_choosing import Chosen
+    from cofront.api.quantising import Scene
+    from cofront.network import Network
+    from cofront.task.integer import QuantizedNetwork
+    from cofront.task.quantise.setting import Setting
+
+#: Multiply-accumulates that a test of the integers may take; fewer images are tested of a larger network.
+TESTED_MACS = 2e12
+#: The integers need not be tested on more validation images than this.
+VALIDATED = 500
+
+
+def write_files(scene: Scene, setting: Setting, chosen: Chosen) -> tuple[dict[str, str], list[QuantAccuracy]]:
+    """Files by what they are, and the accuracy of the integers on validation and, once, on test images.
+
+    Where something stays in floating point, there are no integers: the simulation is tested, and the real weights are
+    written.
+    """
+    scene.folder.mkdir(parents=True, exist_ok=True)
+    x, y = scene.check(VALIDATED)
+    count = max(1, min(len(scene.data.y_test), int(TESTED_MACS / max(scene.network.macs, 1))))
+    if scene.floating:
+        from cofront.task.quantise.simulate import Simulator
+
+        simulator = Simulator(setting.network)
+        simulator.use(setting)
+        accuracy, name = simulator.accuracy, "the simulation"
+        files = _real_weights(scene, setting)
+    else:
+        from cofront.task.quantise.convert import to_integers
+
+        scene.say("writing the integers")
+        integers = to_integers(setting, {"from": scene.model.label})
+        accuracy, name = integers.accuracy, "the integers"
+        files = _integers(scene, integers, chosen)
+    scene.say("testing", f"{name} on {count} test images")
+    said = [
+        QuantAccuracy(what=name, part="validation", accuracy=accuracy(x, y), images=len(y)),
+        QuantAccuracy(
+            what=name,
+            part="test",
+            accuracy=accuracy(scene.data.x_test[:count], scene.data.y_test[:count]),
+            images=count,
+        ),
+    ]
+    return files, said
+
+
+def _integers(scene: Scene, integers: QuantizedNetwork, chosen: Chosen) -> dict[str, str]:
+    from cofront.network.onnx_io import quantisation_of, to_integer_onnx, to_qonnx
+
+    folder, network = scene.folder, integers.network
+    paths = {"integers": folder / "integers.safetensors", "qonnx": folder / "model.qonnx.onnx"}
+    integers.save(paths["integers"])
+    write_atomic(paths["qonnx"], to_qonnx(network, quantisation_of(integers)).SerializeToString())
+    paths["onnx"] = folder / "integers.onnx"
+    write_atomic(paths["onnx"], to_integer_onnx(integers).SerializeToString())
+    if chosen.point is not None and chosen.point.design is not None:
+        paths["design"] = folder / "design.json"
+        _design(scene, chosen, network, paths["qonnx"], paths["design"])
+    return {name: str(path) for name, path in paths.items()}
+
+
+def _design(scene: Scene, chosen: Chosen, network: Network, source: Path, path: Path) -> None:
+    """The network and the accelerator that was found with its bits, as a design file."""
+    from cofront.api.networks import block_precisions, design_text
+    from cofront.api.parts import device_file
+
+    assert chosen.point is not None and chosen.point.design is not None
+    found, request = chosen.point.design, scene.request
+    design = Design(
+        accuracy=None, latency_s=found.latency_s, fps=found.fps, cycles=found.cycles, resources=clean(found.resources),
+        config=clean(found.config), macs=network.macs, params=network.params, precisions=block_precisions(network),
+    )  # fmt: skip
+    document = DesignDocument(
+        device=str(request.device), device_file=device_file(str(request.device)), design=design,
+        clock_hz=chosen.accelerator["clock_hz"], network=str(source.resolve()), network_sha256=file_hash(source),
+        provenance={"model": request.model, "sensitivity": request.sensitivity, "budget": request.budget},
+    )  # fmt: skip
+    write_atomic(path, design_text(document, path.parent))
+
+
+def _real_weights(scene: Scene, setting: Setting) -> dict[str, str]:
+    """The weights that the integers stand for, as real numbers."""
+    import numpy as np
+
+    from cofront.network import weights
+
+    values = {}
+    for name, layer in setting.layers.items():
+        values[f"{name}.weight"] = layer.real().numpy()
+        if f"{name}.bias" in scene.model.weights:
+            values[f"{name}.bias"] = layer.bias.numpy().astype(np.float32)
+    path = scene.folder / "weights.safetensors"
+    weights.save(path, values, {"network": scene.network.name, "cofront": __version__})
+    return {"weights": str(path)}
