@@ -1,0 +1,209 @@
+"""`accelerate`: a trained network made faster by cheaper operators, on a device, within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from cofront.api.acceleration import AccelerateRequest, Acceleration, Stopped
+from cofront.api.budgets import parse_budgets
+from cofront.api.request import OnProgress
+from cofront.api.training import check_data, need_torch
+from cofront.errors import MissingDependencyError, UnsupportedError, UsageError
+from cofront.study.documents import (
+    AcceleratedNetwork,
+    AccelerateDocument,
+    AcceleratedUnit,
+    MeasuredPair,
+    RunTraining,
+)
+from cofront.study.provenance import write_atomic
+
+if TYPE_CHECKING:
+    from cofront.network.pytorch import NetworkModule
+    from cofront.network.weights import Weights
+    from cofront.systems.lana import Checked
+    from cofront.systems.lana_prices import Prices
+    from cofront.task.distil.layerwise import Layerwise
+    from cofront.task.distil.scores import Scores
+
+#: Visits of each network when both are measured in turns.
+VISITS = 50
+
+
+def accelerate(
+    request: AccelerateRequest,
+    folder: Path,
+    *,
+    on_progress: OnProgress | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> AccelerateDocument:
+    """All of LANA on a model: learn, score, price, choose, fine-tune, test once, write.
+
+    `folder` keeps every stage: the same request goes on from there. The result is there as ONNX, as safetensors and as
+    this document. UsageError, InputError or UnsupportedError says in a line what is wrong with a request.
+    """
+    parse_budgets(request.budget, ("latency",))
+    need_torch("distillation")
+    check_data(request.data)
+    run = Acceleration(request, folder, on_progress or (lambda _: None), should_stop or (lambda: False))
+    run.read()
+    folder.mkdir(parents=True, exist_ok=True)
+    document = AccelerateDocument(
+        model=run.model.label, device=request.device, task=str(request.data or "cifar10"), budget=request.budget,
+        limit_s=0.0, before_s=0.0, least_s=0.0, latency_note="", teacher_loss=0.0, teacher_validation=0.0,
+        notes=run.notes, interrupted=True,
+    )  # fmt: skip
+    try:
+        prices = run.price()
+        document = msgspec.structs.replace(
+            document, limit_s=run.limit(prices), before_s=prices.teacher_s, least_s=prices.least_s,
+            latency_note=prices.note, device=prices.device,
+        )  # fmt: skip
+        learnt = run.learn()
+        scores, errors = run.score(learnt)
+        document = _selected(run, document, learnt, scores, errors, prices)
+        document = _finished(run, document, learnt)
+    except Stopped:
+        return document
+    return msgspec.structs.replace(document, interrupted=False)
+
+
+def _selected(
+    run: Acceleration, document: AccelerateDocument, learnt: Layerwise, scores: Scores,
+    errors: dict[tuple[int, str], float], prices: Prices,
+) -> AccelerateDocument:  # fmt: skip
+    """Solutions, each checked, and the table of units under the best of them."""
+    from cofront.systems.lana import best_of
+
+    total = run.lana.recipe.solutions
+    run.say("choosing", f"up to {total} solutions, each swapped in")
+    done: list[Checked] = []
+
+    def told(c: Checked) -> None:
+        done.append(c)
+        run.step("choosing, solution", len(done), total)
+
+    found = run.lana.solutions(learnt, scores, prices, document.limit_s, told, run.stop)
+    if run.stop():
+        raise Stopped
+    if not found:
+        raise UsageError("no network of these operators meets the budget; raise --budget, or --candidates all")
+    best = best_of(found)
+    units = []
+    for i, operators in enumerate(run.lana.space.operators):
+        names = list(operators)
+        own, k = prices.seconds[i], int(best.choice[i])
+        units.append(
+            AcceleratedUnit(
+                name=run.lana.space.parts[i].name, names=names, change=scores.change[i, : len(names)].tolist(),
+                error=[errors[i, n] for n in names],
+                seconds=[None if np.isnan(s) else float(s) for s in own[: len(names)]],
+                chosen=names[k], saved_s=float(own[0] - own[k]),
+            )
+        )  # fmt: skip
+    solutions = [
+        AcceleratedNetwork(
+            operators=list(c.names), predicted=c.predicted, latency_s=c.latency_s, loss=c.judged.loss,
+            accuracy=c.judged.accuracy,
+        )
+        for c in found
+    ]  # fmt: skip
+    return msgspec.structs.replace(
+        document, units=units, solutions=solutions, chosen=found.index(best), teacher_loss=scores.teacher
+    )
+
+
+def _finished(run: Acceleration, document: AccelerateDocument, learnt: Layerwise) -> AccelerateDocument:
+    """The chosen network trained on, tested once, written and measured beside the teacher."""
+    from cofront.network.pytorch import fold_batchnorm, to_torch
+    from cofront.task.distil.student import judge
+
+    assert document.chosen is not None
+    lana, names = run.lana, document.solutions[document.chosen].operators
+    module: NetworkModule = lana.student(learnt, names)
+    training = None
+    if run.request.epochs:
+        module, training = _trained(run, module)
+    weights = fold_batchnorm(module)
+    network = module.network
+    x, y = lana.data.x_val, lana.data.y_val
+    before, teacher = lana.teacher.network, to_torch(lana.teacher.network, lana.weights)
+    run.say("testing")
+    test = judge(module, lana.data.x_test, lana.data.y_test).accuracy
+    if training is None:
+        training = RunTraining(epochs=0, images=0, seconds=0.0, loss=[], validation=[])
+    document = msgspec.structs.replace(
+        document, macs=[before.macs, network.macs], params=[before.params, network.params],
+        validation=judge(module, x, y).accuracy, teacher_validation=judge(teacher, x, y).accuracy,
+        teacher_test=judge(teacher, lana.data.x_test, lana.data.y_test).accuracy,
+        training=msgspec.structs.replace(training, test=test, test_images=len(lana.data.y_test)),
+    )  # fmt: skip
+    document = _written(run, document, module, weights)
+    device = run.request.device
+    if device == "host" or device.startswith("ssh://"):
+        document = _measured(run, document, module)
+    return document
+
+
+def _trained(run: Acceleration, start: NetworkModule) -> tuple[NetworkModule, RunTraining]:
+    lana = run.lana
+    training = lana.training(
+        start, run.folder / f"student-{run.key(start.network.nodes, lana.recipe.schedule)}.safetensors"
+    )
+    training.resume()
+
+    def stop() -> bool:
+        run.step("fine-tuning, step", training.position, training.steps)
+        return run.stop()
+
+    training.run(should_stop=stop)
+    if training.share < 1:
+        raise Stopped
+    told = RunTraining(
+        epochs=lana.recipe.schedule.epochs, images=len(lana.data.x_train), seconds=training.seconds,
+        loss=[h.loss for h in training.history], validation=[h.accuracy for h in training.history],
+    )  # fmt: skip
+    return training.net, told
+
+
+def _written(
+    run: Acceleration, document: AccelerateDocument, module: NetworkModule, weights: Weights
+) -> AccelerateDocument:
+    from cofront.network import weights as files
+
+    out = {"weights": str(run.folder / "accelerated.safetensors")}
+    files.save(out["weights"], weights, {"cofront": "weights", "network": module.network.name})
+    notes = list(document.notes)
+    try:
+        from cofront.network.onnx_io import to_onnx
+
+        onnx = run.folder / "accelerated.onnx"
+        write_atomic(onnx, to_onnx(module.network, weights).SerializeToString())
+        out["onnx"] = str(onnx)
+    except (UnsupportedError, MissingDependencyError) as error:
+        notes.append(f"no ONNX file: {error}")
+    return msgspec.structs.replace(document, files={**document.files, **out}, notes=notes)
+
+
+def _measured(run: Acceleration, document: AccelerateDocument, module: NetworkModule) -> AccelerateDocument:
+    from cofront.measure.target import parse_target
+    from cofront.systems.lana_prices import side_by_side
+
+    run.say("measuring both networks in turns")
+    nets = [run.lana.teacher.network, module.network]
+    found = side_by_side(
+        nets, parse_target(run.request.device), run.folder / "pair.jsonl", runs=VISITS, should_stop=run.stop
+    )
+    if found is None:
+        raise Stopped
+    a, b = found
+    pair = MeasuredPair(
+        before_s=a.median_s, after_s=b.median_s, speed_up=a.median_s / b.median_s,
+        interval_95=[a.low_s / b.high_s, a.high_s / b.low_s], visits=VISITS,
+    )  # fmt: skip
+    return msgspec.structs.replace(document, measured=pair)

@@ -1,0 +1,212 @@
+"""What all stages of `accelerate` share: the request, the model and images, what is learnt, scored and priced."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cofront.api.budgets import parse_budgets
+from cofront.api.pricing_operators import priced_operators
+from cofront.api.request import OnProgress, Progress
+from cofront.api.trained import load_trained
+from cofront.errors import InputError, UsageError, unknown_name
+from cofront.study.provenance import digest, write_atomic
+
+if TYPE_CHECKING:
+    from cofront.api.trained import TrainedModel
+    from cofront.systems.lana import Lana, Recipe
+    from cofront.systems.lana_prices import Prices
+    from cofront.task.data import Dataset
+    from cofront.task.distil.layerwise import Layerwise
+    from cofront.task.distil.scores import Scores
+
+#: Lists of operators by the name that `--candidates` takes.
+LISTS = ("few", "some", "all")
+TELL_S = 5.0
+
+
+class Stopped(Exception):
+    """Somebody asked to stop; every finished stage is kept in the folder."""
+
+
+@dataclass(frozen=True)
+class AccelerateRequest:
+    """What to accelerate: `model` as `load_trained` takes it, `budget` such as "0.5x latency" or "2ms".
+
+    `candidates` is "few", "some" or "all", or names of operators with commas between; `images` is how many training
+    images the operators learn from. `epochs` of fine-tuning, 0 for none.
+    """
+
+    model: str
+    device: str
+    budget: str
+    data: Path | None = None
+    weights: Path | None = None
+    input_shape: tuple[int, ...] | None = None
+    column: str | None = None
+    candidates: str = "few"
+    images: int = 2048
+    epochs: int = 8
+    seed: int = 0
+
+
+def offered(text: str) -> tuple[str, ...]:
+    """The names of operators that `--candidates` asks for, the teacher's own always; UsageError for unknown ones."""
+    from cofront.space.operators_of import EVERY, FEW, SOME, TEACHER
+
+    lists = {"few": FEW, "some": SOME, "all": EVERY}
+    if text in lists:
+        return lists[text]
+    names = tuple(part.strip() for part in text.split(","))
+    for name in names:
+        if name not in EVERY:
+            raise unknown_name(f"list or operator (lists: {', '.join(LISTS)})", name, (*LISTS, *EVERY))
+    return tuple(dict.fromkeys((TEACHER, *names)))
+
+
+def recipe_for(request: AccelerateRequest, n: int) -> Recipe:
+    """How many of n training images do what: a quarter at most for each of scoring and statistics."""
+    from cofront.systems.lana import Recipe
+
+    if request.epochs < 0 or request.images < 2:
+        raise UsageError(f"expected --epochs from 0 and --images from 2, got {request.epochs} and {request.images}")
+    plain = Recipe(offered=offered(request.candidates))
+    score, statistics = min(plain.score, max(n // 4, 1)), min(plain.statistics, max(n // 4, 2))
+    learn = min(request.images, n - score)
+    batch = max(2, min(plain.lesson.batch, learn // 4))
+    recipe = replace(
+        plain, score=score, statistics=min(statistics, max(learn, 2)), learn=learn,
+        lesson=replace(plain.lesson, batch=batch),
+        schedule=replace(plain.schedule, epochs=max(request.epochs, 1), batch=max(2, min(128, n // 8))),
+    )  # fmt: skip
+    return recipe.seeded(request.seed)
+
+
+class Acceleration:
+    """A request with all that it names, read and checked, and the stages one after the other."""
+
+    lana: Lana
+    data: Dataset
+    model: TrainedModel
+
+    def __init__(self, request: AccelerateRequest, folder: Path, tell: OnProgress, stop: Callable[[], bool]) -> None:
+        self.request, self.folder, self.tell, self.stop = request, folder, tell, stop
+        self.started = self.told = time.perf_counter()
+        self.notes: list[str] = []
+
+    def say(self, stage: str, detail: str = "") -> None:
+        self.tell(Progress(stage, time.perf_counter() - self.started, detail=detail))
+
+    def step(self, stage: str, done: int, total: int) -> None:
+        if time.perf_counter() - self.told > TELL_S:
+            self.told = time.perf_counter()
+            self.say(stage, f"{done:,} of {total:,}")
+
+    def read(self) -> None:
+        from cofront.network.bits import without_bits
+        from cofront.systems.lana import Lana
+        from cofront.task.data import load_dataset
+
+        r = self.request
+        offered(r.candidates)
+        self.say("reading the model and the images")
+        # an ONNX file is read before the images are, so that what is wrong with it is said at once
+        read: list[Dataset] = []
+
+        def images() -> Any:
+            read.append(load_dataset(r.data))
+            return read[-1].x_train
+
+        self.model = load_trained(r.model, weights=r.weights, input_shape=r.input_shape, images=images)
+        self.data = read[-1] if read else load_dataset(r.data)
+        if self.model.has_bits:
+            self.notes.append("the file's bit-widths are left out: operators learn in floating point")
+        network = without_bits(self.model.network)
+        recipe = recipe_for(r, len(self.data.x_train))
+        self.lana = Lana(network, self.model.weights, self.data, recipe)
+        self.notes += self.model.notes
+
+    def key(self, *more: object) -> str:
+        """Of everything that what was learnt depends on, for names of files."""
+        from hashlib import sha256
+
+        weights = sha256()
+        for name, value in sorted(self.model.weights.items()):
+            weights.update(name.encode())
+            weights.update(np.ascontiguousarray(value).data)
+        r = self.lana.recipe
+        told = {
+            "nodes": [repr(n.op) for n in self.lana.network.nodes], "weights": weights.hexdigest(),
+            "images": self.data.fingerprint(), "offered": r.offered, "lesson": asdict(r.lesson), "learn": r.learn,
+            "score": r.score, "seed": r.seed, "more": [str(m) for m in more],
+        }  # fmt: skip
+        return digest(told)[:8]
+
+    def learn(self) -> Layerwise:
+        learnt = self.lana.distillation(self.folder / f"operators-{self.key()}.safetensors")
+        learnt.resume()
+        count = len(learnt.modules)
+
+        def told(step: int) -> None:
+            self.step(f"{count} operators learning", step, learnt.steps)
+
+        if not learnt.run(told, self.stop):
+            raise Stopped
+        return learnt
+
+    def score(self, learnt: Layerwise) -> tuple[Scores, dict[tuple[int, str], float]]:
+        """Scores and errors, kept in a file."""
+        from cofront.task.distil.scores import Scores
+
+        file = self.folder / f"scores-{self.key()}.json"
+        if file.is_file():
+            try:
+                kept = json.loads(file.read_text(encoding="utf-8"))
+                change = np.array([[np.nan if v is None else v for v in row] for row in kept["change"]], float)
+                errors = {(int(i), str(n)): float(v) for i, n, v in kept["errors"]}
+                return Scores(change, float(kept["teacher"]), int(kept["images"])), errors
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"'{file}' does not hold scores ({error}); remove it") from None
+        units = len(self.lana.space.operators)
+        found = self.lana.scores(learnt, lambda i: self.step("scoring single swaps, unit", i + 1, units), self.stop)
+        if found is None:
+            raise Stopped
+        errors = learnt.errors()
+        kept = {
+            "change": [[None if np.isnan(v) else float(v) for v in row] for row in found.change],
+            "teacher": found.teacher, "images": found.images, "errors": [[*k, v] for k, v in errors.items()],
+        }  # fmt: skip
+        write_atomic(file, json.dumps(kept))
+        return found, errors
+
+    def price(self) -> Prices:
+        """The device's prices; a UsageError when the budget is below the fastest network."""
+        prices = priced_operators(
+            self.lana, self.request.device, self.request.column, self.folder / f"table-{self.key('table')}.parquet",
+            on_step=lambda s: self.step("measuring operators, visit", s.done, s.total), should_stop=self.stop,
+        )  # fmt: skip
+        if prices is None:
+            raise Stopped
+        (budget,) = parse_budgets(self.request.budget, ("latency",))
+        limit, least = budget.of(prices.teacher_s), prices.least_s
+        if limit < least:
+            raise UsageError(
+                f"--budget {self.request.budget} is {_ms(limit)}; the fastest network of these operators takes "
+                f"{_ms(least)} on {prices.device}: give at least {least / prices.teacher_s + 5e-4:.3f}x latency"
+                + ("" if self.request.candidates == "all" else ", or offer more with --candidates all")
+            )
+        return prices
+
+    def limit(self, prices: Prices) -> float:
+        (budget,) = parse_budgets(self.request.budget, ("latency",))
+        return budget.of(prices.teacher_s)
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.4g} ms"

@@ -1,0 +1,76 @@
+"""Prices of the operators of a network on a device as a user names it: a machine, a table, an FPGA part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cofront.api.files import is_table, need_file
+from cofront.errors import UsageError
+
+if TYPE_CHECKING:
+    from cofront.measure.session import Step
+    from cofront.space.operators_of import OperatorsOf
+    from cofront.systems.lana import Lana
+    from cofront.systems.lana_prices import Prices
+
+
+def priced_operators(
+    lana: Lana,
+    device: str,
+    column: str | None,
+    table: Path,
+    *,
+    on_step: Callable[[Step], None] = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Prices | None:
+    """Seconds of every operator on `device`; None when asked to stop while measuring.
+
+    "host" and "ssh://user@board" are measured, into `table`; a table of operators is read; an FPGA part is the subgraph
+    accelerator that is fastest for a middle network, at W8A8. UsageError for anything else.
+    """
+    from cofront.systems.lana_prices import measured, tabled
+
+    if column is not None and not is_table(device):
+        raise UsageError(f"--column {column} is a column of a table; --device {device} is none")
+    if is_table(device):
+        need_file(Path(device), "a table of operators, as `cofront measure` writes it")
+        return tabled(lana.space, Path(device), column)
+    if device == "host" or device.startswith("ssh://"):
+        from cofront.measure.target import parse_target
+
+        target = parse_target(device)
+        return measured(lana.space, target, table, on_step=on_step, should_stop=should_stop)
+    return _on_part(lana.space, lana.recipe.offered, device)
+
+
+def _on_part(space: OperatorsOf, offered: tuple[str, ...], device: str) -> Prices:
+    """By the cycles of an accelerator of one configuration."""
+    from cofront.api.differentiable import priced
+    from cofront.search.gradient.choices import Layers
+    from cofront.space.operators_of import OperatorsOf as Space
+    from cofront.systems.lana_prices import Prices
+
+    quantised = Space(space.parts, offered, "W8A8")
+    layered = quantised.layered()
+    layers = Layers.of_trellis(quantised, layered.trellis)
+    found = priced(quantised, layers, layered, device, None, None)
+    cost = found.cost
+    table, mask = cost.table_s, cost.layers.mask  # type: ignore[attr-defined]
+    counts = [len(o) for o in space.operators]
+    seconds = np.full((len(counts), max(counts)), np.nan)
+    rows = iter(zip(table, mask, strict=True))
+    for i, count in enumerate(counts):
+        if count == 1:  # what every network has is in the constant
+            seconds[i, 0] = 0.0
+            continue
+        row, there = next(rows)
+        seconds[i, :count] = np.where(there[:count], row[:count], np.nan)
+    if np.isnan(seconds[:, 0]).any():
+        raise UsageError(f"device '{device}' cannot run a unit of this network as it is; take another device")
+    prices = Prices(seconds, float(cost.constant_s), device, found.note)  # type: ignore[attr-defined]
+    return replace(prices, note=f"{prices.note}; accuracies are in floating point")

@@ -1,0 +1,124 @@
+"""`accelerate` through the command line, on a small network and noise with colours: every step, and what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cofront.hardware.tables import operator_key
+from cofront.measure.models import as_float
+from cofront.network import Builder
+from cofront.network.onnx_io import import_onnx, to_onnx
+from cofront.network.weights import load, random_weights
+from cofront.space.operators_of import OperatorsOf, units_of
+
+pytest.importorskip("torch")
+
+OFFERED = "skip,narrow0.5,conv1"
+SHORT = ("--candidates", OFFERED, "--epochs", "1", "--images", "60")
+
+
+def network():
+    b = Builder("net", (3, 12, 12))
+    b.conv(8, 3, 2, act="relu", bias=True, norm=False, name="a")
+    b.conv(16, 3, act="relu", bias=True, norm=False, name="b")
+    b.conv(12, 1, act="relu", bias=True, norm=False, name="c")
+    b.classifier(4)
+    return b.build()
+
+
+@pytest.fixture
+def model(monkeypatch, tmp_path):
+    """An ONNX file, images of four classes, and a table in which an operator takes as long as it has work."""
+    rng = np.random.default_rng(0)
+    net = network()
+    Path("net.onnx").write_bytes(to_onnx(net, random_weights(net, rng)).SerializeToString())
+    y = np.arange(280) % 4
+    x = rng.integers(0, 120, (280, 12, 12, 3), dtype=np.uint8)
+    x[np.arange(280), :, :, y % 3] += (50 + 25 * y[:, None, None]).astype(np.uint8)
+    np.savez("images.npz", x_train=x[:220], y_train=y[:220], x_test=x[220:], y_test=y[220:])
+    monkeypatch.setenv("COFRONT_CACHE", str(tmp_path / "cache"))
+    read = import_onnx("net.onnx").network
+    space = OperatorsOf(units_of(read), ("teacher", *OFFERED.split(",")))
+    rows = {
+        operator_key(as_float(f)): f.macs * 1e-6 + 1e-5 for o in space.operators for f in o.values() if f is not None
+    }
+    Path("table.csv").write_text("operator,latency_s\n" + "".join(f"{k},{v!r}\n" for k, v in rows.items()))
+    return "net.onnx"
+
+
+def ask(model, *more, budget="0.6x latency", device="table.csv"):
+    return ("accelerate", model, "--device", device, "--budget", budget, "--data", "images.npz", *SHORT, *more)
+
+
+def test_a_model_becomes_faster_and_is_not_done_again(as_json, cofront, model):
+    found = as_json(*ask(model, "-o", "out"))
+    assert found["kind"] == "accelerate" and not found["interrupted"]
+    best = found["solutions"][found["chosen"]]
+    assert best["latency_s"] <= found["limit_s"] == pytest.approx(0.6 * found["before_s"])
+    assert best["loss"] == min(s["loss"] for s in found["solutions"])
+    assert found["solutions"][0]["predicted"] == min(s["predicted"] for s in found["solutions"])
+    for unit in found["units"]:
+        assert unit["names"][0] == "teacher" and unit["change"][0] == unit["error"][0] == 0
+    saved = sum(u["saved_s"] for u in found["units"])
+    assert saved == pytest.approx(found["before_s"] - best["latency_s"])
+    assert found["training"]["epochs"] == 1 and found["training"]["test_images"] == 60
+    assert found["macs"][1] < found["macs"][0]
+    # both files hold the network that was tested
+    from cofront.network.pytorch import to_torch
+    from cofront.task.data import load_dataset
+    from cofront.task.distil.student import judge
+
+    written = import_onnx(found["files"]["onnx"])
+    weights = load(found["files"]["weights"])
+    assert set(weights) == set(written.weights)
+    data = load_dataset(Path("images.npz"))
+    again = judge(to_torch(written.network, written.weights), data.x_test, data.y_test).accuracy
+    assert again == pytest.approx(found["training"]["test"], abs=0.02)
+    assert json.loads(Path("out/accelerate.json").read_text()) == found
+    kept = {p.name: p.stat().st_mtime_ns for p in Path("out").glob("scores-*.json")}
+    code, out, _ = cofront(*ask(model, "-o", "out"))
+    assert code == 0 and "solutions swapped in" in out and "after 1 epochs of fine-tuning" in out
+    assert kept == {p.name: p.stat().st_mtime_ns for p in Path("out").glob("scores-*.json")}
+
+
+def test_without_fine_tuning(as_json, model):
+    found = as_json(*ask(model, "--no-finetune", budget="0.9x latency"))
+    assert found["training"]["epochs"] == 0 and Path("runs/accelerate-net/accelerated.onnx").is_file()
+
+
+def test_a_stopped_run_goes_on(as_json, model, monkeypatch):
+    from cofront.task.distil.layerwise import Layerwise
+
+    def halfway(self):
+        return self.position >= 1
+
+    true = Layerwise.run
+    monkeypatch.setattr(Layerwise, "run", lambda self, told, stop: true(self, told, lambda: halfway(self)))
+    stopped = as_json(*ask(model, "-o", "out"), code=130)
+    assert stopped["interrupted"] and stopped["units"] == [] and stopped["limit_s"] > 0
+    assert not Path("out/accelerate.json").exists()
+    monkeypatch.setattr(Layerwise, "run", true)
+    assert not as_json(*ask(model, "-o", "out"))["interrupted"]
+
+
+def test_refusals(refused, model):
+    code, text = refused(*ask(model, budget="0.01x latency"))
+    assert code == 2 and "the fastest network of these operators takes" in text and "x latency" in text
+    assert "expects '0.6x latency' or '12ms', got '3mJ'" in refused(*ask(model, budget="3mJ"))[1]
+    assert "no list or operator" in refused(*ask(model, "--candidates", "convs"))[1]
+    assert "is a network without trained weights" in refused(*ask("mobilenet_v2"))[1]
+    assert "there is no file 'other.onnx'" in refused(*ask("other.onnx"))[1]
+    assert "no such file or folder" in refused(*ask(model, "--data", "none"))[1]
+    assert "is a column of a table" in refused(*ask(model, "--column", "latency_s", device="host"))[1]
+    b = Builder("five", (3, 12, 12))
+    b.conv(8, 3, name="a")
+    b.classifier(5)
+    five = b.build()
+    weights = random_weights(five, np.random.default_rng(0))
+    Path("five.onnx").write_bytes(to_onnx(five, weights).SerializeToString())
+    assert "gives (5,), the images have 4 classes" in refused(*ask("five.onnx"))[1]
+    assert "has no operator" in refused(*ask(model, "--candidates", "ib3e1"))[1]
+    Path("accelerate.json").write_text("{}")
+    assert "was not written by cofront" in refused(*ask(model, "-o", "."))[1]
