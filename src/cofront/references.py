@@ -75,6 +75,14 @@ REFERENCES: dict[str, str] = {
     "Language Models. 2023, arXiv:2309.01885.",
     "LSQ20": "Esser, McKinstry, Bablani, Appuswamy, Modha. Learned Step Size Quantization. ICLR 2020, "
     "arXiv:1902.08153.",
+    "DDPG15": "Lillicrap, Hunt, Pritzel, Heess, Erez, Tassa, Silver, Wierstra. Continuous control with deep "
+    "reinforcement learning. ICLR 2016, arXiv:1509.02971.",
+    "BISMO18": "Umuroglu, Rasnayake, Sjalander. BISMO: A Scalable Bit-Serial Matrix Multiplication Overlay for "
+    "Reconfigurable Computing. FPL 2018, arXiv:1806.08862.",
+    "BitFusion18": "Sharma, Park, Suda, Lai, Chau, Kim, Chandra, Esmaeilzadeh. Bit Fusion: Bit-Level Dynamically "
+    "Composable Architecture for Accelerating Deep Neural Networks. ISCA 2018, arXiv:1712.01507.",
+    "DeepCompression15": "Han, Mao, Dally. Deep Compression: Compressing Deep Neural Networks with Pruning, Trained "
+    "Quantization and Huffman Coding. ICLR 2016, arXiv:1510.00149.",
     "UG579": "AMD. UltraScale Architecture DSP Slice User Guide, UG579.",
 }
 
