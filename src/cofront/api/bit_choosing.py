@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 METHODS = ("exact", "greedy", "evolution", "haq")
 #: Allocations of the front that are shown.
 SHOWN = 24
+#: What the front that is shown may lose, of the largest rise of the loss.
+SMOOTH = 1e-3
+#: Allocations that evolution looks at.
+EVALUATIONS = 20_000
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def problem_of(costs: BitCosts, tables: LossTables) -> Problem:
 
 def on_layers(costs: BitCosts, tables: LossTables, budgets: tuple[Budget, ...], method: str, seed: int) -> Chosen:
     """Least expected rise within the budgets; the gap is proven with "exact", nothing is with the others."""
-    from cofront.search.allocation import allocate, evolve, front, greedy
+    from cofront.search.allocation import allocate, evolutionary, front, greedy
 
     problem, now = problem_of(costs, tables), costs.now
     limits = {quantity_of(costs, b.quantity): b.of(now[b.quantity]) for b in budgets}
@@ -74,7 +78,7 @@ def on_layers(costs: BitCosts, tables: LossTables, budgets: tuple[Budget, ...], 
     elif method == "greedy":
         found = greedy(problem, limits)
     elif method == "evolution":
-        found = evolve(problem, limits, seed=seed)
+        found = evolutionary(problem, limits, evaluations=EVALUATIONS, seed=seed)
     else:
         raise unknown_name("method", method, METHODS)
 
@@ -83,7 +87,8 @@ def on_layers(costs: BitCosts, tables: LossTables, budgets: tuple[Budget, ...], 
         return Point(bits, {q: costs.of(q, bits) for q in costs.costs}, float(problem.losses(choice)[0]))
 
     first = budgets[0].quantity
-    whole = front(problem, first)
+    span = float(np.where(problem.allowed, problem.loss, 0.0).max(axis=1).sum())
+    whole = front(problem, first, tolerance=SMOOTH * span)
     shown = np.unique(np.linspace(0, len(whole) - 1, min(SHOWN, len(whole))).round().astype(int))
     uniform = {}
     for w, a in itertools.product({w for w, _ in costs.pairs}, {a for _, a in costs.pairs}):
