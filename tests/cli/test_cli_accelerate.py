@@ -61,6 +61,13 @@ def test_a_model_becomes_faster_and_is_not_done_again(as_json, cofront, model):
     assert found["solutions"][0]["predicted"] == min(s["predicted"] for s in found["solutions"])
     for unit in found["units"]:
         assert unit["names"][0] == "teacher" and unit["change"][0] == unit["error"][0] == 0
+    xs, ys = ([p[k] for p in found["front"]] for k in ("latency_s", "predicted"))
+    assert xs == sorted(xs) and ys == sorted(ys, reverse=True) and xs[-1] <= found["before_s"] * (1 + 1e-9)
+    at_limit = [y for x, y in zip(xs, ys, strict=True) if x <= found["limit_s"]]
+    assert at_limit[-1] == pytest.approx(found["solutions"][0]["predicted"], abs=0.05)
+    import xml.etree.ElementTree as ET
+
+    assert len(ET.parse(found["files"]["picture"]).findall(".//{*}circle")) == len(found["solutions"]) + 1
     saved = sum(u["saved_s"] for u in found["units"])
     assert saved == pytest.approx(found["before_s"] - best["latency_s"])
     assert found["training"]["epochs"] == 1 and found["training"]["test_images"] == 60

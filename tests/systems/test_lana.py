@@ -13,8 +13,9 @@ from cofront.measure.models import as_float
 from cofront.network import Builder
 from cofront.network.weights import random_weights
 from cofront.search.allocation.allocate import allocate
+from cofront.search.allocation.baselines import greedy
 from cofront.space.operators_of import OperatorsOf, units_of
-from cofront.systems.lana_choose import LATENCY, greedy, names_of, problem_of, random_feasible
+from cofront.systems.lana_choose import LATENCY, names_of, problem_of, random_feasible
 from cofront.systems.lana_prices import Prices, per_unit, tabled
 
 pytest.importorskip("torch")
@@ -63,25 +64,18 @@ def test_the_exact_choice_is_the_best_and_baselines_keep_the_budget(asked, share
     fits = every[prices.of(every) - prices.base_s <= limit + 1e-12]
     found = allocate(problem, {LATENCY: limit})
     drawn = random_feasible(problem, limit, 5, np.random.default_rng(0))
-    steps = greedy(problem, limit)
+    steps = greedy(problem, {LATENCY: limit})
     if not len(fits):
-        assert not found.choice and not drawn and steps is None
+        assert not found.choice and not drawn and not steps.choice
         return
     best = np.nan_to_num(change)[np.arange(len(change)), fits].sum(axis=1).min()
     assert found.loss == pytest.approx(best, abs=1e-9)
-    assert steps is not None and len(drawn) == 5
-    for choice in (*drawn, steps):
+    assert len(drawn) == 5
+    kept = [*drawn, *([steps.array] if steps.choice else [])]
+    for choice in kept:
         assert prices.of(choice)[0] <= limit + prices.base_s + 1e-9
         assert problem.losses(choice)[0] >= best - 1e-9
         assert problem.allowed[np.arange(len(choice)), choice].all()
-
-
-def test_greedy_takes_the_least_change_per_second():
-    prices = Prices(np.array([[2.0, 1.0], [2.0, 1.5]]), 0.0, "test", "")
-    problem = problem_of(np.array([[0.0, 0.3], [0.0, 0.1]]), prices)
-    assert greedy(problem, 3.6).tolist() == [0, 1]
-    assert greedy(problem, 3.0).tolist() == [1, 1]  # it swaps the second first, and stays with it
-    assert allocate(problem, {LATENCY: 3.0}).choice == (1, 0)
 
 
 def test_prices_of_a_table(tmp_path):

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from cofront.api.acceleration import AccelerateRequest, Acceleration, Stopped
+from cofront.api.acceleration_picture import picture
 from cofront.api.budgets import parse_budgets
 from cofront.api.request import OnProgress
 from cofront.api.training import check_data, need_torch
@@ -17,6 +18,7 @@ from cofront.errors import MissingDependencyError, UnsupportedError, UsageError
 from cofront.study.documents import (
     AcceleratedNetwork,
     AccelerateDocument,
+    AcceleratedPoint,
     AcceleratedUnit,
     MeasuredPair,
     RunTraining,
@@ -114,8 +116,9 @@ def _selected(
         for c in found
     ]  # fmt: skip
     return msgspec.structs.replace(
-        document, units=units, solutions=solutions, chosen=found.index(best), teacher_loss=scores.teacher
-    )
+        document, units=units, solutions=solutions, chosen=found.index(best), teacher_loss=scores.teacher,
+        front=[AcceleratedPoint(latency_s=s, predicted=p) for s, p in run.lana.front(scores, prices)],
+    )  # fmt: skip
 
 
 def _finished(run: Acceleration, document: AccelerateDocument, learnt: Layerwise) -> AccelerateDocument:
@@ -179,6 +182,8 @@ def _written(
     out = {"weights": str(run.folder / "accelerated.safetensors")}
     files.save(out["weights"], weights, {"cofront": "weights", "network": module.network.name})
     notes = list(document.notes)
+    out["picture"] = str(run.folder / "accelerate.svg")
+    write_atomic(Path(out["picture"]), picture(document))
     try:
         from cofront.network.onnx_io import to_onnx
 

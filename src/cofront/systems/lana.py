@@ -24,6 +24,7 @@ from cofront.network import Network
 from cofront.network.pytorch import NetworkModule
 from cofront.network.weights import Weights
 from cofront.search.allocation.allocate import diverse
+from cofront.search.allocation.front import front
 from cofront.space.operators_of import FEW, OperatorsOf, units_of
 from cofront.systems.lana_choose import LATENCY, IntArray, names_of, problem_of
 from cofront.systems.lana_prices import Prices
@@ -165,6 +166,16 @@ class Lana:
             if on_solution is not None:
                 on_solution(out[-1])
         return out
+
+    def front(self, scores: Scores, prices: Prices, points: int = 200) -> list[tuple[float, float]]:
+        """(seconds, sum of changes) of the front, up to the teacher's latency, to a thousandth of its range; of more
+        than `points`, some left out evenly."""
+        problem = problem_of(scores.change, prices)
+        spread = float(np.ptp(np.where(problem.allowed, problem.loss, 0.0), axis=1).sum())
+        limit = prices.teacher_s - prices.base_s
+        found = front(problem, LATENCY, limit=limit, tolerance=1e-3 * spread)
+        kept = np.unique(np.linspace(0, len(found) - 1, points).round().astype(np.int64))
+        return [(float(found.cost[i]) + prices.base_s, float(found.loss[i])) for i in kept]
 
     def student(self, learnt: Layerwise, names: Sequence[str]) -> NetworkModule:
         """The network of the chosen operators, its norms re-estimated."""

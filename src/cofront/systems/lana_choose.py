@@ -1,4 +1,4 @@
-"""Which operators: scores and prices as an allocation problem [LANA21], and two baselines for the exact solution."""
+"""Which operators: scores and prices as an allocation problem [LANA21], and random networks to compare with."""
 
 from __future__ import annotations
 
@@ -37,22 +37,6 @@ def random_feasible(problem: Problem, limit_s: float, count: int, rng: np.random
             room -= float(seconds[i, choice[i]] - least[i])
         out.append(choice)
     return out
-
-
-def greedy(problem: Problem, limit_s: float) -> IntArray | None:
-    """From the teacher on, the swap of least change per second that it saves, until the limit is met; None if never."""
-    seconds, mask = problem.cost(LATENCY), problem.allowed
-    rows = np.arange(len(seconds))
-    choice: IntArray = np.zeros(len(seconds), np.int64)
-    while seconds[rows, choice].sum() > limit_s + 1e-15:
-        saved = seconds[rows, choice][:, None] - seconds
-        change = problem.loss - problem.loss[rows, choice][:, None]
-        ratio = np.where(mask & (saved > 0), change / np.where(saved > 0, saved, 1.0), np.inf)
-        i, j = np.unravel_index(int(ratio.argmin()), ratio.shape)
-        if not np.isfinite(ratio[i, j]):
-            return None
-        choice[i] = j
-    return choice
 
 
 def names_of(operators: Sequence[Mapping[str, object]], choice: IntArray) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from cofront.study.documents.accelerated import (
     AcceleratedNetwork,
     AccelerateDocument,
+    AcceleratedPoint,
     AcceleratedUnit,
     MeasuredPair,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "KINDS",
     "AccelerateDocument",
     "AcceleratedNetwork",
+    "AcceleratedPoint",
     "AcceleratedUnit",
     "AcceleratorDocument",
     "AccuracyDocument",

@@ -35,6 +35,13 @@ class AcceleratedNetwork(Part, frozen=True, kw_only=True):
     accuracy: float
 
 
+class AcceleratedPoint(Part, frozen=True, kw_only=True):
+    """A point of the exact front: the least sum of changes at that latency."""
+
+    latency_s: float
+    predicted: float
+
+
 class MeasuredPair(Part, frozen=True, kw_only=True):
     """Both networks on the machine itself, in turns: medians and the 95 % interval of their quotient."""
 
@@ -61,6 +68,7 @@ class AccelerateDocument(Document, frozen=True, kw_only=True, tag="accelerate"):
     units: list[AcceleratedUnit] = field(default_factory=list)
     solutions: list[AcceleratedNetwork] = field(default_factory=list)
     chosen: int | None = None
+    front: list[AcceleratedPoint] = field(default_factory=list)
     macs: list[int] = field(default_factory=list)  # before, after
     params: list[int] = field(default_factory=list)
     validation: float | None = None  # of the result
