@@ -21,6 +21,7 @@ from cofront.study.documents.designed import (
     ReportDocument,
 )
 from cofront.study.documents.measured import LatencyDocument, MeasurementDocument
+from cofront.study.documents.quantised import QuantisedDocument
 from cofront.study.documents.ran import RunDocument
 from cofront.study.documents.solved import EstimateDocument, FitDocument, SearchDocument
 from cofront.study.documents.tables import AlikeDocument, ParetoDocument, PredictorDocument
@@ -46,6 +47,7 @@ KINDS: tuple[type[Document], ...] = (
     MeasurementDocument,
     LatencyDocument,
     RunDocument,
+    QuantisedDocument,
     AccelerateDocument,
 )
 
