@@ -57,17 +57,20 @@ class Labels:
         self.value, self.dropped, self.work = np.inf, np.inf, 0
         self.mask = problem.allowed.copy()
         self.unary, self.rest = split(problem)
+        # no allocation loses more: a bound above it proves that there is none
+        most_lost = np.where(self.mask, self.unary, -np.inf).max(axis=1).sum() + sum(
+            p.max() for p in self.rest.values()
+        )
+        self.ceiling = float(most_lost) + 1e-9 * max(1.0, abs(float(most_lost)))
 
     def run(self) -> Found:
         """The least loss, with its bound."""
         nothing = np.zeros((1, len(self.rows.limit)))
-        first, mix, dead = multipliers(self.unary, self.mask, self.rows, NEAR[:1])
+        first, mix = multipliers(self.unary, self.mask, self.rows, NEAR[:1])
         self.weights = np.concatenate([nothing, first])
-        if dead:
-            return self._exhaustive_no()
         self._offer(mixed(self.problem, self.unary, mix, self.rows))
         self._fix()
-        more, mix, _ = multipliers(self.unary, self.mask, self.rows, NEAR[1:])
+        more, mix = multipliers(self.unary, self.mask, self.rows, NEAR[1:])
         self.weights = np.concatenate([self.weights, more])
         self._offer(mixed(self.problem, self.unary, mix, self.rows))
         self._fix()
@@ -75,15 +78,14 @@ class Labels:
         if self._large():
             self._ask()
             self._fix()
+        if root > self.ceiling:
+            return Found(None, np.inf, np.inf, 0)
         if self.value > root + 1e-12 * max(1.0, abs(root)):
             self._forward()
+        if self.best is None and self.dropped == np.inf:
+            return Found(None, np.inf, np.inf, self.work)
         bound = min(self.value, max(root, self.dropped))
         return Found(self.best, self.value, bound, self.work)
-
-    def _exhaustive_no(self) -> Found:
-        """The relaxation says no: the search below, which rests on no solver's word, confirms it or finds one."""
-        self._forward()
-        return Found(self.best, self.value, min(self.value, self.dropped), self.work)
 
     def _priced(self) -> FloatArray:
         """(m, l, o) losses with each multiplier's price; inf where masked."""
@@ -146,7 +148,7 @@ class Labels:
             z = (loss[:, None] + own).ravel()
             self.work += len(z)
             keep = np.flatnonzero(
-                (self._bound(z, c, unit, ahead) < self.value) & (c <= room[:, unit]).all(axis=1)
+                (self._bound(z, c, unit, ahead) < min(self.value, self.ceiling)) & (c <= room[:, unit]).all(axis=1)
             )  # fmt: skip
             rows, picked = np.divmod(keep, len(options))
             chosen = chosen[rows]
