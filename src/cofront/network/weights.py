@@ -73,7 +73,7 @@ def random_weights(network: Network, rng: np.random.Generator, bias_std: float =
 
 
 def validate(network: Network, weights: Mapping[str, NDArray[np.float32]]) -> Weights:
-    """The weights as contiguous float32 arrays, or an InputError naming what is missing, foreign or misshapen."""
+    """The weights as contiguous, writable float32 arrays, or an InputError naming what is missing, foreign or misshapen."""
     expected = weight_shapes(network)
     missing = [k for k in expected if k not in weights]
     foreign = [k for k in weights if k not in expected]
@@ -87,7 +87,8 @@ def validate(network: Network, weights: Mapping[str, NDArray[np.float32]]) -> We
             raise InputError(f"weights of '{network.name}': '{key}' should have shape {shape}, has {array.shape}")
         if not np.issubdtype(array.dtype, np.floating):
             raise InputError(f"weights of '{network.name}': '{key}' should be floating point, is {array.dtype}")
-        out[key] = np.ascontiguousarray(array, dtype=np.float32)
+        # a copy of what is read-only, as arrays of an ONNX file are: tensors share memory with these
+        out[key] = np.require(array, np.float32, ("C", "W"))
         if not np.isfinite(out[key]).all():
             raise InputError(f"weights of '{network.name}': '{key}' has values that are not finite in float32")
     return out

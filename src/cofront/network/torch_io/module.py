@@ -291,9 +291,9 @@ def to_torch(
                 draw = std * rng.standard_normal(tuple(layer.weight.shape), dtype=np.float32)
                 layer.weight.copy_(torch.from_numpy(draw))
                 continue
-            layer.weight.copy_(_tensor(known[f"{node.name}.weight"]))
+            layer.weight.copy_(torch.from_numpy(known[f"{node.name}.weight"]))
             if has_bias(node):
-                value = _tensor(known[f"{node.name}.bias"])
+                value = torch.from_numpy(known[f"{node.name}.bias"])
                 if layer.norm is None:
                     assert layer.bias is not None
                     layer.bias.copy_(value)
@@ -302,13 +302,8 @@ def to_torch(
                     layer.norm.bias.copy_(value)
                     layer.norm.running_var.fill_(1.0 - EPS)
                     if has_scale(node):
-                        layer.norm.weight.copy_(_tensor(known[f"{node.name}.scale"]))
+                        layer.norm.weight.copy_(torch.from_numpy(known[f"{node.name}.scale"]))
     return module
-
-
-def _tensor(array: NDArray[np.float32]) -> Tensor:
-    """The array as a tensor; a copy where it is read-only, as those of an ONNX file are."""
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def fold_batchnorm(module: NetworkModule) -> Weights:

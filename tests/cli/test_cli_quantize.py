@@ -1,0 +1,154 @@
+"""`quantize` through the command line, on a small trained network: every step, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cofront.network import Builder
+from cofront.network.onnx_io import to_onnx
+
+torch = pytest.importorskip("torch")
+
+
+def network(act="relu", classes=4):
+    b = Builder("net", (3, 12, 12))
+    for name, width, stride in (("a", 8, 2), ("b", 16, 1), ("c", 12, 1)):
+        b.block = name
+        b.conv(width, 3, stride, act=act, norm=False, bias=True, name=name)
+    b.block = "head"
+    b.classifier(classes)
+    return b.build()
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    """A folder with images of four classes and a network that was trained on them, as an ONNX file."""
+    from cofront.network.pytorch import fold_batchnorm, to_torch
+
+    folder = tmp_path_factory.mktemp("learnt")
+    rng = np.random.default_rng(0)
+    y = np.arange(600) % 4
+    pattern = rng.integers(0, 256, (4, 12, 12, 3))
+    x = np.clip(0.6 * pattern[y] + rng.normal(50, 50, (600, 12, 12, 3)), 0, 255).astype(np.uint8)
+    np.savez(folder / "images.npz", x_train=x[:440], y_train=y[:440], x_test=x[440:], y_test=y[440:])
+    net = to_torch(network(), rng=rng)
+    images = torch.from_numpy((x[:440].transpose(0, 3, 1, 2).astype(np.float32) - 128) / 64)
+    sgd = torch.optim.Adam(net.parameters(), lr=3e-3)
+    for _ in range(60):
+        loss = torch.nn.functional.cross_entropy(net(images), torch.from_numpy(y[:440]))
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+    (folder / "net.onnx").write_bytes(to_onnx(network(), fold_batchnorm(net)).SerializeToString())
+    return folder
+
+
+@pytest.fixture
+def ask(learnt, monkeypatch, tmp_path):
+    monkeypatch.setenv("COFRONT_CACHE", str(tmp_path / "cache"))
+
+    def words(*more, budget="0.5x size"):
+        return (
+            "quantize",
+            learnt / "net.onnx",
+            "--calib",
+            learnt / "images.npz",
+            "--images",
+            "64",
+            "--budget",
+            budget,
+            *more,
+        )
+
+    return words
+
+
+def test_bits_within_the_size_and_the_integers_of_the_network(as_json, cofront, ask, learnt):
+    found = as_json(*ask("-o", "out"))
+    assert found["kind"] == "quantised" and found["status"] == "optimal" and found["gap"] == 0
+    (budget,) = found["budgets"]
+    assert budget["taken"] <= budget["limit"] == pytest.approx(0.5 * budget["at_8_bits"])
+    assert sum(n["weights"] * n["weight_bits"] / 8 for n in found["layers"]) == pytest.approx(budget["taken"])
+    ends = (found["layers"][0], found["layers"][-1])
+    assert all((n["weight_bits"], n["act_bits"]) == (8, 8) for n in ends)
+    assert any(n["weight_bits"] < 8 for n in found["layers"])
+    said = {(a["what"], a["part"]): a["accuracy"] for a in found["accuracies"]}
+    assert said["floating point", "validation"] > 0.9 and said["the integers", "test"] > 0.7
+    # the integers in the files are those that were tested
+    from cofront.task.data import load_dataset
+    from cofront.task.integer import QuantizedNetwork
+
+    data = load_dataset(learnt / "images.npz")
+    integers = QuantizedNetwork.load(found["files"]["integers"])
+    assert integers.accuracy(data.x_test, data.y_test) == said["the integers", "test"]
+    from cofront.network.onnx_io import import_onnx
+
+    read = import_onnx(found["files"]["qonnx"]).network
+    assert [n.weight_bits for n in read.layers] == [n["weight_bits"] for n in found["layers"]]
+    # the same question is not worked at again, another budget takes the sensitivities that are there
+    again = as_json(*ask("-o", "out"))
+    assert again["seconds"] == found["seconds"]
+    other = as_json(*ask("-o", "out", budget="0.4x size"))
+    assert other["seconds"]["sensitivity"] < found["seconds"]["sensitivity"]
+    assert other["rise"] >= found["rise"]
+    assert Path("out/report.html").exists()
+
+
+def test_on_an_fpga_part_bits_and_accelerator_are_found_together(as_json, cofront, ask):
+    found = as_json(*ask("--device", "zu3eg", "-o", "out", "--sensitivity", "fisher", budget="0.9x latency"))
+    assert found["gap"] == 0 and found["accelerator"]["config"]["engine"]
+    assert {(n["weight_bits"], n["act_bits"]) for n in found["layers"]} <= {(8, 8), (4, 8), (4, 4)}
+    assert found["budgets"][0]["taken"] <= found["budgets"][0]["limit"]
+    front = [p for p in found["points"] if p["kind"] == "front"]
+    uniform = {p["label"]: p for p in found["points"] if p["kind"] == "uniform"}
+    # no uniform allocation lies below the front
+    for p in uniform.values():
+        as_fast = [q for q in front if q["costs"]["latency"] <= p["costs"]["latency"]]
+        assert min(q["rise"] for q in as_fast) <= p["rise"] + 1e-6
+    design = json.loads(Path("out/design.json").read_text())
+    assert design["device"] == "zu3eg" and design["design"]["cycles"] > 0
+    code, out, _ = cofront("estimate", "out/design.json")
+    assert code == 0 and "zu3eg" in out
+    code, out, _ = cofront("build", "out/design.json", "--weights", "out/integers.safetensors", "-o", "built")
+    assert code == 0 and Path("built").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("more", "budget", "code", "text"),
+    [
+        ((), "0.1x size", 1, "infeasible"),
+        ((), "12ms", 2, "limits the latency, of which nothing is known here"),
+        ((), "half", 2, "--budget expects"),
+        (("--device", "zu3"), "0.5x latency", 2, "zu3"),
+        (("--device", "zu3eg"), "0.5x size", 2, "on an FPGA part --budget limits the latency alone"),
+        (("--method", "magic"), "0.5x size", 2, "method"),
+        (("--sensitivity", "guess"), "0.5x size", 2, "sensitivity"),
+        (("--refine", "more"), "0.5x size", 2, "refinement"),
+        (("--weight-bits", "2-9"), "0.5x size", 2, "widths from 1 to 8"),
+        (("--act-bits", "x"), "0.5x size", 2, "expects widths such as 2-8"),
+        (("--images", "3"), "0.5x size", 2, "16"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_one_line(cofront, ask, more, budget, code, text):
+    got, out, err = cofront(*ask(*more, budget=budget))
+    assert got == code and text in (err or out) and "Traceback" not in err
+    assert len(err.strip().splitlines()) <= 2 or code == 1
+
+
+def test_models_that_do_not_fit_the_images_or_have_no_integers_are_refused(cofront, ask, learnt):
+    from cofront.network.weights import random_weights
+
+    rng = np.random.default_rng(0)
+    for name, net in (("five", network(classes=5)), ("swish", network(act="hswish"))):
+        Path(f"{name}.onnx").write_bytes(to_onnx(net, random_weights(net, rng)).SerializeToString())
+    words = ask()
+    code, _, err = cofront("quantize", "five.onnx", *words[2:])
+    assert code == 2 and "has 5 outputs, the images have 4 classes" in err
+    code, _, err = cofront("quantize", "swish.onnx", *words[2:])
+    assert code == 1 and "operators without integers" in err and "--keep-float" in err
+    code, out, _ = cofront("quantize", "swish.onnx", *words[2:], "--keep-float", "-o", "kept", "--refine", "none")
+    assert code == 0 and "in floating point" in out and Path("kept/weights.safetensors").exists()
