@@ -80,3 +80,29 @@ def test_published_networks_need_weights(tmp_path: Path) -> None:
     files.save(tmp_path / "few.safetensors", dict(list(values.items())[1:]))
     with pytest.raises(CofrontError, match="missing"):
         load_trained("mobilenet_v2", weights=tmp_path / "few.safetensors")
+
+
+def test_a_normalisation_moves_into_the_first_layer(tmp_path: Path) -> None:
+    from cofront.api.trained import Normalisation
+    from cofront.network.pytorch import to_torch
+
+    b = Builder("plain", (3, 8, 8))
+    b.conv(4, 3, act="relu", padding=0, norm=False, bias=False)
+    b.classifier(5)
+    network = b.build()
+    values = files.random_weights(network, np.random.default_rng(0))
+    (tmp_path / "net.onnx").write_bytes(to_onnx(network, values).SerializeToString())
+    how = Normalisation((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
+    found = load_trained(str(tmp_path / "net.onnx"), normalised=how)
+    pixels = np.random.default_rng(1).integers(0, 256, (6, 3, 8, 8)).astype(np.float32)
+    own = (pixels / 255 - np.array(how.mean)[:, None, None]) / np.array(how.std)[:, None, None]
+    with torch.inference_mode():
+        wanted = to_torch(network, values).eval()(torch.from_numpy(own.astype(np.float32)))
+        got = to_torch(found.network, found.weights).eval()(torch.from_numpy((pixels - 128) / 64))
+    assert torch.allclose(wanted, got, atol=1e-4) and "moved into the first layer" in found.notes[-1]
+    one = load_trained(str(tmp_path / "net.onnx"), normalised=Normalisation((0.5,), (0.25,)))
+    assert not np.allclose(one.weights["conv2d_0.weight"], found.weights["conv2d_0.weight"])
+    with pytest.raises(CofrontError, match="3 input channels"):
+        load_trained(str(tmp_path / "net.onnx"), normalised=Normalisation((0.5, 0.5), (0.2, 0.2)))
+    with pytest.raises(UsageError, match="above 0"):
+        Normalisation((0.5,), (0.0,))

@@ -16,7 +16,7 @@ from cofront.api.budgets import Budget, parse_budgets
 from cofront.api.quantised_document import document_of
 from cofront.api.quantised_files import write_files
 from cofront.api.request import OnProgress, Progress
-from cofront.api.trained import TrainedModel, load_trained
+from cofront.api.trained import Normalisation, TrainedModel, load_trained
 from cofront.api.training import load_data, need_torch
 from cofront.errors import UnsupportedError, UsageError, unknown_name
 from cofront.study.documents import QuantAccuracy, QuantisedDocument, read_document
@@ -54,6 +54,7 @@ class QuantizeRequest:
     images: int = 256
     weights: Path | None = None
     input_shape: tuple[int, ...] | None = None
+    normalised: Normalisation | None = None
     weight_bits: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8)
     act_bits: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8)
     refine: str = "rounding"
@@ -98,7 +99,11 @@ class Scene:
 
         shape = request.input_shape
         self.model: TrainedModel = load_trained(
-            request.model, weights=request.weights, input_shape=shape, images=train_images
+            request.model,
+            weights=request.weights,
+            input_shape=shape,
+            images=train_images,
+            normalised=request.normalised,
         )
         self.network: Network = label_blocks(without_bits(self.model.network))
         self.notes = list(self.model.notes)

@@ -6,7 +6,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 
 #: `package.module:attribute`, which a path or a name of a published network never looks like.
 _CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What a network was trained on: (pixel / 255 - mean) / std, by channel, or one number for all."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.mean or not self.std or min(self.std) <= 0:
+            raise UsageError(f"--mean and --std expect numbers, those of --std above 0, got {self.mean} and {self.std}")
 
 
 @dataclass(frozen=True)
@@ -46,14 +58,36 @@ def load_trained(
     weights: Path | None = None,
     input_shape: tuple[int, ...] | None = None,
     images: Callable[[], Images] | None = None,
+    normalised: Normalisation | None = None,
 ) -> TrainedModel:
-    """The trained model that `source` names.
+    """The trained model that `source` names, for inputs of (pixel - 128) / 64.
+
+    `normalised` says what it was trained with, where that is something else: it moves into the first layer.
 
     An ONNX or QONNX file has its weights inside. `module:callable` is imported, from the working folder too, and called
     without arguments for a PyTorch module, which is traced for `input_shape`. A published network's name and a design
     file need `weights`, a safetensors file; a design of `subgraph32` without takes the weights that come with cofront,
     with batch-norm statistics of the training images that `images` gives. UsageError or InputError for anything else.
     """
+    found = _load(source, weights, input_shape, images)
+    return found if normalised is None else _moved(found, normalised)
+
+
+def _moved(found: TrainedModel, how: Normalisation) -> TrainedModel:
+    from cofront.network.input_scale import rescaled_input
+
+    channels = found.network.shapes[found.network.input.name][0]
+    mean, std = (values * channels if len(values) == 1 else values for values in (how.mean, how.std))
+    gain = [64 / 255 / s for s in std]
+    offset = [(128 / 255 - m) / s for m, s in zip(mean, std, strict=False)]
+    network, weights = rescaled_input(found.network, found.weights, gain, offset)
+    note = "its normalisation was moved into the first layer; padding stands for grey now"
+    return replace(found, network=network, weights=weights, notes=(*found.notes, note))
+
+
+def _load(
+    source: str, weights: Path | None, input_shape: tuple[int, ...] | None, images: Callable[[], Images] | None
+) -> TrainedModel:
     if _CALLABLE.fullmatch(source) and not Path(source).exists():
         if weights is not None:
             raise UsageError("--weights is for designs and published networks; a PyTorch module has its own")

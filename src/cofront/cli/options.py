@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cofront.errors import UsageError
+
+if TYPE_CHECKING:
+    from cofront.api.trained import Normalisation
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random; the same seed, the same result.")]
@@ -49,6 +52,15 @@ Data = Annotated[
         "$COFRONT_DATA/cifar10 if not given.",
     ),
 ]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        "--mean",
+        help="What the model was trained with: (pixel / 255 - mean) / std, e.g. 0.485,0.456,0.406; "
+        "(pixel - 128) / 64 if not given.",
+    ),
+]
+Std = Annotated[str | None, typer.Option("--std", help="The same, e.g. 0.229,0.224,0.225.")]
 
 
 def parse_clock(text: str | None) -> float | None:
@@ -104,6 +116,24 @@ def parse_shape(text: str | None) -> tuple[int, ...] | None:
     if not all(p.strip().isascii() and p.strip().isdigit() and 0 < int(p) <= 1 << 20 for p in parts):
         raise UsageError(f"--input-shape expects sizes such as 3x224x224, got '{text}'")
     return tuple(int(p) for p in parts)
+
+
+def parse_normalisation(mean: str | None, std: str | None) -> Normalisation | None:
+    """--mean and --std, of which both or neither are given; one number stands for all channels."""
+    from cofront.api.trained import Normalisation
+
+    if mean is None and std is None:
+        return None
+    found = []
+    for option, text in (("--mean", mean), ("--std", std)):
+        try:
+            values = tuple(float(part) for part in (text or "").split(","))
+        except ValueError:
+            values = (math.nan,)
+        if not all(math.isfinite(v) for v in values):
+            raise UsageError(f"{option} expects numbers such as 0.485,0.456,0.406, or one for all, got '{text or ''}'")
+        found.append(values)
+    return Normalisation(*found)
 
 
 def positive(option: str, value: float | None) -> float | None:

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofront.cli import output
-from cofront.cli.options import Clock, InputShape, Json, Seed, a_folder, parse_clock, parse_shape
+from cofront.cli.options import (
+    Clock,
+    InputShape,
+    Json,
+    Mean,
+    Seed,
+    Std,
+    a_folder,
+    parse_clock,
+    parse_normalisation,
+    parse_shape,
+)
 from cofront.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,6 +70,8 @@ def run(
         Path | None, typer.Option("--weights", help="safetensors file of a design's or name's weights.")
     ] = (None),
     input_shape: InputShape = None,
+    mean: Mean = None,
+    std: Std = None,
     weight_bits: Annotated[str, typer.Option("--weight-bits", help="Widths to choose from, 1 to 8.")] = "2-8",
     act_bits: Annotated[str, typer.Option("--act-bits", help="Widths to choose from, 2 to 8.")] = "2-8",
     refine: Annotated[
@@ -79,7 +92,8 @@ def run(
 
     request = QuantizeRequest(
         model=model, budget=budget, data=calib, device=device, method=method, sensitivity=sensitivity, images=images,
-        weights=weights, input_shape=parse_shape(input_shape), weight_bits=widths("--weight-bits", weight_bits),
+        weights=weights, input_shape=parse_shape(input_shape),
+        normalised=parse_normalisation(mean, std), weight_bits=widths("--weight-bits", weight_bits),
         act_bits=widths("--act-bits", act_bits), refine=refine, epochs=epochs, keep_float=keep_float,
         clock_hz=parse_clock(clock), seed=seed,
     )  # fmt: skip

@@ -73,7 +73,7 @@ def random_weights(network: Network, rng: np.random.Generator, bias_std: float =
 
 
 def validate(network: Network, weights: Mapping[str, NDArray[np.float32]]) -> Weights:
-    """The weights as contiguous, writable float32 arrays, or an InputError naming what is missing, foreign or misshapen."""
+    """The weights as contiguous, writable float32 arrays; an InputError names what is missing, foreign or misshapen."""
     expected = weight_shapes(network)
     missing = [k for k in expected if k not in weights]
     foreign = [k for k in weights if k not in expected]
