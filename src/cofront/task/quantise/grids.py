@@ -19,7 +19,7 @@ from cofront.task.kernels import Grid
 from cofront.task.quantise.histogram import BINS, RULES, Histogram, least_divergence
 
 _TINY = 1e-8
-_CANDIDATES = 48
+_CANDIDATES = 24
 WEIGHT_BITS = range(1, 9)
 ACT_BITS = range(2, 9)
 

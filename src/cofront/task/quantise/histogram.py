@@ -20,6 +20,7 @@ RULES = ("max", "percentile", "mse", "kl")
 #: HAQ's rule: below this many bits the divergence decides, else the greatest magnitude [HAQ19].
 KL_BELOW = 5
 _CANDIDATES = 128
+_MOST = 1 << 20  # values counted of a batch, more or less: of the greatest tensors some images are enough
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,7 +34,7 @@ class Histogram:
         self.peak = 0.0
 
     def add(self, x: torch.Tensor) -> None:
-        """Count the magnitudes of a batch of any shape."""
+        """Count the magnitudes of a batch (n, ...), of some images where they are many; the peak is that of all."""
         low, high = torch.aminmax(x)
         peak = max(-float(low), float(high))
         if not math.isfinite(peak):
@@ -49,7 +50,8 @@ class Histogram:
         while self.top < peak:
             self.counts = np.concatenate([self.counts.reshape(-1, 2).sum(1), np.zeros(BINS // 2)])
             self.top *= 2
-        magnitude = x.abs() if float(low) < 0 else x
+        some = x[:: max(1, x.numel() // _MOST)] if x.dim() > 1 else x
+        magnitude = some.abs() if float(low) < 0 else some
         self.counts += torch.histc(magnitude.float().flatten(), BINS, 0, self.top).double().numpy()
 
     @property

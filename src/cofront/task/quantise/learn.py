@@ -1,0 +1,233 @@
+"""Fine-tuning of a setting: weights, biases and all step sizes are learned through the rounding [LSQ20].
+
+With batch norms folded, channels differ in size by orders of magnitude. So weights are learned in units of their
+channel's range, biases in units of about its deviation, and steps as their logarithms, all with Adam, whose updates do
+not depend on a gradient's size (LSQ scales gradients instead): this parametrisation is ours. Each float weight starts
+within the cell of its integer, so that what a refinement chose is what training starts with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from cofront.errors import UsageError
+from cofront.network import Network
+from cofront.network.pytorch import NetworkModule
+from cofront.task.augment import augment
+from cofront.task.kernels import Grid
+from cofront.task.quantise.grids import top_of, weight_codes
+from cofront.task.quantise.inputs import bare, check_images, check_labels, check_weights, pixels_of
+from cofront.task.quantise.observe import watched
+from cofront.task.quantise.setting import LayerSetting, Setting
+from cofront.task.quantise.simulate import REAL, Simulator
+from cofront.task.quantise.steps import Step, stored_of
+from cofront.task.quantise.straight import rounded, signs
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How to fine-tune: passes over the images, rates (of weights, of steps' logarithms), images a step.
+
+    `teacher` is the share of the divergence from the float network in the loss, the rest is the labels' cross-entropy;
+    1 without labels. `mirrored`: images are shifted and mirrored at random.
+    """
+
+    epochs: float = 1.0
+    rate: float = 5e-4
+    step_rate: float = 5e-4
+    batch: int = 64
+    teacher: float = 0.5
+    mirrored: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.epochs > 0 and self.rate > 0 and self.step_rate >= 0 and self.batch > 0):
+            raise UsageError(f"epochs, rates and batch of a schedule must be positive, got {self}")
+        if not 0 <= self.teacher <= 1:
+            raise UsageError(f"the teacher's share is from 0 to 1, got {self.teacher}")
+
+
+class Learner(NetworkModule):
+    """A setting in real numbers with gradients; parameters beside weights and biases are logarithms of steps."""
+
+    def __init__(self, setting: Setting, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        super().__init__(bare(setting.network))
+        self.start = setting
+        for p in self.parameters():
+            p.requires_grad_(False)  # the layers' own: what is learned is below
+        self.weights, self.biases = nn.ParameterDict(), nn.ParameterDict()
+        self.of_weights, self.of_reads, self.of_stored = nn.ParameterDict(), nn.ParameterDict(), nn.ParameterDict()
+        self._own = {s.output: s for s in setting.steps if s.kind != "move"}
+        self._origin = stored_of(setting.network)
+        self._units: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        for step in setting.steps:
+            name = step.node.name
+            if step.kind == "layer":
+                self._begin(step, setting.layers[name], torch.from_numpy(weights[f"{name}.weight"]))
+                if name in setting.read:
+                    self.of_reads[_key(name)] = _log(setting.read[name].scale)
+            if step.kind != "move" and not setting.logits(step):
+                self.of_stored[_key(step.output)] = _log(setting.grid(step.output).scale)
+
+    def _begin(self, step: Step, layer: LayerSetting, weight: torch.Tensor) -> None:
+        cell = layer.scale.view(-1, *[1] * (weight.dim() - 1))
+        if layer.bits > 1:
+            weight = torch.clamp(weight, (layer.codes - 0.49) * cell, (layer.codes + 0.49) * cell)
+            # The outermost cells have no end: a weight that is clipped stays where it was.
+        else:
+            weight = torch.where(weight.sign() == layer.codes.sign(), weight, 0.01 * layer.codes * cell)
+        name, read = step.node.name, self.start.multiplied(step)
+        reach = layer.real().flatten(1).norm(dim=1) * (read.high * read.scale / 8)
+        self._units[name] = cell * top_of(layer.bits), reach.clamp_min(1e-6)
+        self.weights[_key(name)] = nn.Parameter(weight / self._units[name][0])
+        self.biases[_key(name)] = nn.Parameter(layer.bias / self._units[name][1])
+        self.of_weights[_key(name)] = nn.Parameter(layer.scale.log())
+
+    def _stored_step(self, step: Step) -> torch.Tensor:
+        s: torch.Tensor = self.of_stored[_key(step.output)].exp()
+        return s.clamp_max(6 / self.start.grid(step.output).high) if step.act == "relu6" else s
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of pixels (n, c, h, w) as whole numbers."""
+        setting = self.start
+        real = {self.network.input.name: (x - setting.pixels.zero) * setting.pixels.scale}
+        for step in setting.steps:
+            inputs = [real[i] for i in step.sources]
+            y = self._layer_output(step, inputs[0]) if step.kind == "layer" else self._compute(step.node, inputs)
+            if step.residual is not None:
+                y = y + real[step.residual]
+            if step.kind == "layer" and step.real:
+                y = REAL[step.act or ""](y)
+            if step.kind != "move" and not setting.logits(step):
+                grid = setting.grid(step.output)
+                y = rounded(y, self._stored_step(step), grid.low, grid.high)
+            real[step.output] = y
+        return real[self.network.output.name]
+
+    def _layer_output(self, step: Step, x: torch.Tensor) -> torch.Tensor:
+        name = step.node.name
+        if name in self.start.read:
+            grid = self.start.read[name]
+            x = rounded(x, self.of_reads[_key(name)].exp(), grid.low, grid.high)
+        b = self._bias(name)
+        with torch.no_grad():  # an integer of the accumulator, which is coarse where bits are few
+            unit = self.of_weights[_key(name)].exp() * self._read_step(step)
+            off = torch.where(b.abs() < unit * 2**30, (b / unit).round() * unit - b, torch.zeros_like(b))
+        return Simulator.product(step, x, self._weight(name), b + off)
+
+    def _read_step(self, step: Step) -> torch.Tensor | float:
+        """The step of what a layer multiplies."""
+        if step.node.name in self.start.read:
+            read: torch.Tensor = self.of_reads[_key(step.node.name)].exp()
+            return read
+        own = self._own.get(self._origin[step.sources[0]])
+        return self.start.pixels.scale if own is None else self._stored_step(own)
+
+    def _float(self, name: str) -> torch.Tensor:
+        w: torch.Tensor = self.weights[_key(name)] * self._units[name][0]
+        return w
+
+    def _bias(self, name: str) -> torch.Tensor:
+        b: torch.Tensor = self.biases[_key(name)] * self._units[name][1]
+        return b
+
+    def _weight(self, name: str) -> torch.Tensor:
+        w, bits = self._float(name), self.start.layers[name].bits
+        scale = self.of_weights[_key(name)].exp().view(-1, *[1] * (w.dim() - 1))
+        return signs(w, scale) if bits == 1 else rounded(w, scale, -top_of(bits), top_of(bits))
+
+    @torch.no_grad()
+    def learned(self) -> Setting:
+        """The setting as it is now."""
+        start = self.start
+        layers, read = {}, {}
+        stored = {self.network.input.name: start.pixels}
+        for step in start.steps:
+            name = step.node.name
+            if step.kind == "layer":
+                bits, scale = start.layers[name].bits, self.of_weights[_key(name)].exp()
+                layers[name] = LayerSetting(weight_codes(self._float(name), scale, bits), scale, self._bias(name), bits)
+                if name in start.read:
+                    read[name] = _moved(start.read[name], float(self.of_reads[_key(name)].exp()))
+            if step.kind == "move":
+                stored[step.output] = stored[step.sources[0]]
+            elif not start.logits(step):
+                stored[step.output] = _moved(start.grid(step.output), float(self._stored_step(step)))
+        return replace(start, layers=layers, stored=stored, read=read)
+
+
+def fine_tune(
+    setting: Setting,
+    network: Network,
+    weights: Mapping[str, npt.NDArray[np.float32]],
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64] | None = None,
+    schedule: Schedule | None = None,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Setting:
+    """The setting after training on uint8 images (n, h, w, c); `progress` is told (steps done, all, loss).
+
+    `network` and `weights` are the trained ones, which also teach. The same seed gives the same result on one machine.
+    """
+    how = schedule or Schedule()
+    images, known = check_images(network, images), check_weights(network, weights)
+    y = torch.from_numpy(check_labels(network, images, labels)) if labels is not None else None
+    share = 1.0 if y is None else how.teacher
+    student, teacher = Learner(setting, known), watched(network, known)
+    steps = [*student.of_weights.parameters(), *student.of_reads.parameters(), *student.of_stored.parameters()]
+    others = [*student.weights.parameters(), *student.biases.parameters()]
+    groups = [{"params": others, "lr": how.rate}, {"params": steps, "lr": how.step_rate}]
+    optimiser = torch.optim.Adam(groups)
+    total = max(1, math.ceil(how.epochs * len(images) / how.batch))
+    curve = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda i: 0.5 * (1 + math.cos(math.pi * i / total)))
+    generator = torch.Generator().manual_seed(how.seed)
+    order = torch.empty(0, dtype=torch.long)
+    for i in range(total):
+        if len(order) < how.batch:
+            order = torch.cat([order, torch.randperm(len(images), generator=generator)])
+        some, order = order[: how.batch], order[how.batch :]
+        x = _batch(images[some.numpy()], network, generator if how.mirrored else None)
+        out = student(x).flatten(1)
+        loss = out.new_zeros(())
+        if share:
+            with torch.no_grad():
+                aim = teacher((x - setting.pixels.zero) * setting.pixels.scale).flatten(1).log_softmax(1)
+            loss = loss + share * F.kl_div(out.log_softmax(1), aim, reduction="batchmean", log_target=True)
+        if y is not None and share < 1:
+            loss = loss + (1 - share) * F.cross_entropy(out, y[some])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        curve.step()
+        if progress is not None:
+            progress(i + 1, total, float(loss.detach()))
+    return student.learned()
+
+
+def _batch(images: npt.NDArray[np.uint8], network: Network, generator: torch.Generator | None) -> torch.Tensor:
+    if generator is not None:
+        pad = max(1, images.shape[1] // 8)
+        moved = augment(torch.from_numpy(images), generator, pad, 0)
+        images = moved.permute(0, 2, 3, 1).numpy()
+    return pixels_of(images, network)
+
+
+def _key(name: str) -> str:
+    """A name without dots, which parameters may not have."""
+    return name.replace(".", "/")
+
+
+def _log(scale: float) -> nn.Parameter:
+    return nn.Parameter(torch.tensor(math.log(scale)))
+
+
+def _moved(grid: Grid, scale: float) -> Grid:
+    return Grid(scale, grid.bits, grid.signed)

@@ -1,0 +1,88 @@
+"""A trained network quantised after training, in one call: ranges, refinement, fine-tuning if wanted, integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cofront.errors import UnsupportedError
+from cofront.network import Network
+from cofront.task.integer import QuantizedNetwork
+from cofront.task.kernels import Grid
+from cofront.task.quantise.choose import Bits, Chooser
+from cofront.task.quantise.convert import to_integers
+from cofront.task.quantise.grids import Rules
+from cofront.task.quantise.inputs import PIXELS, check_labels
+from cofront.task.quantise.learn import Schedule, fine_tune
+from cofront.task.quantise.observe import observe
+from cofront.task.quantise.refine import Refiner, refine
+from cofront.task.quantise.setting import Setting
+from cofront.task.quantise.simulate import Simulator
+from cofront.task.quantise.steps import without_integers
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A quantised network: its setting, and its integers, or what of it has none and stays in floating point."""
+
+    setting: Setting
+    integers: QuantizedNetwork | None
+    left_in_float: tuple[str, ...] = ()
+
+    def simulator(self) -> Simulator:
+        """The same in float32, quickly."""
+        module = Simulator(self.setting.network)
+        module.use(self.setting)
+        return module
+
+    def accuracy(self, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> float:
+        """Fraction classified correctly: by the integers, or simulated where something is left in floating point."""
+        if self.integers is None:
+            return self.simulator().accuracy(images, labels)
+        return self.integers.accuracy(images, check_labels(self.setting.network, images, labels))
+
+
+def quantise(
+    network: Network,
+    weights: Mapping[str, npt.NDArray[np.float32]] | None,
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64] | None = None,
+    *,
+    bits: Bits | None = None,
+    rules: Rules | None = None,
+    refinement: str | Refiner | None = "rounding",
+    schedule: Schedule | None = None,
+    pixels: Grid = PIXELS,
+    keep_float: bool = False,
+    meta: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Quantised:
+    """A trained network at its own bits, or at `bits` {layer: (weight bits, input bits)} with 8 where left out.
+
+    `images` (n, h, w, c) uint8 set ranges and refine ("bias", "moments", "rounding" or None); with a `schedule` they
+    are trained on, too, with `labels` if there are any. What has no integers is refused with its list, or left in
+    floating point with `keep_float`. `progress` is told (what is done, how far, of how much).
+    """
+    missing = without_integers(network)
+    if missing and not keep_float:
+        raise UnsupportedError(
+            f"network '{network.name}' has no integers for {', '.join(missing)}; keep_float leaves them real"
+        )
+
+    def told(what: str) -> Callable[..., None] | None:
+        return None if progress is None else lambda done, of, *_: progress(what, done, of)
+
+    ranges = observe(network, weights, images, pixels, told("ranges"))
+    assert weights is not None
+    setting = Chooser(network, weights, ranges, rules).setting(bits)
+    if refinement is not None:
+        setting = refine(setting, network, weights, images, refinement, told("refinement"))
+    if schedule is not None:
+        setting = fine_tune(setting, network, weights, images, labels, schedule, told("training"))
+    return Quantised(setting, None if missing else to_integers(setting, meta), tuple(missing))

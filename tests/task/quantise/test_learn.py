@@ -1,0 +1,144 @@
+"""Gradients through the rounding, and training that makes a setting better."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+
+from cofront.errors import InputError, UsageError  # noqa: E402
+from cofront.network import Builder, Network  # noqa: E402
+from cofront.network.weights import Weights, random_weights  # noqa: E402
+from cofront.task.quantise import QuantModule, Rules, Schedule, fine_tune, to_integers  # noqa: E402
+from cofront.task.quantise.inputs import pixels_of  # noqa: E402
+from cofront.task.quantise.learn import Learner  # noqa: E402
+from cofront.task.quantise.observe import observe, watched  # noqa: E402
+from cofront.task.quantise.refine import refine  # noqa: E402
+from cofront.task.quantise.straight import rounded, signs  # noqa: E402
+
+
+@given(
+    seed=st.integers(0, 10**6), bits=st.integers(2, 8), size=st.floats(0.01, 10), channels=st.booleans(),
+)  # fmt: skip
+@settings(max_examples=50)
+def test_gradients_of_the_rounding(seed: int, bits: int, size: float, channels: bool) -> None:
+    g = torch.Generator().manual_seed(seed)
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    x = (torch.randn(3, 50, generator=g) * high * size / 2).requires_grad_()
+    step = torch.full((3, 1) if channels else (), size, requires_grad=True)
+    up = torch.randn(3, 50, generator=g)
+    y = rounded(x, step, low, high)
+    (y * up).sum().backward()
+    q = (x / step).detach()
+    inside = (q > low - 0.5) & (q < high + 0.5)
+    assert torch.equal(y.detach(), q.round().clamp(low, high) * step.detach())
+    assert torch.equal(x.grad, up * inside)
+    by_step = torch.where(inside, q.round() - q, q.round().clamp(low, high)) * up
+    want = by_step.sum(1, keepdim=True) if channels else by_step.sum()
+    assert torch.allclose(step.grad, want, rtol=1e-3, atol=1e-3 * (1 + float(by_step.abs().sum())))
+
+
+def test_the_step_s_gradient_is_that_of_the_range_where_values_are_clipped() -> None:
+    x, step = torch.tensor([100.0, -100.0]), torch.tensor(0.5, requires_grad=True)
+    rounded(x, step, -8, 7).backward(torch.tensor([1.0, 0.0]))
+    # 7 times the step is what comes out, so this derivative is no approximation.
+    assert float(step.grad) == 7
+
+
+def test_one_bit_is_a_sign_times_a_step() -> None:
+    x = torch.tensor([[-3.0, -0.5, 0.0, 0.4, 5.0]], requires_grad=True)
+    step = torch.tensor([[1.0]], requires_grad=True)
+    y = signs(x, step)
+    assert y.tolist() == [[-1, -1, 1, 1, 1]]
+    y.backward(torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]]))
+    assert float(step.grad) == -1 - 2 + 3 + 4 + 5
+    assert x.grad.tolist() == [[0, 2, 3, 4, 0]]
+
+
+def images(n: int, seed: int = 0) -> np.ndarray:
+    smooth = np.random.default_rng(seed).integers(0, 256, (n, 4, 4, 3))
+    return np.repeat(np.repeat(smooth, 2, 1), 2, 2).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def made() -> tuple[Network, Weights]:
+    b = Builder("n", (3, 8, 8))
+    b.conv(8, 3, act="relu", name="stem")
+    x = b.last
+    b.conv(16, 1, act="relu6", name="expand")
+    b.depthwise(3, act="relu", name="dw")
+    b.conv(8, 1, name="project")
+    b.sum("project", x, name="sum")
+    b.pool("max", 2, 2, name="half")
+    b.classifier(5)
+    network = b.build()
+    weights = random_weights(network, np.random.default_rng(4))
+    x = (torch.from_numpy(images(256, 1)).permute(0, 3, 1, 2).float() - 128) / 64
+    weights["classifier.bias"] -= watched(network, weights)(x).mean(0).numpy()  # so that every class occurs
+    return network, weights
+
+
+def module_of(made: tuple[Network, Weights], bits: tuple[int, int]) -> QuantModule:
+    network, weights = made
+    module = QuantModule(network, weights, observe(network, weights, images(64)), Rules("max", "mse"))
+    module.set_bits({n.name: bits for n in network.layers})
+    return module
+
+
+@pytest.mark.parametrize("bits", [(8, 8), (4, 4), (2, 3), (1, 8)])
+def test_training_starts_with_the_setting(made: tuple[Network, Weights], bits: tuple[int, int]) -> None:
+    network, weights = made
+    module = module_of(made, bits)
+    x = images(32, seed=3)
+    for setting in (module.setting, refine(module.setting, network, weights, images(64), "rounding")):
+        learner = Learner(setting, weights)
+        module.use(setting)
+        want = module.logits(x)
+        got = learner(pixels_of(x, network)).flatten(1).detach()
+        assert float((got - want).square().mean()) < 5e-3 * float(want.var())
+        again = learner.learned()
+        clipped = sum(int((again.layers[n].codes != setting.layers[n].codes).sum()) for n in setting.layers)
+        assert clipped == 0
+        assert all(again.stored[t].scale == pytest.approx(setting.stored[t].scale, rel=1e-5) for t in setting.stored)
+
+
+def test_training_lowers_the_divergence_from_the_floats(made: tuple[Network, Weights]) -> None:
+    network, weights = made
+    module = module_of(made, (2, 3))
+    heard: list[float] = []
+    how = Schedule(epochs=15, batch=32, rate=1e-3, step_rate=1e-3, mirrored=False)
+    new = fine_tune(module.setting, network, weights, images(128), None, how, lambda *p: heard.append(p[2]))
+    assert np.mean(heard[-8:]) < 0.7 * np.mean(heard[:4])
+    same = fine_tune(module.setting, network, weights, images(128), None, how)
+    assert all(torch.equal(new.layers[n].codes, same.layers[n].codes) for n in new.layers)
+    labels = module_of(made, (8, 8)).logits(other := images(400, seed=9)).argmax(1).numpy()
+    assert len(set(labels)) == 5
+    before = module.accuracy(other, labels)
+    module.use(new)
+    assert module.accuracy(other, labels) > before + 0.02
+    integers = to_integers(new)
+    assert (integers.run(other).argmax(1) == module.logits(other).argmax(1).numpy()).mean() > 0.98
+    assert new.grid("expand.act").scale * new.grid("expand.act").high <= 6 + 1e-4
+
+
+def test_labels_alone_can_teach(made: tuple[Network, Weights]) -> None:
+    network, weights = made
+    module = module_of(made, (3, 4))
+    x = images(128)
+    labels = np.random.default_rng(0).integers(0, 5, 128)
+    before = module.loss(x, labels)
+    how = Schedule(epochs=6, batch=32, rate=3e-3, teacher=0.0, mirrored=False)
+    module.use(fine_tune(module.setting, network, weights, x, labels, how))
+    assert module.loss(x, labels) < before
+
+
+def test_bad_input_is_one_line(made: tuple[Network, Weights]) -> None:
+    network, weights = made
+    setting = module_of(made, (4, 4)).setting
+    with pytest.raises(InputError, match="labels go from 0 to 7; network 'n' has 5 classes"):
+        fine_tune(setting, network, weights, images(32), np.arange(32) % 8)
+    with pytest.raises(UsageError, match="must be positive"):
+        Schedule(epochs=0)
+    with pytest.raises(UsageError, match="teacher's share is from 0 to 1, got 2"):
+        Schedule(teacher=2)
