@@ -130,7 +130,7 @@ class Simulator(NetworkModule):
             return y.mul_(fixed.unit)
         out = s.grid(step.output)
         if step.real:
-            return _rounded(_REAL[step.act or ""](y) / out.scale, out)
+            return _rounded(REAL[step.act or ""](y) / out.scale, out)
         return y.floor_().clamp_(out.low, out.high)
 
     def read(self, step: Step, x: torch.Tensor) -> torch.Tensor:
@@ -171,7 +171,7 @@ def _rounded(y: torch.Tensor, grid: Grid) -> torch.Tensor:
     return y.add_(0.5).floor_().clamp_(grid.low, grid.high)
 
 
-_REAL: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+REAL: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "hswish": F.hardswish,
     "hsigmoid": F.hardsigmoid,
     "sigmoid": torch.sigmoid,
