@@ -73,12 +73,13 @@ def on_layers(costs: BitCosts, tables: LossTables, budgets: tuple[Budget, ...], 
 
     problem, now = problem_of(costs, tables), costs.now
     limits = {quantity_of(costs, b.quantity): b.of(now[b.quantity]) for b in budgets}
+    left = {q: limit - costs.fixed.get(q, 0.0) for q, limit in limits.items()}
     if method == "exact":
-        found = allocate(problem, limits, seed=seed)
+        found = allocate(problem, left, seed=seed)
     elif method == "greedy":
-        found = greedy(problem, limits)
+        found = greedy(problem, left)
     elif method == "evolution":
-        found = evolutionary(problem, limits, evaluations=EVALUATIONS, seed=seed)
+        found = evolutionary(problem, left, evaluations=EVALUATIONS, seed=seed)
     else:
         raise unknown_name("method", method, METHODS)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cofront.errors import InputError, UsageError
+from cofront.errors import InputError, UsageError, unknown_name
 
 if TYPE_CHECKING:
     from cofront.network import Network
@@ -25,7 +25,7 @@ Pair = tuple[int, int]
 class BitCosts:
     """Costs (l, o) by quantity of l layers at o pairs (weight bits, activation bits); `allowed` (l, o) says which.
 
-    `now` is what the network costs at 8 bits throughout. `note` says where the costs come from.
+    `fixed` is what has no bits (pools, sums). `note` says where the costs come from.
     """
 
     layers: tuple[str, ...]
@@ -33,11 +33,13 @@ class BitCosts:
     allowed: NDArray[np.bool_]
     costs: Mapping[str, FloatArray]
     note: str
+    fixed: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def now(self) -> dict[str, float]:
+        """What the network costs at 8 bits throughout."""
         at = self.pairs.index((8, 8))
-        return {name: float(c[:, at].sum()) for name, c in self.costs.items()}
+        return {name: float(c[:, at].sum()) + self.fixed.get(name, 0.0) for name, c in self.costs.items()}
 
     def of_layer(self, name: str, pair: Pair) -> dict[str, float]:
         """What one layer costs, by quantity."""
@@ -47,7 +49,7 @@ class BitCosts:
     def of(self, quantity: str, bits: Mapping[str, Pair]) -> float:
         """What an allocation costs."""
         at = [self.pairs.index(bits[n]) for n in self.layers]
-        return float(self.costs[quantity][np.arange(len(at)), at].sum())
+        return float(self.costs[quantity][np.arange(len(at)), at].sum()) + self.fixed.get(quantity, 0.0)
 
 
 def bit_costs(
@@ -66,21 +68,36 @@ def bit_costs(
     allowed = np.array([[n.name not in wide or pair == (8, 8) for pair in pairs] for n in nodes])
     weights = np.array([math.prod(n.op.weight_shape(network.in_shapes(n)) or ()) for n in nodes], float)
     costs: dict[str, FloatArray] = {"size": weights[:, None] * np.array([w / 8 for w, _ in pairs])}
-    note = "size: bytes of the weights"
+    note, fixed = "size: bytes of the weights", dict[str, float]()
     if device is not None and Path(device).suffix == ".npy":
         table = read_table(Path(device), len(nodes))
         costs["latency"] = table[:, [w - 1 for w, _ in pairs], [a - 1 for _, a in pairs]]
         note = f"latency: '{Path(device).name}', in its own unit; {note}"
     elif device is not None:
-        from cofront.hardware.bit_serial import load_engine
+        family, part, config = engine_of(device)
+        found = family.table(network, part, config)
+        w, a = (np.array([pair[i] - 1 for pair in pairs]) for i in range(2))
+        costs |= {"latency": found.latency_s[:, w, a], "energy": found.energy_j[:, w, a]}
+        fixed = {"latency": found.other_s, "energy": found.other_j}
+        note = f"latency and energy: {config} on {part.name}, an estimate by layers; {note}"
+    return BitCosts(tuple(n.name for n in nodes), pairs, allowed, costs, note, fixed)
 
-        engine = load_engine(device)
-        costs |= {
-            name: t[:, [w - 1 for w, _ in pairs], [a - 1 for _, a in pairs]]
-            for name, t in engine.tables(network).items()
-        }
-        note = f"latency and energy: {engine.words}; {note}"
-    return BitCosts(tuple(n.name for n in nodes), pairs, allowed, costs, note)
+
+#: Bit-serial accelerators by name.
+ENGINES = ("bismo-edge", "bismo-cloud", "bitfusion")
+
+
+def engine_of(name: str) -> tuple[Any, Any, Any]:
+    """The family, the part and the configuration of a bit-serial accelerator by name."""
+    from cofront.hardware import bit_serial as known
+
+    if name not in ENGINES:
+        raise unknown_name("bit-serial accelerator", name, ENGINES)
+    if name == "bitfusion":
+        return known.SPATIAL, known.Chip(), known.CHIP
+    return (known.TEMPORAL, known.edge(), known.EDGE) if name == "bismo-edge" else (
+        known.TEMPORAL, known.cloud(), known.CLOUD
+    )  # fmt: skip
 
 
 def read_table(path: Path, layers: int) -> FloatArray:

@@ -40,7 +40,8 @@ def on_part(
     """
     from cofront.api.costing import family
     from cofront.api.joint import exact_front
-    from cofront.space.bits_of import PRECISIONS, BitsOf
+    from cofront.network.bits import PRECISIONS
+    from cofront.space.bits_of import BitsOf
 
     if [b.quantity for b in budgets] != ["latency"]:
         raise UsageError("on an FPGA part --budget limits the latency alone: '0.6x latency' or '12ms'")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cofront.api.bit_choosing import METHODS, Chosen
+from cofront.api.bit_costs import ENGINES
 from cofront.api.bit_sensing import MODELS, Sensed, input_layers, sense
 from cofront.api.budgets import Budget, parse_budgets
 from cofront.api.quantised_document import document_of
@@ -231,11 +232,7 @@ def _quantize(scene: Scene) -> QuantisedDocument:
 
 def _on_part(request: QuantizeRequest) -> bool:
     """Whether the device is an FPGA part, whose accelerator is found with the bits."""
-    if request.device is None or Path(request.device).suffix == ".npy":
-        return False
-    from cofront.hardware.bit_serial import names
-
-    return request.device not in names()
+    return request.device is not None and Path(request.device).suffix != ".npy" and request.device not in ENGINES
 
 
 def choose(scene: Scene, module: QuantModule, tables: LossTables) -> Chosen:

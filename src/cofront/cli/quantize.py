@@ -102,7 +102,7 @@ def run(
         output.emit_json(document)
     else:
         show(document)
-    return 1 if document.infeasible else 0
+    return 0 if document.layers else 1
 
 
 def widths(option: str, text: str) -> tuple[int, ...]:
@@ -124,6 +124,11 @@ def show(document: QuantisedDocument) -> None:
                 f"infeasible: the least {limit.limit} is {quantity(limit.limit, limit.needed)}, the budget "
                 f"{quantity(limit.limit, limit.available)}; {limit.remedy}"
             )
+        return
+    if not document.layers:
+        output.line(
+            f"method '{document.method}' found nothing within the budget; --method exact knows whether there is"
+        )
         return
     rows = [
         [n.name, n.op, output.quantity(n.macs), output.quantity(n.weights), str(n.weight_bits), str(n.act_bits),
