@@ -15,15 +15,14 @@ from cofront.study.asked import asked_of
 from cofront.study.documents import ReportDocument, SearchDocument, VerifyDocument, clean, read_document
 from cofront.study.fronts import fronts, with_front
 from cofront.study.provenance import write_atomic
+from cofront.study.report.frontless import cards, of_its_own, without_front
 from cofront.study.report.origins import listed, minute, origins, when
-from cofront.study.report.predictors import predictor_data, scored
-from cofront.study.report.runs import document_of, learned, run_data
-from cofront.study.report.runs import statement as run_statement
-from cofront.study.report.runs import title as run_title
 from cofront.study.store import RunRecord, Study
 
 _BYTES = ("weight_bytes", "activation_bytes")
 _RANGE = ("latency_low_s", "latency_high_s")
+#: Scripts of the page's cards; page.js calls them.
+_SCRIPTS = ("gantt", "predictors", "pictures", "runs", "bits", "quantised")
 #: Kernels in the order of the pipeline; others follow alphabetically.
 KERNEL_ORDER = ("conv", "dw", "pw")
 
@@ -53,7 +52,7 @@ def _page(data: dict[str, Any]) -> str:
     here = files("cofront.study.report")
     text = {
         name: (here / name).read_text(encoding="utf-8")
-        for name in ("page.html", "page.css", "page.js", "gantt.js", "predictors.js", "pictures.js", "runs.js")
+        for name in ("page.html", "page.css", "page.js", *(f"{name}.js" for name in _SCRIPTS))
     }
     # "</script>" and "<!--" inside the data would end the element that holds it
     payload = json.dumps(clean(data), separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace(
@@ -61,8 +60,7 @@ def _page(data: dict[str, Any]) -> str:
     )
     parts = {
         "title": _escape(str(data["title"])), "style": text["page.css"], "data": payload, "script": text["page.js"],
-        "gantt": text["gantt.js"], "predictors": text["predictors.js"], "pictures": text["pictures.js"],
-        "runs": text["runs.js"], "plotly": get_plotlyjs(),
+        "plotly": get_plotlyjs(), **{name: text[f"{name}.js"] for name in _SCRIPTS},
     }  # fmt: skip
     out: list[str] = []
     for i, piece in enumerate(text["page.html"].split("{{")):
@@ -80,8 +78,8 @@ def _escape(text: str) -> str:
 def report_data(study: Study, run_id: int | None = None, document: SearchDocument | None = None) -> dict[str, Any]:
     """Everything the page shows, as plain JSON values."""
     runs = study.runs()
-    alone = not any(with_front(r) for r in runs) if run_id is None else run_id in {r.id for r in learned(runs)}
-    if document is None and alone and (found := _without_front(study, runs, run_id)) is not None:
+    alone = not any(with_front(r) for r in runs) if run_id is None else run_id in of_its_own(runs)
+    if document is None and alone and (found := without_front(study, runs, run_id)) is not None:
         return found
     run = _pick(study, runs, run_id)
     assert run.result is not None
@@ -117,45 +115,15 @@ def report_data(study: Study, run_id: int | None = None, document: SearchDocumen
         "history": _history(study, run),
         "cover": [_cover(c) for c in search.cover],
         "verified": verified(study, runs, run),
-        "predictors": predictor_data(study, runs),
-        "differentiable": run_data(study, runs),
         "provenance": _provenance(study, run, search),
         "runs": listed(runs),
-    }  # fmt: skip
-
-
-def _without_front(study: Study, runs: list[RunRecord], run_id: int | None) -> dict[str, Any] | None:
-    """The page of a study in which nothing was searched exactly: of its differentiable runs and scores of predictors.
-
-    Also that of one differentiable run, if asked for. None where there is neither.
-    """
-    groups, differentiable = predictor_data(study, runs), run_data(study, runs, run_id)
-    both = sorted([*scored(runs), *learned(runs)], key=lambda r: r.id)
-    if not both:
-        return None
-    newest = next((r for r in both if r.id == run_id), both[-1])
-    if newest in learned(runs):
-        found = document_of(study, newest)
-        said, text, provenance = run_title(found), run_statement(found), []
-    else:
-        said = "Predictors against measurements"
-        text = (
-            f"{sum(len(g['entries']) for g in groups)} scores: each predictor learnt from a few measurements of a "
-            "device and predicted others, which it had not seen."
-        )
-        provenance = [["command", newest.command, True], *origins(newest)]
-    return {
-        "title": said, "cofront": __version__, "statement": text,
-        "search": None, "designs": [], "calls": [], "configs": [], "kernel_tables": [], "choices": [], "kernels": [],
-        "history": [], "cover": [], "others": [], "verified": None, "predictors": groups,
-        "differentiable": differentiable, "provenance": provenance, "runs": listed(runs),
-    }  # fmt: skip
+    } | cards(study, runs)  # fmt: skip
 
 
 def has_search(study: Study) -> bool:
-    """Whether there is a search to report: one with a front, or a differentiable one."""
+    """Whether there is something to report: a search with a front, a differentiable one, or a quantised network."""
     runs = study.runs()
-    return any(with_front(r) for r in runs) or bool(learned(runs))
+    return any(with_front(r) for r in runs) or bool(of_its_own(runs))
 
 
 def _pick(study: Study, runs: list[RunRecord], run_id: int | None) -> RunRecord:

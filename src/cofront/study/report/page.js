@@ -390,6 +390,11 @@
     return data.differentiable ? cofrontRuns(byId("differentiable"), data.differentiable, { make, table, tiles, layout, css, seconds, sig, fixed, accuracy, percent, escape, logTicks, config: small }) : () => {};
   }
 
+  function drawQuantised() {
+    byId("quantised-card").hidden = !data.quantised;
+    return data.quantised ? cofrontQuantised(byId("quantised"), data.quantised, { make, table, tiles, layout, css, seconds, sig, fixed, accuracy, percent, metric, escape, logTicks, config: small }) : () => {};
+  }
+
   function theme(name) {
     state.theme = name;
     document.documentElement.dataset.theme = name;
@@ -398,14 +403,14 @@
   if (/only=front/.test(location.search)) document.body.classList.add("only-front"); // for pictures of the front
   theme(/theme=dark/.test(location.search) || (!/theme=light/.test(location.search) && matchMedia("(prefers-color-scheme: dark)").matches) ? "dark" : "light");
   showStudy();
-  const redrawPredictors = drawPredictors(), redrawDifferentiable = drawDifferentiable();
-  const switchTheme = () => { theme(state.theme === "dark" ? "light" : "dark"); redrawPredictors(); redrawDifferentiable(); };
+  const redrawPredictors = drawPredictors(), redrawDifferentiable = drawDifferentiable(), redrawQuantised = drawQuantised();
+  const switchTheme = () => { theme(state.theme === "dark" ? "light" : "dark"); redrawPredictors(); redrawDifferentiable(); redrawQuantised(); };
   // at once rather than when Plotly's own timer comes: what is printed or photographed after a change of width is right
   const fit = new ResizeObserver((entries) => { for (const { target: t } of entries) {
     const size = { width: t.clientWidth, height: t.clientHeight }, now = t._fullLayout;
     if (now && size.width && (now.width !== size.width || now.height !== size.height)) Plotly.relayout(t, size);
   } });
-  for (const node of document.querySelectorAll("#predictors .chart, #differentiable .chart")) fit.observe(node);
+  for (const node of document.querySelectorAll("#predictors .chart, #differentiable .chart, #quantised .chart")) fit.observe(node);
   if (!search || !designs.length) {
     for (const name of ["design", "designs", "front"]) byId(name).hidden = true;
     if (search) showSummary(); else for (const name of ["tiles", "front-card"]) byId(name).hidden = true;

@@ -230,5 +230,5 @@ function cofrontPictures({ make, css, seconds, percent, sig }) {
     }
   }
 
-  return { areas, blocks, chain, cells, legend, share, tensor };
+  return { areas, blocks, chain, cells, legend, share, tensor, svg, frame, tell, ink, channels, dark };
 }
