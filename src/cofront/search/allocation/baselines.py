@@ -14,6 +14,8 @@ from cofront.search.allocation.result import Allocation, found, too_tight
 
 #: Allocations of one generation.
 POPULATION = 64
+#: A change wins something when it wins more than this share of the limits: less is rounding, of no change at all.
+GAIN = 1e-12
 
 
 def greedy(problem: Problem, limits: Mapping[str, float | None]) -> Allocation:
@@ -29,7 +31,7 @@ def greedy(problem: Problem, limits: Mapping[str, float | None]) -> Allocation:
             return found(problem, choice, -np.inf, "heuristic", "greedy", time.perf_counter() - started)
         moved = cost[:, units, choice].sum(axis=1)[:, None, None] + cost - cost[:, units, choice][:, :, None]
         won = miss.sum() - _miss(moved, limit[:, None, None]).sum(axis=0)
-        per = np.where(problem.allowed & (won > 0), change(problem, choice) / np.maximum(won, 1e-300), np.inf)
+        per = np.where(problem.allowed & (won > GAIN), change(problem, choice) / np.maximum(won, 1e-300), np.inf)
         unit, option = np.unravel_index(int(per.argmin()), per.shape)
         if per[unit, option] == np.inf:
             break
