@@ -220,4 +220,7 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match=r"weights of 1 bit\(s\); integers of 2 to 8 bits"):
         integers(network.uniform_bits(1, 8), random_weights(network, np.random.default_rng(0)))
     signs = replace(layer, weight=np.full_like(layer.weight, -1), bits=1)
-    refused("weights of one bit are signs", replace(q, layers={"fc": signs}), network.uniform_bits(1, 8))
+    assert to_qonnx(network.uniform_bits(1, 8), replace(q, layers={"fc": signs})).graph.node
+    refused(
+        "weights of one bit are -1 or 1", replace(q, layers={"fc": replace(layer, bits=1)}), network.uniform_bits(1, 8)
+    )

@@ -88,10 +88,11 @@ def check(network: Network, quantisation: Quantisation) -> None:
             raise InputError(
                 f"{where}: biases should be {'of shape ' + str(shape[:1]) if has_bias(node) else 'absent'}"
             )
-        if layer.bits < 2:
-            raise InputError(f"{where}: weights of one bit are signs, which no file here holds; 2 to 8 bits are")
         top = 2 ** (layer.bits - 1)
-        if not np.issubdtype(layer.weight.dtype, np.integer) or np.any((layer.weight < -top) | (layer.weight >= top)):
+        if layer.bits == 1:
+            if np.any(np.abs(layer.weight) != 1):
+                raise InputError(f"{where}: weights of one bit are -1 or 1")
+        elif not np.issubdtype(layer.weight.dtype, np.integer) or np.any((layer.weight < -top) | (layer.weight >= top)):
             raise InputError(f"{where}: weights are not integers of {layer.bits} bits")
         if not (np.isfinite(layer.scale).all() and (layer.scale > 0).all()):
             raise InputError(f"{where}: scales must be positive numbers")

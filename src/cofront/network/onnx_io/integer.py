@@ -17,7 +17,19 @@ from cofront.errors import InputError, UnsupportedError
 from cofront.network.graph import Network, Node
 from cofront.network.onnx_io.grids import Grid, IntegerLayer, Quantisation, origin
 from cofront.network.onnx_io.write import BATCH, IR_VERSION, OPSET
-from cofront.network.ops import Activation, Add, Conv2d, Convolution, Flatten, GlobalPool, Input, Linear
+from cofront.network.ops import (
+    Activation,
+    Add,
+    ChannelShuffle,
+    Concat,
+    Conv2d,
+    Convolution,
+    Flatten,
+    Input,
+    Linear,
+    Pool2d,
+)
+from cofront.network.weights import has_bias
 
 
 class Rescale(Protocol):
@@ -77,6 +89,8 @@ class IntegerNetwork(Protocol):
     def input_scale(self) -> float: ...
     @property
     def scales(self) -> Mapping[str, float]: ...
+    @property
+    def joins(self) -> Mapping[str, Any]: ...
 
 
 def quantisation_of(net: IntegerNetwork) -> Quantisation:
@@ -91,7 +105,7 @@ def quantisation_of(net: IntegerNetwork) -> Quantisation:
     if missing:
         raise InputError(f"integer network '{network.name}': no scale for tensor '{missing[0]}'")
     stored = {network.input.name: Grid(net.input_scale, net.input_zero, 8)}
-    for name, pool in net.pools.items():
+    for name, pool in {**net.pools, **net.joins}.items():
         stored[name] = Grid(scales[name], pool.zero, pool.bits)
     read: dict[str, Grid] = {}
     layers: dict[str, IntegerLayer] = {}
@@ -102,10 +116,35 @@ def quantisation_of(net: IntegerNetwork) -> Quantisation:
             read[name] = Grid(scale, layer.read.zero, layer.read.bits)
         gain = np.maximum(layer.multiplier, 1e-9) * 2.0**-layer.shift * scales[layer.output] / scale
         bias = (layer.bias * gain * scale).astype(np.float32)
-        layers[name] = IntegerLayer(layer.weight, gain.astype(np.float32), layer.weight_bits, bias)
+        node = network.by_name[name]
+        codes, gain = _signs(layer.weight, gain) if layer.weight_bits == 1 else (layer.weight, gain)
+        codes = mapped(network, node, codes)
+        layers[name] = IntegerLayer(
+            codes, gain.astype(np.float32), layer.weight_bits, bias if has_bias(node) or bias.any() else None
+        )
         if layer.out_bits:
             stored[layer.output] = Grid(scales[layer.output], layer.zero_out, layer.out_bits)
     return Quantisation(layers, stored, read)
+
+
+def _signs(codes: NDArray[np.int8], gain: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[Any]]:
+    """One-bit codes without 0: a channel that is 0 throughout gets ones that count for nothing."""
+    dead = ~codes.reshape(len(codes), -1).any(1)
+    codes, gain = codes.copy(), np.where(dead, 1e-20, gain)
+    codes[dead] = 1
+    return codes, gain
+
+
+def mapped(network: Network, node: Node, codes: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Weights behind a flattened map in the order of the graph: channel, height, width."""
+    source = network.by_name[node.inputs[0]]
+    if not isinstance(node.op, Linear) or not isinstance(source.op, Flatten):
+        return codes
+    shape = network.shapes[source.inputs[0]]
+    if len(shape) != 3 or shape[1:] == (1, 1):
+        return codes
+    c, h, w = shape
+    return codes.reshape(-1, h, w, c).transpose(0, 3, 1, 2).reshape(codes.shape)
 
 
 class _IntegerWriter:
@@ -163,7 +202,7 @@ class _IntegerWriter:
             window |= {"pads": list(op.padding), "dilations": list(op.dilation), "group": op.groups}
             acc = self.add("ConvInteger", a, self.constant(layer.weight), zero, **window)
         else:
-            acc = self.add("MatMulInteger", a, self.constant(layer.weight.T), zero)
+            acc = self.add("MatMulInteger", a, self.constant(mapped(self.network, node, layer.weight).T), zero)
         wide = self.add("Cast", acc, to=TensorProto.DOUBLE)
         wide = self.add("Add", wide, self.constant(layer.bias.astype(np.float64).reshape(per_channel)))
         wide = self.add("Mul", wide, self.constant(layer.multiplier.astype(np.float64).reshape(per_channel)))
@@ -172,16 +211,54 @@ class _IntegerWriter:
             wide = self.add("Add", wide, self.add("Mul", other, self.number(layer.residual.multiplier)))
         self.tensors[layer.output] = self.shifted(wide, layer.shift, layer.zero_out, layer.out_bits)
 
+    def average(self, node: Node, r: Rescale) -> None:
+        source, op = self.tensors[node.inputs[0]], node.op
+        if isinstance(op, Pool2d):  # the sum over a window is a depthwise convolution with ones
+            channels = self.network.shapes[node.name][0]
+            ones = self.constant(np.ones((channels, 1, *op.kernel), np.int8))
+            window: dict[str, Any] = {"kernel_shape": list(op.kernel), "strides": list(op.stride), "group": channels}
+            zero = self.constant(np.array(r.zero_in, np.uint8))
+            total = self.add("ConvInteger", source, ones, zero, pads=list(op.padding), **window)
+            total = self.add("Cast", total, to=TensorProto.DOUBLE)
+        else:
+            total = self.add("ReduceSum", self.real(source, r.zero_in), self.constant(np.array([2, 3])), keepdims=1)
+        self.tensors[node.name] = self.shifted(
+            self.add("Mul", total, self.number(r.multiplier)), r.shift, r.zero, r.bits
+        )
+
+    def join(self, node: Node, join: Any) -> None:
+        parts = [
+            self.add("Mul", self.real(self.tensors[i], zero), self.number(m))
+            for i, zero, m in zip(node.inputs, join.zeros, join.multipliers, strict=True)
+        ]
+        wide = parts[0]
+        if isinstance(node.op, Concat):
+            wide = self.add("Concat", *parts, axis=1)
+        else:
+            for part in parts[1:]:
+                wide = self.add("Add", wide, part)
+        self.tensors[node.name] = self.shifted(wide, join.shift, join.zero, join.bits)
+
+    def shuffle(self, node: Node, groups: int) -> None:
+        c, h, w = self.network.shapes[node.name]
+        split = self.constant(np.array([0, groups, c // groups, h, w]))  # 0: as many as there are
+        parts = self.add("Transpose", self.add("Reshape", self.tensors[node.inputs[0]], split), perm=[0, 2, 1, 3, 4])
+        self.tensors[node.name] = self.add("Reshape", parts, self.constant(np.array([0, c, h, w])))
+
     def node(self, node: Node) -> None:
         op = node.op
         if node.name in self.net.layers:
             self.layer(node, self.net.layers[node.name])
-        elif isinstance(op, GlobalPool):
-            r = self.net.pools[node.name]
-            axes = self.constant(np.array([2, 3], np.int64))
-            total = self.add("ReduceSum", self.real(self.tensors[node.inputs[0]], r.zero_in), axes, keepdims=1)
-            wide = self.add("Mul", total, self.number(r.multiplier))
-            self.tensors[node.name] = self.shifted(wide, r.shift, r.zero, r.bits)
+        elif node.name in self.net.pools:
+            self.average(node, self.net.pools[node.name])
+        elif node.name in self.net.joins:
+            self.join(node, self.net.joins[node.name])
+        elif isinstance(op, Pool2d) and op.kind == "max":
+            window: dict[str, Any] = {"kernel_shape": list(op.kernel), "strides": list(op.stride)}
+            window |= {"pads": list(op.padding), "ceil_mode": int(op.ceil_mode)}
+            self.tensors[node.name] = self.add("MaxPool", self.tensors[node.inputs[0]], **window)
+        elif isinstance(op, ChannelShuffle):
+            self.shuffle(node, op.groups)
         elif isinstance(op, Flatten):
             self.tensors[node.name] = self.add("Flatten", self.tensors[node.inputs[0]], axis=1)
         elif isinstance(op, Input):

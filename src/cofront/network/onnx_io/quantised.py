@@ -96,6 +96,10 @@ class _QonnxWriter(_QuantisedWriter):
     def integers(self, node: Node, layer: IntegerLayer) -> str:
         real = self.constant(f"{node.name}.weight", layer.real())
         scale = layer.scale.astype(np.float32).reshape(-1, *[1] * (layer.weight.ndim - 1))
+        if layer.bits == 1:
+            name = self.fresh(f"{node.name}.weight.quant")
+            steps = self.constant(f"{node.name}.weight.quant_scale", scale)
+            return self.node("BipolarQuant", [real, steps], name, domain=QONNX_DOMAIN)
         narrow = bool(layer.weight.min() > -(2 ** (layer.bits - 1)))
         return self.quant(real, scale, (0, layer.bits), f"{node.name}.weight.quant", signed=True, narrow=narrow)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from cofront.errors import UnsupportedError
-from cofront.network import Add, Concat, Flatten, Linear, Network
+from cofront.network import Add, Concat, Convolution, Flatten, Linear, Network
+from cofront.network.weights import has_bias
 from cofront.task.gains import fixed_gains
 from cofront.task.integer import QuantizedLayer, QuantizedNetwork, Rescale, Residual
 from cofront.task.integer_ops import Join, window_terms
@@ -40,7 +42,19 @@ def to_integers(setting: Setting, meta: Mapping[str, Any] | None = None) -> Quan
         elif step.kind == "join":
             joins[step.node.name] = _join(setting, step, out)
     zero = setting.pixels.zero
-    return QuantizedNetwork(network, layers, pools, zero, setting.pixels.scale, scales, dict(meta or {}), joins)
+    graph = _with_biases(network, layers)
+    return QuantizedNetwork(graph, layers, pools, zero, setting.pixels.scale, scales, dict(meta or {}), joins)
+
+
+def _with_biases(network: Network, layers: Mapping[str, QuantizedLayer]) -> Network:
+    """The graph, where every layer whose integers have a bias has one: a refinement may have given it."""
+    nodes = []
+    for node in network.nodes:
+        op = node.op
+        if isinstance(op, Convolution | Linear) and not has_bias(node) and layers[node.name].bias.any():
+            node = replace(node, op=replace(op, bias=True))
+        nodes.append(node)
+    return Network(network.name, tuple(nodes))
 
 
 def rescale(where: str, grid_in: Grid, grid_out: Grid, gain: float = 1.0) -> Rescale:
