@@ -129,3 +129,10 @@ def test_refusals(refused, model):
     assert "has no operator" in refused(*ask(model, "--candidates", "ib3e1"))[1]
     Path("accelerate.json").write_text("{}")
     assert "was not written by cofront" in refused(*ask(model, "-o", "."))[1]
+
+
+def test_on_an_fpga_operators_are_priced_by_its_accelerator(as_json, model):
+    found = as_json(*ask(model, "--no-finetune", device="zu3eg", budget="0.9x latency"))
+    assert "at W8A8" in found["latency_note"] and found["measured"] is None
+    assert found["solutions"][0]["latency_s"] <= found["limit_s"]
+    assert all(s is not None for u in found["units"] for s in u["seconds"])

@@ -61,7 +61,7 @@ class Recipe:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checked:
     """A solution: operators (l,), the predicted change of the loss, its seconds, and what it does swapped in."""
 
