@@ -173,3 +173,13 @@ def test_a_table_of_latencies_is_a_device(as_json, cofront, ask):
     np.save("small.npy", table[:2])
     code, _, err = cofront(*ask("--device", "small.npy", budget="0.6x latency"))
     assert code == 1 and "expected latencies (4, 8, 8)" in err
+
+
+def test_haq_is_a_method_that_the_exact_allocation_bounds(as_json, cofront, ask):
+    more = ("--refine", "none", "--method", "haq", "--episodes", "25", "-o", "out")
+    found = as_json(*ask(*more))
+    assert found["status"] == "heuristic" and found["rise"] >= found["bound"] - 1e-12
+    assert found["budgets"][0]["taken"] <= found["budgets"][0]["limit"]
+    assert all((n["weight_bits"], n["act_bits"]) == (8, 8) for n in (found["layers"][0], found["layers"][-1]))
+    code, _, err = cofront(*ask(*more, "--weight-bits", "2,8"))
+    assert code == 2 and "all widths up to 8" in err

@@ -60,6 +60,7 @@ class QuantizeRequest:
     act_bits: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8)
     refine: str = "rounding"
     epochs: int = 3
+    episodes: int = 300
     keep_float: bool = False
     clock_hz: float | None = None
     seed: int = 0

@@ -78,6 +78,7 @@ def run(
         str, typer.Option("--refine", help="none, bias, moments, rounding, or train (fine-tuning by --epochs).")
     ] = "rounding",
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs of --refine train.")] = 3,
+    episodes: Annotated[int, typer.Option("--episodes", min=1, help="Episodes of --method haq.")] = 300,
     keep_float: Annotated[
         bool, typer.Option("--keep-float", help="Leave operators without integers in floating point.")
     ] = False,
@@ -94,7 +95,8 @@ def run(
         model=model, budget=budget, data=calib, device=device, method=method, sensitivity=sensitivity, images=images,
         weights=weights, input_shape=parse_shape(input_shape),
         normalised=parse_normalisation(mean, std), weight_bits=widths("--weight-bits", weight_bits),
-        act_bits=widths("--act-bits", act_bits), refine=refine, epochs=epochs, keep_float=keep_float,
+        act_bits=widths("--act-bits", act_bits), refine=refine, epochs=epochs,
+        episodes=episodes, keep_float=keep_float,
         clock_hz=parse_clock(clock), seed=seed,
     )  # fmt: skip
     document = carry_out(request, out and a_folder("--out", out), study)
