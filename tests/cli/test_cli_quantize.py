@@ -183,3 +183,20 @@ def test_haq_is_a_method_that_the_exact_allocation_bounds(as_json, cofront, ask)
     assert all((n["weight_bits"], n["act_bits"]) == (8, 8) for n in (found["layers"][0], found["layers"][-1]))
     code, _, err = cofront(*ask(*more, "--weight-bits", "2,8"))
     assert code == 2 and "all widths up to 8" in err
+
+
+def test_run_haq_is_quantize_with_the_agent(cofront, learnt, monkeypatch, tmp_path):
+    monkeypatch.setenv("COFRONT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("cofront.cli.run_models.PRESETS", {"small": (3, "few")})
+    words = ("run", "haq", "--model", learnt / "net.onnx", "--device", "bismo-edge", "--task", learnt / "images.npz")
+    code, out, err = cofront(*words, "--target", "0.7x latency", "-o", "out")
+    assert code == 0 and "bits by haq allocation" in out and Path("out/integers.safetensors").exists(), err
+    for more, text in (
+        ((), "give --model"),
+        (("--target", "0.7x latency", "--space", "fbnet"), "--space is not for haq"),
+        (("--target", "0.7x latency", "--preset", "big"), "preset"),
+    ):
+        code, _, err = cofront(*words, *more)
+        assert code == 2 and text in err
+    code, _, err = cofront("run", "fbnet", "--device", "zu3eg", "--model", "x.onnx")
+    assert code == 2 and "--model is for haq and lana" in err

@@ -10,26 +10,30 @@ import typer
 
 from cofront.cli import output
 from cofront.cli.options import Clock, Json, Seed, a_folder, parse_clock, positive
+from cofront.cli.run_models import SYSTEMS, run_model
 from cofront.errors import UsageError
 
 if TYPE_CHECKING:
     from cofront.study.documents import RunDocument
 
-HELP = """Run a differentiable architecture search: fbnet, light-nas, eh-dnas or nasa.
+HELP = """Run a published system: fbnet, light-nas, eh-dnas or nasa on a space; haq or lana on a trained network.
 
 The supernet learns from TASK's training images, the architecture from others of them; what was learnt is judged on
 validation images beside the certified front of the same space, polished by exact search, and the derived network is
-trained from the start and tested once. It goes on from where it was stopped (Ctrl-C, exit code 130)."""
+trained from the start and tested once. It goes on from where it was stopped (Ctrl-C, exit code 130).
+
+haq and lana take --model and --target ('0.6x latency'): `cofront quantize` and `cofront accelerate` have more."""
 EXAMPLE = """
 Examples, with CIFAR-10 under $COFRONT_DATA/cifar10:
   $ cofront run fbnet --device zu3eg
   $ cofront run light-nas --device zu3eg --target 0.12ms --budget 20
   $ cofront run nasa --device 45nm --no-train
+  $ cofront run haq --model trained.onnx --device bismo-edge --target '0.6x latency'
 """
 
 
 def run(
-    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="fbnet, light-nas, eh-dnas or nasa.")],
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="fbnet, light-nas, eh-dnas, nasa, haq or lana.")],
     device: Annotated[
         str,
         typer.Option(
@@ -54,6 +58,9 @@ def run(
     preset: Annotated[str, typer.Option("--preset", help="small: minutes on a CPU; paper: the published setting.")] = (
         "small"
     ),
+    model: Annotated[
+        str | None, typer.Option("--model", help="Of haq and lana: ONNX file, module:callable or design.")
+    ] = None,
     space: Annotated[str | None, typer.Option("--space", help="Another space than the preset's.")] = None,
     column: Annotated[str | None, typer.Option("--column", help="Column of the table with the latencies.")] = None,
     weight: Annotated[
@@ -76,6 +83,15 @@ def run(
     from cofront.cli.main import INTERRUPTED
     from cofront.cli.running import carry_out
 
+    if system in SYSTEMS:
+        return run_model(
+            system, model, target, device=device, task=task, preset=preset, epochs=epochs, out=out and
+            a_folder("--out", out), study=study, json=json, seed=seed,
+            unused={"--budget": budget, "--space": space, "--column": column, "--weight": weight, "--clock": clock,
+                    "--train-epochs": train_epochs, "--no-train": True if no_train else None},
+        )  # fmt: skip
+    if model is not None:
+        raise UsageError(f"--model is for {' and '.join(SYSTEMS)}, which start from a trained network; leave it out")
     minutes = positive("--budget", budget)
     request = RunRequest(
         system=system, device=device, task=task, column=column, space=space, preset=preset,
