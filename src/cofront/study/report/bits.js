@@ -3,7 +3,7 @@
 // `run`: {layers, weight_bits, act_bits}, as in the document of `cofront quantize`.
 function cofrontBits(tools, pictures) {
   const { make, css, metric, percent, small } = tools, { svg, frame, tell, ink, channels, dark } = pictures;
-  const LEFT = 104, LETTER = 6.1, LONGEST = 20, LEAST = 16, MOST = 72;
+  const LEFT = 104, LETTER = 6.1, LONGEST = 20, LEAST = 16, MOST = 110;
   const WIDTHS = { light: ["#f6d55c", "#9fd08a", "#45b0a0", "#2f7fb5", "#27508f"], dark: ["#ffe083", "#aedc8e", "#55bfab", "#4597d3", "#5570c4"] };
   const RISES = { light: ["#fdf3e3", "#fbd39a", "#f0914a", "#c8432b", "#6d1020"], dark: ["#33262a", "#6b3a2a", "#b9562b", "#f59a4e", "#ffe6b8"] };
   const ramp = (stops, t) => {

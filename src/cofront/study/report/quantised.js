@@ -17,7 +17,8 @@ function cofrontQuantised(root, found, tools) {
   const runs = found.entries, state = { run: found.selected, measured: false };
   // [factor from SI, unit] that suits a value
   const unit = (name, v) => name === "latency" ? (v >= 1 ? [1, "s"] : v >= 1e-3 ? [1e3, "ms"] : [1e6, "µs"]) : name === "energy" ? (v >= 1 ? [1, "J"] : v >= 1e-3 ? [1e3, "mJ"] : [1e6, "µJ"]) : name === "size" ? (v >= 1e6 ? [1e-6, "MB"] : v >= 1e3 ? [1e-3, "kB"] : [1, "B"]) : [1, ""];
-  const cost = (name, v, digits = 3) => { if (v == null) return "–"; const [f, u] = unit(name, v); return `${sig(v * f, digits)}${u && " "}${u}`; };
+  const cost = (name, v, digits = 3) => { if (v == null) return "–"; const [f, u] = unit(name, v); return `${sig(v * f, digits)}${u && "\u00a0"}${u}`; };
+  const time = (v) => seconds(v).replace(" ", "\u00a0"); // a number stays beside its unit, in what is narrow
   const images = (a) => `of ${a.images.toLocaleString("en")} ${a.part} images`;
   const heading = (text, ...more) => make("div", { class: "bar part" }, make("h3", {}, text), ...more);
   const button = (text, pressed, act) => {
@@ -71,7 +72,7 @@ function cofrontQuantised(root, found, tools) {
       r.tested && ["test accuracy", accuracy(r.tested.accuracy), `${r.tested.what}, ${images(r.tested)}`],
       r.rise != null && ["expected rise", small(r.rise), r.exact ? "of the loss; proven least" : r.gap == null ? "of the loss; nothing is proven" : `of the loss; at most ${small(r.gap, 2)} above the least`],
       weights > 0 && ["bits on average", `${fixed(sum(r.layers.map((l) => l.weights * l.weight_bits)) / weights, 1)}\u00a0·\u00a0${fixed(sum(r.layers.map((l) => l.act_bits)) / r.layers.length, 1)}`, "of a weight · of a layer's input"],
-      times.length && ["time", seconds(sum(times.map((t) => t[1]))), times.slice(0, 2).map(([k, v]) => `${k} ${seconds(v)}`).join(", ")]]);
+      times.length && ["time", time(sum(times.map((t) => t[1]))), times.slice(0, 2).map(([k, v]) => `${k} ${time(v)}`).join(", ")]]);
   }
 
   function drawBits() {
