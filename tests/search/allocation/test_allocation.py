@@ -123,6 +123,17 @@ def test_a_limit_met_exactly_counts_and_one_missed_does_not():
     assert allocate(tenth, {"s": None}).loss == 0.0
 
 
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.sampled_from(["none", "chain"]), st.booleans())
+def test_a_limit_that_some_allocation_costs_exactly_is_met_by_it(seed, pairs, cheapest):
+    problem, _ = drawn(seed, pairs=pairs)
+    choices = everything(problem)
+    cost = problem.total("c0", choices)
+    limit = float(cost.min() if cheapest else cost[seed % len(cost)])
+    check(problem, {"c0": limit})
+    check(problem, {"c0": limit}, method="labels")
+
+
 def test_what_is_infeasible_says_by_how_much():
     problem = Problem(
         np.zeros((2, 2)), {"latency_s": np.array([[1e-3, 2e-3]] * 2), "bytes": np.array([[9.0, 1.0]] * 2)}

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cofront.search.allocation.dominance import undominated_in_three
 from cofront.search.allocation.improve import improve
 from cofront.search.allocation.multipliers import Rows, mixed, multipliers
 from cofront.search.allocation.pairs import split
@@ -190,6 +189,8 @@ def _undominated(cost: FloatArray, loss: FloatArray, key: SmallArray) -> IntArra
     All such for up to two costs without keys; otherwise as far as the `RIVALS` of least loss can tell.
     """
     if cost.shape[1] <= 2 and not key.shape[1]:
+        from cofront.search.allocation.dominance import undominated_in_three  # compiled: slow to import
+
         return undominated_in_three(loss, np.pad(cost, ((0, 0), (0, 2 - cost.shape[1]))))
     order = np.lexsort((*cost.T, loss))
     cost, loss, key = cost[order], loss[order], key[order]

@@ -46,8 +46,9 @@ class Search:
         everything = np.ones(p.shape[0], bool)
         curve = segments.curve(everything)
         root = float(relaxed(curve, np.array(self.room)))
-        if root == np.inf:
-            return np.inf
+        if root == np.inf:  # nothing fits, or the cheapest does up to the rounding of its sum
+            self._offer(segments.start)
+            return self.value
         vertex = segments.vertex(int(np.searchsorted(curve[0], self.room, side="right")) - 1, everything)
         self._offer(improve(p, vertex, {self.name: self.limit}))
         # whole losses add up to whole sums
