@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 METHODS = ("exact", "greedy", "evolution", "haq")
 #: Allocations of the front that are shown.
 SHOWN = 24
-#: What the front that is shown may lose, of the largest rise of the loss.
-SMOOTH = 1e-3
 #: Allocations that evolution looks at.
 EVALUATIONS = 20_000
 
@@ -69,7 +67,7 @@ def problem_of(costs: BitCosts, tables: LossTables) -> Problem:
 
 def on_layers(costs: BitCosts, tables: LossTables, budgets: tuple[Budget, ...], method: str, seed: int) -> Chosen:
     """Least expected rise within the budgets; the gap is proven with "exact", nothing is with the others."""
-    from cofront.search.allocation import allocate, evolutionary, front, greedy
+    from cofront.search.allocation import allocate, evolutionary, greedy
 
     problem, now = problem_of(costs, tables), costs.now
     limits = {quantity_of(costs, b.quantity): b.of(now[b.quantity]) for b in budgets}
@@ -88,9 +86,6 @@ def on_layers(costs: BitCosts, tables: LossTables, budgets: tuple[Budget, ...], 
         return Point(bits, {q: costs.of(q, bits) for q in costs.costs}, float(problem.losses(choice)[0]))
 
     first = budgets[0].quantity
-    span = float(np.where(problem.allowed, problem.loss, 0.0).max(axis=1).sum())
-    whole = front(problem, first, tolerance=SMOOTH * span)
-    shown = np.unique(np.linspace(0, len(whole) - 1, min(SHOWN, len(whole))).round().astype(int))
     uniform = {}
     for w, a in itertools.product({w for w, _ in costs.pairs}, {a for _, a in costs.pairs}):
         if w == a:
@@ -99,7 +94,18 @@ def on_layers(costs: BitCosts, tables: LossTables, budgets: tuple[Budget, ...], 
             uniform[f"W{w}A{a}"] = point([o if ok[o] else at for ok in costs.allowed])
     return Chosen(
         point(found.array) if found.choice else None, found.status, found.bound if np.isfinite(found.bound) else None,
-        now, limits, {n: (n,) for n in costs.layers}, tuple(point(whole.choice(int(i))) for i in shown),
+        now, limits, {n: (n,) for n in costs.layers}, _front(problem, first, point),
         dict(sorted(uniform.items())),
         costs.of_layer, found.infeasible, costs.note,
     )  # fmt: skip
+
+
+def _front(problem: Problem, quantity: str, point: Callable[[Any], Point]) -> tuple[Point, ...]:
+    """The optima at evenly spaced limits of one cost, each of them exact; those that repeat once."""
+    from cofront.search.allocation import allocate
+
+    cost = problem.cost(quantity)
+    least = float(np.where(problem.allowed, cost, np.inf).min(axis=1).sum())
+    most = float(np.where(problem.allowed, cost, -np.inf).max(axis=1).sum())
+    found = {allocate(problem, {quantity: limit}).choice: None for limit in np.linspace(least, most, SHOWN)}
+    return tuple(point(np.array(choice)) for choice in found if choice)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cofront.api.bit_choosing import Chosen, Point
 from cofront.errors import UsageError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from cofront.api.budgets import Budget
     from cofront.device import Device
     from cofront.network import Network
+    from cofront.space.bits_of import BitsOf
     from cofront.task.quantise.curvature import LossTables
 
 #: Integer scores of the joint search for the largest rise of the loss there can be.
@@ -41,6 +43,7 @@ def on_part(
     from cofront.api.costing import family
     from cofront.api.joint import exact_front
     from cofront.network.bits import PRECISIONS
+    from cofront.search.exact.fit import fit
     from cofront.space.bits_of import BitsOf
 
     if [b.quantity for b in budgets] != ["latency"]:
@@ -65,9 +68,8 @@ def on_part(
     whole = replace(whole, score_offset=round(2 * SCORES), micro=3 * SCORES, link=(0.0, 1.0))
     found = exact_front(whole, on_progress=on_progress, should_stop=should_stop)
     if not found.designs:
-        return Chosen(
-            None, "infeasible", None, {}, {}, units, note="no accelerator of the subgraph family fits the part"
-        )
+        why = fit(whole.select(_path(space, "W4A4"))).infeasible
+        return Chosen(None, "infeasible", None, {}, {}, units, infeasible=why)
 
     def point(design: Design) -> Point:
         at = space.network(np.array(design.point))
@@ -97,9 +99,8 @@ def _best_at(whole: Any, space: Any, precision: str, point: Callable[[Any], Poin
     """The fastest accelerator for the network with one precision wherever it may be chosen."""
     from cofront.search.exact.fit import fit
 
-    at = np.array([c.options.index(precision) for c in space.choices])
-    path = space.declaration.walk(space.canonical(at[None]))[0]
-    found = fit(whole.select(path[path >= 0]))
+    at = _at(space, precision)
+    found = fit(whole.select(_path(space, precision)))
     engine = next(e for e in whole.engines if e.name == found.engine)
     return point(
         Design(
@@ -111,3 +112,14 @@ def _best_at(whole: Any, space: Any, precision: str, point: Callable[[Any], Poin
             point=tuple(at.tolist()),
         )
     )  # fmt: skip
+
+
+def _at(space: BitsOf, precision: str) -> NDArray[np.int64]:
+    """(d,) the point with one precision wherever it may be chosen."""
+    return np.array([c.options.index(precision) for c in space.choices], np.int64)
+
+
+def _path(space: BitsOf, precision: str) -> NDArray[np.int64]:
+    """The edges of that point's network."""
+    path = space.declaration.walk(space.canonical(_at(space, precision)[None]))[0]
+    return np.asarray(path[path >= 0], np.int64)

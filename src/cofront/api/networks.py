@@ -19,6 +19,7 @@ from cofront.study.provenance import file_hash
 
 if TYPE_CHECKING:
     from cofront.network import Network
+    from cofront.network.onnx_io.read import Imported
 
 #: The largest side of an image that published networks are built for.
 MOST_PIXELS = 4096
@@ -59,13 +60,7 @@ def resolve(
             network, label = design_network(design), path.name
             _own_shape(network, label, input_shape)
         elif kind in (".onnx", ".qonnx") or path.is_file():
-            need_file(path, "an ONNX model")
-            from cofront.network.onnx_io import import_onnx
-
-            try:
-                found = import_onnx(path, input_shape=input_shape)
-            except UnsupportedError as error:
-                raise UnsupportedError(str(error).replace("(input_shape=...)", "(--input-shape 3x224x224)")) from None
+            found = imported(path, input_shape)
             network, label, notes = found.network, path.name, found.notes
         else:
             from cofront.network import zoo
@@ -80,6 +75,17 @@ def resolve(
             label = network.name
     network = with_precision(network, precision)
     return Resolved(network, label, precision_label(network), design, notes)
+
+
+def imported(path: Path, input_shape: tuple[int, ...] | None) -> Imported:
+    """What is in an ONNX or QONNX file; its errors speak of the option that fixes dynamic sizes."""
+    from cofront.network.onnx_io import import_onnx
+
+    need_file(path, "an ONNX model")
+    try:
+        return import_onnx(path, input_shape=input_shape)
+    except UnsupportedError as error:
+        raise UnsupportedError(str(error).replace("(input_shape=...)", "(--input-shape 3x224x224)")) from None
 
 
 def _own_shape(network: Network, label: str, asked: tuple[int, ...] | None) -> None:

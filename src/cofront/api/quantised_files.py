@@ -46,14 +46,11 @@ def write_files(scene: Scene, setting: Setting, chosen: Chosen) -> tuple[dict[st
         accuracy, name = integers.accuracy, "the integers"
         files = _integers(scene, integers, chosen)
     scene.say("testing", f"{name} on {count} test images")
+    tested = scene.data.x_test[:count], scene.data.y_test[:count]
     said = [
         QuantAccuracy(what=name, part="validation", accuracy=accuracy(x, y), images=len(y)),
-        QuantAccuracy(
-            what=name,
-            part="test",
-            accuracy=accuracy(scene.data.x_test[:count], scene.data.y_test[:count]),
-            images=count,
-        ),
+        QuantAccuracy(what="floating point", part="test", accuracy=scene.float_accuracy(*tested), images=count),
+        QuantAccuracy(what=name, part="test", accuracy=accuracy(*tested), images=count),
     ]
     return files, said
 

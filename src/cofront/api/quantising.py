@@ -134,6 +134,21 @@ class Scene:
     def timed(self, stage: str, began: float) -> None:
         self.seconds[stage] = time.perf_counter() - began
 
+    def float_accuracy(self, x: Any, y: Any) -> float:
+        """The share of images (n, h, w, c) that the network in floating point classifies as their labels (n,)."""
+        import torch
+
+        from cofront.task.quantise.inputs import PIXELS, pixels_of
+        from cofront.task.quantise.observe import watched
+
+        net = watched(self.network, self.model.weights)
+        right = 0
+        with torch.inference_mode():
+            for i in range(0, len(x), 100):
+                real = (pixels_of(x[i : i + 100], self.network) - PIXELS.zero) * PIXELS.scale
+                right += int((net(real).flatten(1).argmax(1).numpy() == y[i : i + 100]).sum())
+        return right / len(x)
+
     def check(self, images: int | None = None) -> tuple[Any, Any]:
         """Validation images and labels, at most so many."""
         n = VALIDATED if images is None else images
@@ -267,7 +282,7 @@ def choose(scene: Scene, module: QuantModule, tables: LossTables) -> Chosen:
 def measured(scene: Scene, module: QuantModule, chosen: Chosen) -> tuple[list[QuantAccuracy], dict[int | str, float]]:
     """Validation accuracies: floating point, uniform bits, some of the front (by number), and what was chosen."""
     x, y = scene.check()
-    out = [QuantAccuracy(what="floating point", part="validation", accuracy=_float(scene, x, y), images=len(y))]
+    out = [QuantAccuracy(what="floating point", part="validation", accuracy=scene.float_accuracy(x, y), images=len(y))]
     by_point: dict[int | str, float] = {}
 
     def of(bits: Any) -> float:
@@ -287,22 +302,6 @@ def measured(scene: Scene, module: QuantModule, chosen: Chosen) -> tuple[list[Qu
     by_point["chosen"] = of(chosen.point.bits)
     out.append(QuantAccuracy(what="chosen", part="validation", accuracy=by_point["chosen"], images=len(y)))
     return out, by_point
-
-
-def _float(scene: Scene, x: Any, y: Any) -> float:
-    """Accuracy of the network in floating point."""
-    import torch
-
-    from cofront.task.quantise.inputs import PIXELS, pixels_of
-    from cofront.task.quantise.observe import watched
-
-    net = watched(scene.network, scene.model.weights)
-    with torch.inference_mode():
-        parts = [
-            net((pixels_of(x[i : i + 100], scene.network) - PIXELS.zero) * PIXELS.scale).flatten(1).argmax(1)
-            for i in range(0, len(x), 100)
-        ]
-    return float((torch.cat(parts).numpy() == y).mean())
 
 
 def refined(scene: Scene, module: QuantModule, chosen: Chosen) -> tuple[Setting, list[QuantAccuracy]]:

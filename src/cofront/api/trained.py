@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cofront.api.networks import resolve
+from cofront.api.networks import imported, resolve
 from cofront.api.training import need_torch
 from cofront.errors import InputError, UsageError
 
@@ -117,11 +117,7 @@ def _load(
 
 
 def _of_onnx(path: Path, input_shape: tuple[int, ...] | None) -> TrainedModel:
-    from cofront.api.files import need_file
-    from cofront.network.onnx_io import import_onnx
-
-    need_file(path, "an ONNX model")
-    found = import_onnx(path, input_shape=input_shape)
+    found = imported(path, input_shape)
     if not found.weights:
         raise InputError(f"'{path}' has no weights inside; export it with its parameters")
     return TrainedModel(found.network, dict(found.weights), path.name, found.notes)

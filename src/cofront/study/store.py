@@ -306,7 +306,7 @@ def _clear(path: Path) -> Iterator[None]:
     except UnicodeDecodeError:
         raise StudyError(f"study '{path}' is corrupt (text that is not UTF-8); restore a copy") from None
     except sqlite3.Error as error:
-        text = str(error)
+        text = " ".join(str(error).split())
         if "disk is full" in text:
             advice = "free some space; everything reported as done so far is kept"
         elif "readonly" in text or "unable to open" in text:
