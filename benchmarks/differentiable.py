@@ -22,8 +22,8 @@ around what that finds); the raw network's latency is told, and what polish cost
 network of LightNAS is polished only where it is above its target. Networks for the middle target are trained from the
 start alike (all training images, the same schedule and seed) and tested once.
 
-FBNet has a mini-run, too: the same search without its latency (beta 0) and at a third of the published beta, and the raw
-networks of all, trained alike: what the latency in the loss gains, and what it costs.
+FBNet has a mini-run, too: the same search without its latency (beta 0) and at a third of the published beta, and the
+raw networks of all, trained alike: what the latency in the loss gains, and what it costs.
 
 Every part runs in a process of its own, on one thread; parts that are in the JSON are left out.
 """
