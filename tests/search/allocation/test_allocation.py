@@ -166,6 +166,19 @@ def test_without_room_for_the_proof_there_is_a_gap():
     assert few.bound <= few.loss and few.costs["a"] <= 5e6
 
 
+def test_the_sweep_keeps_what_nothing_beats():
+    from cofront.search.allocation.dominance import undominated_in_three
+
+    rng = np.random.default_rng(4)
+    for scale in (3, 1000):
+        loss, cost = rng.integers(scale, size=300).astype(float), rng.integers(scale, size=(300, 2)).astype(float)
+        rows = np.column_stack([loss, cost])
+        kept = rows[undominated_in_three(loss, cost)]
+        wanted = {tuple(r) for r in rows if not ((rows <= r).all(axis=1) & (rows < r).any(axis=1)).any()}
+        assert {tuple(r) for r in kept} == wanted
+        assert len(kept) == len(wanted)
+
+
 def test_diverse_allocations_differ_and_get_no_better():
     rng = np.random.default_rng(5)
     problem = Problem(rng.random((10, 6)), {"c": rng.random((10, 6))})

@@ -25,8 +25,8 @@ from cofront.search.allocation.problem import BoolArray, FloatArray, IntArray, P
 SmallArray = NDArray[np.int16]
 #: Partial allocations that one unit makes; beyond it those of the best bounds go on, and the answer has a gap.
 MOST = 1_000_000
-#: So many of least loss are compared with all others.
-RIVALS = 256
+#: So many of least loss are compared with all others; from so many on a sweep compares all, where it can.
+RIVALS, MANY = 256, 4000
 #: From 10^ASK allocations CP-SAT is asked for one, for so many seconds at most.
 ASK, ASK_S = 6.0, 10.0
 #: Limits, times these, whose multipliers give further bounds.
@@ -186,9 +186,9 @@ class Labels:
 def _undominated(cost: FloatArray, loss: FloatArray, key: SmallArray) -> IntArray:
     """Indices, by rising loss, of those that no other of the same key beats or equals in loss and every cost.
 
-    All such for up to two costs without keys; otherwise as far as the `RIVALS` of least loss can tell.
+    All of them where there are many, up to two costs and no keys; else what the `RIVALS` of least loss can tell.
     """
-    if cost.shape[1] <= 2 and not key.shape[1]:
+    if cost.shape[1] <= 2 and not key.shape[1] and len(loss) > MANY:
         from cofront.search.allocation.dominance import undominated_in_three  # compiled: slow to import
 
         return undominated_in_three(loss, np.pad(cost, ((0, 0), (0, 2 - cost.shape[1]))))
