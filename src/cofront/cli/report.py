@@ -12,9 +12,10 @@ from cofront.cli.options import Json, Seed
 
 HELP = """Write the HTML report of a study: one file that needs no network.
 
-It shows the newest search, the differentiable runs and the scores of predictors that the study holds.
+It shows the newest search, the differentiable runs, the quantised networks and the scores of predictors that the study
+holds.
 
-Without STUDY: the newest study under runs/ that holds a front or a differentiable run."""
+Without STUDY: the newest study under runs/ that holds a front, a differentiable run or a quantised network."""
 EXAMPLE = """
 Example, after `cofront search`:
   $ cofront report runs/subgraph32-zu3eg/study.sqlite --out report.html
@@ -47,13 +48,14 @@ def run(
         output.emit_json(document)
     else:
         scores = f", {document.scores} scores of predictors" if document.scores else ""
-        n = document.differentiable
+        n, q = document.differentiable, document.quantised
         learnt = f", {n} differentiable run{'' if n == 1 else 's'}" if n else ""
+        learnt += f", {q} quantised network{'' if q == 1 else 's'}" if q else ""
         output.line(f"{document.report}: {document.designs} designs{learnt}{scores} of {document.study}")
 
 
 def _newest() -> Path:
-    """The newest study under runs/ that holds a front or a differentiable run."""
+    """The newest study under runs/ that holds a front, a differentiable run or a quantised network."""
     from cofront.errors import StudyError, UsageError
     from cofront.study import Study
     from cofront.study.report import has_search
@@ -69,6 +71,6 @@ def _newest() -> Path:
         except StudyError as error:
             output.note(f"cofront: passed over: {error}")
     raise UsageError(
-        f"no study under runs/ holds a front or a differentiable run (newest: {found[0]}); make one with "
-        "`cofront search`"
+        f"no study under runs/ holds a front, a differentiable run or a quantised network (newest: {found[0]}); make "
+        "one with `cofront search`"
     )

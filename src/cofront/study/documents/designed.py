@@ -70,3 +70,4 @@ class ReportDocument(Document, frozen=True, kw_only=True, tag="report"):
     designs: int
     scores: int = 0  # of predictors
     differentiable: int = 0  # runs of `cofront run`
+    quantised: int = 0  # runs of `cofront quantize`

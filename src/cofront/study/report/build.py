@@ -40,6 +40,7 @@ def write_report(
         study=str(study.path), report=str(path), runs=len(data["runs"]), designs=len(data["designs"]),
         scores=sum(len(group["entries"]) for group in data["predictors"]),
         differentiable=len((data["differentiable"] or {"entries": []})["entries"]),
+        quantised=len((data["quantised"] or {"entries": []})["entries"]),
     )  # fmt: skip
 
 
