@@ -454,7 +454,7 @@ def test_report_takes_the_newest_study_that_has_a_front(cofront, refused, table)
     with Study("runs/empty/study.sqlite") as study:
         study.start("search", {})
     code, line = refused("report")
-    assert code == 2 and "holds a front, a differentiable run or a quantised network (newest: runs/empty/study.sqlite)" in line
+    assert code == 2 and "a differentiable run or a quantised network (newest: runs/empty/study.sqlite)" in line
     for name in ("old", "new"):
         assert cofront(*command, f"runs/{name}")[0] == 0
     Path("runs/broken").mkdir()
