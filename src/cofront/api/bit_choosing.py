@@ -94,18 +94,19 @@ def on_layers(costs: BitCosts, tables: LossTables, budgets: tuple[Budget, ...], 
             uniform[f"W{w}A{a}"] = point([o if ok[o] else at for ok in costs.allowed])
     return Chosen(
         point(found.array) if found.choice else None, found.status, found.bound if np.isfinite(found.bound) else None,
-        now, limits, {n: (n,) for n in costs.layers}, _front(problem, first, point),
+        now, limits, {n: (n,) for n in costs.layers}, _front(problem, first, left[first], point),
         dict(sorted(uniform.items())),
         costs.of_layer, found.infeasible, costs.note,
     )  # fmt: skip
 
 
-def _front(problem: Problem, quantity: str, point: Callable[[Any], Point]) -> tuple[Point, ...]:
-    """The optima at evenly spaced limits of one cost, each of them exact; those that repeat once."""
+def _front(problem: Problem, quantity: str, asked: float, point: Callable[[Any], Point]) -> tuple[Point, ...]:
+    """The optima at evenly spaced limits of one cost, and at the one asked for: each exact, those that repeat once."""
     from cofront.search.allocation import allocate
 
     cost = problem.cost(quantity)
     least = float(np.where(problem.allowed, cost, np.inf).min(axis=1).sum())
     most = float(np.where(problem.allowed, cost, -np.inf).max(axis=1).sum())
-    found = {allocate(problem, {quantity: limit}).choice: None for limit in np.linspace(least, most, SHOWN)}
+    limits = np.sort(np.append(np.linspace(least, most, SHOWN), min(asked, most)))
+    found = {allocate(problem, {quantity: limit}).choice: None for limit in limits.tolist()}
     return tuple(point(np.array(choice)) for choice in found if choice)
