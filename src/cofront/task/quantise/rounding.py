@@ -22,8 +22,9 @@ from cofront.task.quantise.setting import LayerSetting
 #: Sweeps over the weights, and the pull to the float weights as a share of the inputs' mean square.
 SWEEPS = 4
 PULL = 0.01
-_ROWS = 8, 4096, 32768  # rows of X: so many times its columns, at least, at most
+_ROWS = 8, 4096, 16384  # rows of X: so many times its columns, at least, at most
 _CHUNK = 32
+_BLOCK = 128
 
 
 def moments(seen: Seen) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -70,26 +71,35 @@ def descend(
     codes: torch.Tensor, scale: torch.Tensor, xx: torch.Tensor, xt: torch.Tensor, bits: int, sweeps: int, free: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Codes (g, o, k) and scales (g, o) of lesser error, from these; `free`: scales may be changed."""
-    top, codes = top_of(bits), codes.clone()
-    diagonal = xx.diagonal(dim1=1, dim2=2)
-    order = diagonal.mean(0).argsort(descending=True).tolist()
+    order = xx.diagonal(dim1=1, dim2=2).mean(0).argsort(descending=True)
+    codes, xx, tx = codes[..., order], xx[:, order][:, :, order], xt.transpose(1, 2)[..., order]
     for _ in range(sweeps):
-        slope = codes * scale[..., None] @ xx - xt.transpose(1, 2)  # half the gradient, (g, o, k)
-        changed = 0
-        for k in order:
-            best = codes[..., k] - slope[..., k] / (diagonal[:, k, None] * scale)
-            new = torch.where(best < 0, -1.0, 1.0) if bits == 1 else best.round_().clamp_(-top, top)
-            step = (new - codes[..., k]) * scale
-            changed += int(torch.count_nonzero(step))
-            codes[..., k] = new
-            slope.baddbmm_(step[..., None], xx[:, k, None, :])
+        slope = codes * scale[..., None] @ xx - tx  # half the gradient, (g, o, k)
+        before = codes.clone()
+        for at in range(0, codes.shape[2], _BLOCK):
+            _sweep(codes, scale, xx, slope, slice(at, at + _BLOCK), bits)
         if free:
             own = (codes @ xx * codes).sum(2)
-            best = (codes * xt.transpose(1, 2)).sum(2) / own.clamp_min(1e-20)
+            best = (codes * tx).sum(2) / own.clamp_min(1e-20)
             scale = torch.where((own > 0) & (best > 0), best, scale)
-        if not changed:
+        if torch.equal(before, codes):
             break
-    return codes, scale
+    return codes[..., order.argsort()], scale
+
+
+def _sweep(
+    codes: torch.Tensor, scale: torch.Tensor, xx: torch.Tensor, slope: torch.Tensor, block: slice, bits: int
+) -> None:
+    """One sweep over a block of weights, in place. Others' slopes wait for its end: one product then serves them."""
+    top, now, near = top_of(bits), codes[..., block], xx[:, block, block]
+    before, own = now.clone(), slope[..., block].clone()
+    curve = near.diagonal(dim1=1, dim2=2)[:, None] * scale[..., None]  # (g, o, block)
+    for k in range(now.shape[2]):
+        best = now[..., k] - own[..., k] / curve[..., k]
+        new = torch.where(best < 0, -1.0, 1.0) if bits == 1 else best.round_().clamp_(-top, top)
+        own.baddbmm_(((new - now[..., k]) * scale)[..., None], near[:, k, None])
+        now[..., k] = new
+    slope.baddbmm_((now - before) * scale[..., None], xx[:, block])
 
 
 def rounding(seen: Seen, sweeps: int = SWEEPS, free: bool = True) -> LayerSetting:
