@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from cofront.errors import InputError, UnsupportedError  # noqa: E402
+from cofront.errors import InputError, UnsupportedError, UsageError  # noqa: E402
 from cofront.network import Builder, Network  # noqa: E402
 from cofront.network.weights import Weights, random_weights  # noqa: E402
 from cofront.task.quantise import Rules, Schedule, quantise  # noqa: E402
@@ -85,3 +85,20 @@ def test_other_pixels() -> None:
     assert found.accuracy(x, want) > 0.9
     with pytest.raises(InputError, match="pixels are of 8 bits"):
         quantise(net, weights, images(64), bits={}, pixels=Grid(1 / 255, 4, False))
+
+
+def test_scales_of_the_rules_are_kept() -> None:
+    net, weights = network()
+    for rules in (Rules(power_of_two=True), Rules(per_channel=False)):
+        found = quantise(net, weights, images(64), bits={"body": (3, 8)}, rules=rules)
+        for layer in found.setting.layers.values():
+            if rules.power_of_two:
+                assert torch.equal(layer.scale.log2(), layer.scale.log2().round())
+            else:
+                assert len(set(layer.scale.tolist())) == 1
+        plain = quantise(net, weights, images(64), bits={"body": (3, 8)}, rules=rules, refinement=None)
+        assert not torch.equal(found.setting.layers["body"].codes, plain.setting.layers["body"].codes)
+    with pytest.raises(UsageError, match="powers of two would be lost in the refinement 'moments'"):
+        quantise(net, weights, images(16), bits={}, rules=Rules(power_of_two=True), refinement="moments")
+    with pytest.raises(UsageError, match="one for all channels would be lost in training"):
+        quantise(net, weights, images(16), bits={}, rules=Rules(per_channel=False), schedule=Schedule())

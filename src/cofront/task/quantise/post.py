@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cofront.errors import UnsupportedError
+from cofront.errors import UnsupportedError, UsageError
 from cofront.network import Network
 from cofront.task.integer import QuantizedNetwork
 from cofront.task.kernels import Grid
@@ -20,6 +21,7 @@ from cofront.task.quantise.inputs import PIXELS, check_labels
 from cofront.task.quantise.learn import Schedule, fine_tune
 from cofront.task.quantise.observe import observe
 from cofront.task.quantise.refine import Refiner, refine
+from cofront.task.quantise.rounding import rounding
 from cofront.task.quantise.setting import Setting
 from cofront.task.quantise.simulate import Simulator
 from cofront.task.quantise.steps import without_integers
@@ -69,6 +71,8 @@ def quantise(
     are trained on, too, with `labels` if there are any. What has no integers is refused with its list, or left in
     floating point with `keep_float`. `progress` is told (what is done, how far, of how much).
     """
+    rules = rules or Rules()
+    refinement = _kept(rules, refinement, schedule)
     missing = without_integers(network)
     if missing and not keep_float:
         raise UnsupportedError(
@@ -86,3 +90,17 @@ def quantise(
     if schedule is not None:
         setting = fine_tune(setting, network, weights, images, labels, schedule, told("training"))
     return Quantised(setting, None if missing else to_integers(setting, meta), tuple(missing))
+
+
+def _kept(rules: Rules, refinement: str | Refiner | None, schedule: Schedule | None) -> str | Refiner | None:
+    """The refinement that keeps to the rules: scales that are powers of two, or one for all channels, stay as they are.
+
+    UsageError for what would change them.
+    """
+    if not rules.power_of_two and rules.per_channel:
+        return refinement
+    what = "powers of two" if rules.power_of_two else "one for all channels"
+    if schedule is not None or refinement == "moments":
+        other = "training" if schedule is not None else "the refinement 'moments'"
+        raise UsageError(f"scales that are {what} would be lost in {other}; take the refinement 'rounding' or 'bias'")
+    return partial(rounding, free=False) if refinement == "rounding" else refinement
