@@ -63,7 +63,7 @@ def solver() -> dict[str, object]:
         gaps.append(found.gap)
     first = Problem(rng.random((30, 197)), {LATENCY: rng.random((30, 197))})
     started = time.perf_counter()
-    many = diverse(first, {LATENCY: 9.0}, 20)
+    many = diverse(first, {LATENCY: 9.0}, 5)
     return {
         "brute_force_6x5": {"problems": 20, "largest_difference": worst},
         "random_30x197": {
@@ -340,6 +340,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     made = record.made("torch", "onnxruntime", "numpy", seed=0, budget=f"{BUDGET}x latency", offered=list(OFFERED))
+    made["command"] = "python benchmarks/lana.py"  # whichever stages at a time, in whatever folder
     scene = None
     for stage in STAGES:
         if stage not in arguments.stage:
@@ -357,7 +358,7 @@ def main() -> None:
             else:
                 call = {"choose": choose, "train": train, "scratch": scratch, "judge": judge}[stage]
                 told = call(scene, record.read(OUT))
-        record.write(OUT, {"made": made, **record.read(OUT), stage: told})  # others may run at the same time
+        record.write(OUT, {**record.read(OUT), "made": made, stage: told})  # others may run at the same time
 
 
 if __name__ == "__main__":

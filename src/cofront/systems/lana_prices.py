@@ -86,9 +86,8 @@ def measured(
     They are kept in `table`, and visits beside it until it is written: what was measured is not measured again. None
     when asked to stop.
     """
-    request = Request(
-        space=space, target=target, out=table, settings=settings or Settings(threads=1), n_networks=networks
-    )
+    few = max(1, min(networks, space.n_points // 2))  # as many different ones as can be drawn at random
+    request = Request(space=space, target=target, out=table, settings=settings or Settings(threads=1), n_networks=few)
     found = measure(request, on_step=on_step, should_stop=should_stop, say=say)
     return tabled(space, table) if found.finished else None
 
