@@ -114,7 +114,7 @@ function cofrontRuns(root, found, tools) {
     const r = run(), h = r.history, x = h.epoch.map((e) => e + 1), frozen = h.loss.findIndex((v) => v != null), ms = (values) => values.map((v) => v * 1e3);
     // while nothing but weights is trained
     const rest = frozen > 0 ? [{ type: "rect", xref: "x", yref: "paper", x0: 0.5, x1: frozen + 0.5, y0: 0, y1: 1, fillcolor: css("--shade"), line: { width: 0 }, layer: "below" }] : [];
-    courseNote.textContent = `State at the end of each epoch. ${frozen > 0 ? `Shaded: the first ${frozen} epochs, in which the architecture is frozen. ` : ""}Loss: mean on the architecture's images; entropy: mean of the layers, in nats.`;
+    courseNote.textContent = `State at the end of each epoch. ${frozen > 0 ? `Shaded: the first ${frozen === 1 ? "epoch" : `${frozen} epochs`}, in which the architecture is frozen. ` : ""}Loss: mean on the architecture's images; entropy: mean of the layers, in nats.`;
     const target = r.target_s == null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: 1e3 * r.target_s, y1: 1e3 * r.target_s, line: { color: css("--ink"), width: 1.2, dash: "dash" } }];
     asked.hidden = r.target_s == null;
     small(courseCharts.latency, [{ x, y: ms(h.likely_s), name: "most likely" }, { x, y: ms(h.expected_s), name: "expected" }], { ticksuffix: " ms" }, [...rest, ...target]);
@@ -171,7 +171,7 @@ function cofrontRuns(root, found, tools) {
 
   function drawOrigin() {
     const plain = (v) => (v === null ? "–" : Array.isArray(v) ? v.map(plain).join(", ") : typeof v === "object" ? Object.entries(v).map(([k, w]) => `${k} ${plain(w)}`).join(" · ") : typeof v === "number" && !Number.isInteger(v) ? sig(v, 4) : String(v));
-    const rows = Object.entries(run().fitted);
+    const rows = Object.entries(run().fitted).filter(([, v]) => v != null && v !== "");
     fitted.replaceChildren(...(rows.length ? [heading("On the best accelerator for it"), table([{ title: "" }, { title: "", wrap: true }], rows.map(([k, v]) => [k.replaceAll("_", " "), /_s$/.test(k) && typeof v === "number" ? seconds(v) : plain(v)]))] : []));
     provenance.replaceChildren(table([{ title: "" }, { title: "", wrap: true }], run().provenance.map(([k, v, code]) => [k, code ? make("code", {}, v) : v])));
   }
