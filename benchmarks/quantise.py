@@ -31,8 +31,8 @@ REFINED = ("nearest", "moments", "rounding")
 TO_REFINE = ("percentile", "mse")
 CALIBRATION, IMAGES = 256, 128
 VALIDATION = 1000
-#: Test images of the integers, which NumPy computes slowly: of each width, and of eight bits.
-WHOLE, WHOLE_EIGHT = 500, 2000
+#: Test images; those of the integers, which NumPy computes slowly: of each width, and of eight bits.
+TEST, WHOLE, WHOLE_EIGHT = 2000, 300, 1000
 OUT = Path(__file__).with_suffix(".json")
 
 
@@ -115,9 +115,9 @@ class Bench:
             self.keep(fine_tuned=done)
 
     def test(self) -> None:
-        x, y = self.data.x_test, self.data.y_test
+        x, y = self.data.x_test[:TEST], self.data.y_test[:TEST]
         if "float_test" not in self.found:
-            self.keep(float_test=self.floating(x, y))
+            self.keep(float_test=self.floating(x, y), test_images=TEST)
         done = self.found.get("tested", {})
         for width in WIDTHS:
             if width in done:
@@ -138,6 +138,7 @@ class Bench:
             simulated = module.logits(x).argmax(1).numpy()
             done[width] = {
                 "chosen": name,
+                "val": max(own, tuned["val"] if tuned else 0),
                 "test": float((simulated == y).mean()),
                 "integers": {
                     "images": some,
