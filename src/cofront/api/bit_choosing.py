@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,7 +96,19 @@ def on_layers(costs: BitCosts, tables: LossTables, budgets: tuple[Budget, ...], 
         point(found.array) if found.choice else None, found.status, found.bound if np.isfinite(found.bound) else None,
         now, limits, {n: (n,) for n in costs.layers}, _front(problem, first, left[first], point),
         dict(sorted(uniform.items())),
-        costs.of_layer, found.infeasible, costs.note,
+        costs.of_layer, tuple(_whole(e, costs) for e in found.infeasible), costs.note,
+    )  # fmt: skip
+
+
+def _whole(why: Infeasible, costs: BitCosts) -> Infeasible:
+    """A limit that nothing meets, with what has no bits."""
+    more = costs.fixed.get(why.limit, 0.0)
+    units = {"latency": "s", "energy": "J", "size": "bytes"}
+    if why.limit not in units:
+        return why
+    return replace(
+        why, needed=why.needed + more, available=why.available + more, unit=units[why.limit],
+        remedy="allow at least that",
     )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from cofront.errors import UsageError
 from cofront.study.provenance import digest
 
 if TYPE_CHECKING:
-    from cofront.api.quantising import Scene
+    from cofront.api.budgets import Budget
+    from cofront.api.quantising import QuantizeRequest, Scene
     from cofront.task.quantise.curvature import LossTables
     from cofront.task.quantise.simulate import QuantModule
 
@@ -27,12 +28,11 @@ REWARDED = 500
 
 def by_policy(scene: Scene, module: QuantModule, costs: BitCosts, tables: LossTables) -> Chosen:
     """The best episode's bits; the bound is of the exact allocation, for the sensitivity model's sum of rises."""
+    from cofront.api.quantising import inputs_of
     from cofront.systems.haq import HaqSearch, features
 
     request = scene.request
-    if len(scene.budgets) != 1:
-        raise UsageError("--method haq takes one budget; exact takes several")
-    low, high = _range(request.weight_bits, request.act_bits)
+    low, high = check_haq(request, scene.budgets)
     exact = on_layers(costs, tables, scene.budgets, "exact", request.seed)
     if exact.point is None:
         return exact
@@ -57,8 +57,7 @@ def by_policy(scene: Scene, module: QuantModule, costs: BitCosts, tables: LossTa
         pinned=tuple(int(i) for i in np.flatnonzero(costs.allowed.sum(axis=1) == 1)),
         start=np.full((len(costs.layers), 2), 8, np.int64), episodes=request.episodes, seed=request.seed,
     )  # fmt: skip
-    told = {"model": request.model, "budget": request.budget, "device": request.device, "seed": request.seed,
-            "range": [low, high], "images": scene.data.fingerprint(), "episodes": request.episodes}  # fmt: skip
+    told = {**inputs_of(scene), "refine": "", "epochs": 0}  # which come after
     scene.folder.mkdir(parents=True, exist_ok=True)
     found = search.run(
         scene.folder / f"haq-{digest(told)[:8]}.safetensors",
@@ -69,6 +68,7 @@ def by_policy(scene: Scene, module: QuantModule, costs: BitCosts, tables: LossTa
     if found.stopped:
         raise KeyboardInterrupt
     bits = named(found.bits)
+    assert costs.of(quantity, bits) <= exact.limits[quantity] * (1 + 1e-9)
     choice = np.array([costs.pairs.index(bits[n]) for n in costs.layers])
     point = Point(
         bits, {q: costs.of(q, bits) for q in costs.costs}, float(problem_of(costs, tables).losses(choice)[0])
@@ -80,9 +80,11 @@ def by_policy(scene: Scene, module: QuantModule, costs: BitCosts, tables: LossTa
     return replace(exact, point=point, status="heuristic")
 
 
-def _range(weight_bits: tuple[int, ...], act_bits: tuple[int, ...]) -> tuple[int, int]:
-    """Fewest and most bits, the same for weights and activations."""
-    wanted = tuple(range(min(weight_bits), max(weight_bits) + 1))
-    if weight_bits != act_bits or weight_bits != wanted or wanted[-1] != 8:
+def check_haq(request: QuantizeRequest, budgets: tuple[Budget, ...]) -> tuple[int, int]:
+    """Fewest and most bits, the same for weights and activations; UsageError for what the agent cannot be asked."""
+    if len(budgets) != 1:
+        raise UsageError("--method haq takes one budget; exact takes several")
+    wanted = tuple(range(min(request.weight_bits), max(request.weight_bits) + 1))
+    if request.weight_bits != request.act_bits or request.weight_bits != wanted or wanted[-1] != 8:
         raise UsageError("--method haq chooses from all widths up to 8, the same for weights and activations: 2-8, 4-8")
     return wanted[0], 8

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from cofront.errors import UsageError
 
-#: Unit (in lower case) -> quantity and factor to SI: seconds, joules, bytes.
+#: Unit -> quantity and factor to SI: seconds, joules, bytes. Letters count: an mJ is no MJ.
 _UNITS = {
     "s": ("latency", 1.0), "ms": ("latency", 1e-3), "us": ("latency", 1e-6),
-    "j": ("energy", 1.0), "mj": ("energy", 1e-3), "uj": ("energy", 1e-6), "nj": ("energy", 1e-9),
-    "b": ("size", 1.0), "kb": ("size", 1e3), "mb": ("size", 1e6), "kib": ("size", 1024.0), "mib": ("size", 1024.0**2),
+    "J": ("energy", 1.0), "mJ": ("energy", 1e-3), "uJ": ("energy", 1e-6), "nJ": ("energy", 1e-9),
+    "B": ("size", 1.0), "kB": ("size", 1e3), "KB": ("size", 1e3), "MB": ("size", 1e6), "KiB": ("size", 1024.0),
+    "MiB": ("size", 1024.0**2),
 }  # fmt: skip
 QUANTITIES = ("latency", "energy", "size")
 _NUMBER = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
@@ -47,7 +48,7 @@ def _one(text: str, known: Collection[str]) -> Budget:
         if quantity in known and share > 0:
             return Budget(quantity, share=share)
     elif absolute := re.fullmatch(rf"{_NUMBER}\s*([a-zA-Z]+)", text):
-        quantity, factor = _UNITS.get(absolute[2].lower(), ("", 0.0))
+        quantity, factor = _UNITS.get(absolute[2], ("", 0.0))
         if quantity in known and float(absolute[1]) > 0:
             return Budget(quantity, limit=float(absolute[1]) * factor)
     examples = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cofront.api.bit_sensing import MODELS
@@ -17,6 +18,7 @@ from cofront.study.documents import (
     QuantUnit,
     clean,
 )
+from cofront.study.provenance import file_hash
 
 if TYPE_CHECKING:
     from cofront.api.bit_choosing import Chosen, Point
@@ -54,7 +56,7 @@ def document_of(
         rise=None if best is None else best.rise, bound=chosen.bound, gap=gap, status=chosen.status,
         infeasible=limits_of(chosen.infeasible), cost_note=chosen.note, refined=request.refine,
         accelerator=clean(dict(chosen.accelerator)), floating=scene.floating, seconds=scene.seconds, files=files,
-        notes=scene.notes,
+        hashes={name: file_hash(Path(path)) for name, path in files.items()}, notes=scene.notes,
     )  # fmt: skip
     return document
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Multiply-accumulates that a test of the integers may take; fewer images are tested of a larger network.
 TESTED_MACS = 2e12
+#: Every file that may be written.
+WRITTEN = ("integers.safetensors", "model.qonnx.onnx", "integers.onnx", "weights.safetensors", "design.json")
 #: The integers need not be tested on more validation images than this.
 VALIDATED = 500
 
@@ -46,7 +49,7 @@ def write_files(scene: Scene, setting: Setting, chosen: Chosen) -> tuple[dict[st
         accuracy, name = integers.accuracy, "the integers"
         files = _integers(scene, integers, chosen)
     scene.say("testing", f"{name} on {count} test images")
-    tested = scene.data.x_test[:count], scene.data.y_test[:count]
+    tested = scene.tests(count)
     said = [
         QuantAccuracy(what=name, part="validation", accuracy=accuracy(x, y), images=len(y)),
         QuantAccuracy(what="floating point", part="test", accuracy=scene.float_accuracy(*tested), images=count),
@@ -90,7 +93,7 @@ def _design(scene: Scene, chosen: Chosen, network: Network, source: Path, path: 
 
 
 def _real_weights(scene: Scene, setting: Setting) -> dict[str, str]:
-    """The weights that the integers stand for, as real numbers."""
+    """The weights that the integers stand for as real numbers, a bias for each layer, and the tensors' grids."""
     import numpy as np
 
     from cofront.network import weights
@@ -98,8 +101,15 @@ def _real_weights(scene: Scene, setting: Setting) -> dict[str, str]:
     values = {}
     for name, layer in setting.layers.items():
         values[f"{name}.weight"] = layer.real().numpy()
-        if f"{name}.bias" in scene.model.weights:
-            values[f"{name}.bias"] = layer.bias.numpy().astype(np.float32)
+        values[f"{name}.bias"] = layer.bias.numpy().astype(np.float32)
+    told = {
+        "bits": {name: layer.bits for name, layer in setting.layers.items()},
+        **{
+            what: {name: [grid.scale, grid.bits, grid.signed] for name, grid in grids.items()}
+            for what, grids in (("stored", setting.stored), ("read", setting.read))
+        },
+    }
     path = scene.folder / "weights.safetensors"
-    weights.save(path, values, {"network": scene.network.name, "cofront": __version__})
+    about = {"network": scene.network.name, "cofront": __version__, "grids": json.dumps(told)}
+    weights.save(path, values, about)
     return {"weights": str(path)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cofront.api.bit_choosing import METHODS, Chosen
-from cofront.api.bit_costs import ENGINES
+from cofront.api.bit_choosing import METHODS, Chosen, on_layers
+from cofront.api.bit_costs import ENGINES, BitCosts, bit_costs, quantity_of
+from cofront.api.bit_parts import check_budgets
 from cofront.api.bit_sensing import MODELS, Sensed, input_layers, sense
 from cofront.api.budgets import Budget, parse_budgets
 from cofront.api.quantised_document import document_of
@@ -83,6 +85,8 @@ class QuantizeRequest:
 class Scene:
     """A request with its model and images, read and checked, and how it tells of itself."""
 
+    costs: BitCosts  # where layers add up
+
     def __init__(self, request: QuantizeRequest, folder: Path, tell: OnProgress, stop: Callable[[], bool]) -> None:
         from cofront.network.bits import without_bits
         from cofront.network.blocks import label_blocks
@@ -124,9 +128,46 @@ class Scene:
             raise UsageError(
                 f"'{request.model}' has {outputs} outputs, the images have {classes} classes; give its own"
             )
-        order = np.random.default_rng(request.seed).permutation(len(self.data.x_train))[: request.images]
+        rng = np.random.default_rng(request.seed)
+        order = rng.permutation(len(self.data.x_train))[: request.images]
         self.calibration, self.labels = self.data.x_train[order], self.data.y_train[order]
         check_images(self.network, self.calibration)
+        # images of a folder come class by class: some of them must be of all classes
+        self._some = {"val": rng.permutation(len(self.data.x_val)), "test": rng.permutation(len(self.data.x_test))}
+        self._check()
+
+    def _check(self) -> None:
+        """What the later stages would refuse, before anything is computed."""
+        request = self.request
+        if on_part(request):
+            if request.method != "exact":
+                raise UsageError(
+                    f"--method {request.method} is for devices where layers add up; on an FPGA part it is exact"
+                )
+            check_part(str(request.device))
+            check_budgets(self.budgets)
+            return
+        if request.clock_hz is not None:
+            raise UsageError("--clock is for the subgraph accelerator on an FPGA part; leave it out here")
+        self.costs = bit_costs(self.network, request.device, *self.widths(), self.wide())
+        for budget in self.budgets:
+            quantity_of(self.costs, budget.quantity)
+        if request.method == "haq":
+            from cofront.api.bit_haq import check_haq
+
+            check_haq(request, self.budgets)
+
+    def widths(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Weight and activation bits that are sensed. Where nothing depends on those of activations, they stay at 8."""
+        request = self.request
+        weight, act = tuple(sorted({*request.weight_bits, 8})), tuple(sorted({*request.act_bits, 8}))
+        if on_part(request):
+            return tuple(b for b in weight if b in (4, 8)), tuple(b for b in act if b in (4, 8))
+        return weight, (8,) if request.device is None and request.method != "haq" else act
+
+    def wide(self) -> tuple[str, ...]:
+        """Layers that keep 8 bits: those that read the image, and the last."""
+        return (*input_layers(self.network), self.network.layers[-1].name)
 
     def say(self, stage: str, detail: str = "") -> None:
         self.tell(Progress(stage, time.perf_counter() - self.started, detail=detail))
@@ -151,8 +192,13 @@ class Scene:
 
     def check(self, images: int | None = None) -> tuple[Any, Any]:
         """Validation images and labels, at most so many."""
-        n = VALIDATED if images is None else images
-        return self.data.x_val[:n], self.data.y_val[:n]
+        rows = np.sort(self._some["val"][: VALIDATED if images is None else images])
+        return self.data.x_val[rows], self.data.y_val[rows]
+
+    def tests(self, images: int) -> tuple[Any, Any]:
+        """Test images and labels, at most so many."""
+        rows = np.sort(self._some["test"][:images])
+        return self.data.x_test[rows], self.data.y_test[rows]
 
 
 def inputs_of(scene: Scene) -> dict[str, Any]:
@@ -163,21 +209,23 @@ def inputs_of(scene: Scene) -> dict[str, Any]:
     for name in ("model", "weights", "device"):
         if asked[name] and Path(asked[name]).is_file():
             asked[f"{name}_hash"] = file_hash(Path(asked[name]))
-    return {
-        **asked,
-        "images_hash": scene.data.fingerprint(),
-        "weights_hash": _weights_key(scene),
-        "source": source_hash(),
-    }
+    return {**asked, "images_hash": scene.data.digest(), "model_key": model_key(scene), "source": source_hash()}
 
 
-def _weights_key(scene: Scene) -> str:
-    import hashlib
-
-    found = hashlib.sha256()
+def model_key(scene: Scene) -> str:
+    """A digest of the graph and the weights."""
+    found = hashlib.sha256(repr(scene.network.nodes).encode())
     for name, value in scene.model.weights.items():
-        found.update(name.encode() + np.ascontiguousarray(value).tobytes())
+        found.update(f"{name} {value.shape}".encode() + np.ascontiguousarray(value).tobytes())
     return found.hexdigest()[:16]
+
+
+def _still_there(found: QuantisedDocument, folder: Path) -> bool:
+    """Whether the files of a finished run lie in the folder as they were written: another budget's replace them."""
+    return all(
+        Path(p).resolve().parent == folder.resolve() and Path(p).is_file() and file_hash(Path(p)) == found.hashes.get(n)
+        for n, p in found.files.items()
+    )
 
 
 def quantize(
@@ -194,7 +242,7 @@ def quantize(
     inputs = inputs_of(scene)
     if study is not None and (known := study.finished(inputs)) is not None and known.result is not None:
         found = read_document(known.result, QuantisedDocument, f"run {known.id} of study '{study.path}'")
-        if all(Path(p).exists() for p in found.files.values()):
+        if _still_there(found, folder):
             return found
     record = study.start("quantize", inputs, request.seed) if study is not None else None
     try:
@@ -218,15 +266,13 @@ def _quantize(scene: Scene) -> QuantisedDocument:
     module = QuantModule(scene.network, scene.model.weights, ranges)
     scene.timed("calibration", began)
     began = time.perf_counter()
-    widths = tuple(sorted({*request.weight_bits, 8})), tuple(sorted({*request.act_bits, 8}))
-    if _on_part(request):
-        widths = (4, 8), (4, 8)
-    key = {"weights": _weights_key(scene), "images": scene.data.fingerprint(), "network": scene.network.name}
+    widths = scene.widths()
+    key = {"model": model_key(scene), "images": scene.data.fingerprint(), "source": source_hash()}
     sensed = Sensed(module, scene.model.weights, scene.calibration, scene.labels, widths, key)
     scene.say("sensing", MODELS[request.sensitivity])
     tables = sense(
         sensed, request.sensitivity, scene.folder, request.seed, lambda d: scene.say("sensing", d), scene.stop
-    )
+    ).falling()
     scene.timed("sensitivity", began)
     began = time.perf_counter()
     scene.say("choosing", request.method)
@@ -246,37 +292,39 @@ def _quantize(scene: Scene) -> QuantisedDocument:
     return document_of(scene, chosen, tables, accuracies + tested, by_point, files)
 
 
-def _on_part(request: QuantizeRequest) -> bool:
+def on_part(request: QuantizeRequest) -> bool:
     """Whether the device is an FPGA part, whose accelerator is found with the bits."""
     return request.device is not None and Path(request.device).suffix != ".npy" and request.device not in ENGINES
 
 
+def check_part(name: str) -> None:
+    """UsageError, with what else a device may be, unless it is an FPGA part."""
+    from cofront.api.parts import load_device
+
+    try:
+        load_device(name)
+    except UsageError as error:
+        raise UsageError(f"{error}; bit-serial accelerators: {', '.join(ENGINES)}") from None
+
+
 def choose(scene: Scene, module: QuantModule, tables: LossTables) -> Chosen:
     """The bits, by the request's method."""
-    from cofront.api.bit_choosing import on_layers
-    from cofront.api.bit_costs import bit_costs
-
     request, network = scene.request, scene.network
-    wide = {*input_layers(network), network.layers[-1].name}
-    if _on_part(request):
-        from cofront.api.bit_parts import on_part
+    if on_part(request):
+        from cofront.api import bit_parts
         from cofront.api.parts import load_device
+        from cofront.network.bits import PRECISIONS
 
-        if request.method != "exact":
-            raise UsageError(
-                f"--method {request.method} is for devices where layers add up; on an FPGA part it is exact"
-            )
-        blocks = {n.block for n in network.layers if n.name in wide}
-        return on_part(
-            network, load_device(str(request.device)), tables, scene.budgets, wide=tuple(b for b in blocks if b),
+        offered = tuple(n for n, (w, a) in PRECISIONS.items() if w in tables.weight_bits and a in tables.act_bits)
+        return bit_parts.on_part(
+            network, load_device(str(request.device)), tables, scene.budgets, wide=scene.wide(), offered=offered,
             clock_hz=request.clock_hz, should_stop=scene.stop,
         )  # fmt: skip
-    costs = bit_costs(network, request.device, tables.weight_bits, tables.act_bits, wide)
     if request.method == "haq":
         from cofront.api.bit_haq import by_policy
 
-        return by_policy(scene, module, costs, tables)
-    return on_layers(costs, tables, scene.budgets, request.method, request.seed)
+        return by_policy(scene, module, scene.costs, tables)
+    return on_layers(scene.costs, tables, scene.budgets, request.method, request.seed)
 
 
 def measured(scene: Scene, module: QuantModule, chosen: Chosen) -> tuple[list[QuantAccuracy], dict[int | str, float]]:

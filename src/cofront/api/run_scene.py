@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cofront.api.files import is_table
 from cofront.api.request import OnProgress, Progress
 from cofront.errors import UsageError
-from cofront.study.provenance import digest
+from cofront.study.provenance import digest, file_hash
 
 if TYPE_CHECKING:
     from cofront.api.differentiable import Priced
@@ -125,6 +126,7 @@ class Scene:
             "system": r.system, "space": self.space.name, "device": r.device, "column": r.column, "clock": r.clock_hz,
             "target": r.target_s if self.system.needs_target else None, "weight": r.weight, "preset": r.preset,
             "seed": r.seed, "images": self.data.fingerprint(), "recipe": recipe.to_dict(), **more,
+            "table": file_hash(Path(r.device)) if is_table(r.device) else None,
         }  # fmt: skip
         return digest(told)[:8]
 

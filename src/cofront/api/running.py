@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import resource
 import shutil
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from cofront.search.gradient.supernet import SupernetTask
     from cofront.search.gradient.system import GradientSystem
     from cofront.study import Study
-    from cofront.task.data import Dataset
     from cofront.task.hybrid_supernet import HybridSupernet
 
 
@@ -59,7 +57,7 @@ def run(
         need_file(Path(request.device), "a table, as `cofront measure` writes it")
     scene = Scene(request, folder, on_progress or (lambda _: None), should_stop or (lambda: False))
     data = scene.read()  # names and targets are checked before images are decoded
-    inputs = inputs_of(request, _images(data))
+    inputs = inputs_of(request, data.digest())
     if study is not None and (known := study.finished(inputs)) is not None and known.result is not None:
         found = read_document(known.result, RunDocument, f"run {known.id} of study '{study.path}'")
         if all(Path(p).exists() for p in found.files.values()):
@@ -194,14 +192,6 @@ def _document(scene: Scene, learned: Learned, recipe: Recipe, interrupted: bool)
         steps=learned.steps, images=images, search_s=learned.wall_s, search_cpu_s=learned.cpu_s,
         interrupted=interrupted, notes=[*scene.notes, *learned.notes],
     )  # fmt: skip
-
-
-def _images(data: Dataset) -> str:
-    """A digest of all images and labels: of other test images an accuracy must not be repeated."""
-    found = hashlib.sha256(data.fingerprint().encode())
-    for part in (data.x_val, data.y_val, data.x_test, data.y_test):
-        found.update(part.tobytes())
-    return found.hexdigest()[:16]
 
 
 def _here(found: RunDocument, folder: Path) -> RunDocument:

@@ -140,15 +140,19 @@ def _of_torch(source: str, input_shape: tuple[int, ...] | None) -> TrainedModel:
 
 def _called(source: str) -> Any:
     """What the named function returns; whatever goes wrong in it becomes one line."""
+    import torch
+
     name, _, attribute = source.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
     try:
         found: Any = importlib.import_module(name)
         for part in attribute.split("."):
             found = getattr(found, part)
-        return found() if callable(found) and not hasattr(found, "state_dict") else found
-    except Exception as error:
+        return found() if callable(found) and not isinstance(found, torch.nn.Module) else found
+    except (Exception, SystemExit) as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"'{source}' cannot be called: {type(error).__name__}: {line}") from error
     finally:
-        sys.path.remove(str(Path.cwd()))
+        if here in sys.path:
+            sys.path.remove(here)

@@ -122,6 +122,9 @@ def show(document: QuantisedDocument) -> None:
     """The layers with their bits, what was proven, and accuracies."""
     if document.infeasible:
         for limit in document.infeasible:
+            if limit.limit == "limits":
+                output.line("infeasible: no allocation keeps all limits together, though each can be kept alone")
+                continue
             output.line(
                 f"infeasible: the least {limit.limit} is {quantity(limit.limit, limit.needed)}, the budget "
                 f"{quantity(limit.limit, limit.available)}; {limit.remedy}"

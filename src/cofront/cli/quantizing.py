@@ -7,10 +7,12 @@ from pathlib import Path
 import msgspec
 
 from cofront.api.ours import check_ours
+from cofront.api.quantised_files import WRITTEN
 from cofront.api.quantising import QuantizeRequest, quantize
 from cofront.cli.leftovers import leave_nothing
 from cofront.cli.progress import Interrupt, reporter
 from cofront.cli.writing import file_name
+from cofront.errors import UsageError
 from cofront.study import Study
 from cofront.study.documents import QuantisedDocument
 from cofront.study.report import write_report
@@ -20,7 +22,10 @@ def carry_out(request: QuantizeRequest, out: Path | None, study_path: Path | Non
     """Quantises in its folder; the document says where everything is."""
     folder = out or Path("runs") / file_name(f"quantize-{Path(request.model).name}-{request.device or 'size'}")
     path = study_path or folder / "study.sqlite"
-    check_ours(folder, ["report.html", "design.json"])
+    check_ours(folder, ["report.html", *WRITTEN])
+    for given in (request.model, request.weights, request.device):
+        if given is not None and any(Path(given).resolve() == (folder / name).resolve() for name in WRITTEN):
+            raise UsageError(f"'{given}' would be overwritten: choose another folder with --out")
     with leave_nothing(path, folder), Study(path) as study, Interrupt() as stop, reporter() as progress:
         document = quantize(request, folder, study=study, on_progress=progress, should_stop=stop)
         report = folder / "report.html"

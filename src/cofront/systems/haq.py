@@ -183,10 +183,10 @@ class HaqSearch:
                 on_progress(history[-1])
             if file is not None and (number + 1) % every == 0:
                 _save(file, self, agent, history)
+        if not history:  # there is nothing to go on from
+            raise KeyboardInterrupt
         if file is not None:
             _save(file, self, agent, history)
-        if not history:
-            raise UsageError("HAQ: stopped before the first episode")
         return HaqFound(max(history, key=lambda e: e.reward), tuple(history), stopped)
 
     def _episode(self, agent: Ddpg, table: FloatArray, number: int, history: Sequence[Episode]) -> Episode:

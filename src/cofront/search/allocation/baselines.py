@@ -105,8 +105,8 @@ def _tables(problem: Problem, asked: Mapping[str, float]) -> tuple[FloatArray, F
     """(k, l, o) costs in shares of their limits' sizes, and the limits (k,) likewise."""
     limit = np.array(list(asked.values()), float)
     size = np.maximum(np.abs(limit), 1e-300)
-    cost = np.stack([np.where(problem.allowed, problem.cost(n), 0.0) for n in asked] or [np.zeros(problem.shape)][:0])
-    return cost.reshape(len(limit), *problem.shape) / size[:, None, None], limit / size
+    cost = np.array([np.where(problem.allowed, problem.cost(n), 0.0) for n in asked]).reshape(-1, *problem.shape)
+    return cost / size[:, None, None], limit / size
 
 
 def _miss(total: FloatArray, limit: FloatArray) -> FloatArray:

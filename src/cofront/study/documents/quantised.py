@@ -96,6 +96,7 @@ class QuantisedDocument(Document, frozen=True, kw_only=True, tag="quantised"):
     floating: list[str] = field(default_factory=list)  # what stays in floating point
     seconds: dict[str, float] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)  # SHA-256 of each file
     notes: list[str] = field(default_factory=list)
     study: str | None = None
     report: str | None = None

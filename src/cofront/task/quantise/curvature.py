@@ -13,7 +13,7 @@ one-hot class, E[(J'v)^2] is the diagonal of G. Piecewise-linear networks have n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -57,6 +57,13 @@ class LossTables:
         """(l, w * a) both together, activation bits fastest."""
         both = self.weight[:, :, None] + self.act[:, None, :]
         return both.reshape(len(self.layers), -1)
+
+    def falling(self) -> Self:
+        """The same without noise: no rise below 0, and none that is less at fewer bits than at more."""
+        weight, act = (
+            np.maximum.accumulate(np.maximum(t, 0.0)[:, ::-1], axis=1)[:, ::-1].copy() for t in (self.weight, self.act)
+        )
+        return replace(self, weight=weight, act=act)
 
     def rise(self, layer: str, weight_bits: int, act_bits: int) -> float:
         """Of one layer alone."""
