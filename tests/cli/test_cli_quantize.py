@@ -200,3 +200,66 @@ def test_run_haq_is_quantize_with_the_agent(cofront, learnt, monkeypatch, tmp_pa
         assert code == 2 and text in err
     code, _, err = cofront("run", "fbnet", "--device", "zu3eg", "--model", "x.onnx")
     assert code == 2 and "--model is for haq and lana" in err
+
+
+def test_a_budget_that_is_asked_again_gets_its_own_files(as_json, cofront, ask):
+    first = as_json(*ask("-o", "out", "--refine", "none"))
+    as_json(*ask("-o", "out", "--refine", "none", budget="0.35x size"))
+    again = as_json(*ask("-o", "out", "--refine", "none"))
+    from cofront.task.integer import QuantizedNetwork
+
+    integers = QuantizedNetwork.load(again["files"]["integers"])
+    assert [integers.layers[n["name"]].weight_bits for n in first["layers"]] == [
+        n["weight_bits"] for n in first["layers"]
+    ]
+    elsewhere = as_json(*ask("-o", "other", "--study", "out/study.sqlite", "--refine", "none"))
+    assert Path("other/integers.safetensors").exists() and elsewhere["layers"] == first["layers"]
+
+
+def test_other_test_images_are_tested_anew(as_json, ask, learnt):
+    with np.load(learnt / "images.npz") as z:
+        arrays = dict(z)
+    np.savez("images.npz", **arrays)
+    words = [w if w != learnt / "images.npz" else Path("images.npz") for w in ask("-o", "out", "--refine", "none")]
+    before = as_json(*words)
+    np.savez("images.npz", **{**arrays, "y_test": (arrays["y_test"] + 1) % 4})
+    after = as_json(*words)
+    tests = [[a["accuracy"] for a in d["accuracies"] if a["part"] == "test"] for d in (before, after)]
+    assert min(tests[0]) > 0.9 and max(tests[1]) < 0.2
+
+
+def test_the_least_that_is_named_is_enough(as_json, cofront, ask):
+    code, out, _ = cofront(*ask("--device", "bismo-edge", "--json", budget="1us"))
+    found = json.loads(out)
+    (limit,) = found["infeasible"]
+    assert code == 1 and limit["available"] == pytest.approx(1e-6)
+    enough = as_json(
+        *ask("--device", "bismo-edge", "--refine", "none", budget=f"{1e6 * limit['needed'] * 1.0001:.6f}us")
+    )
+    assert enough["status"] == "optimal"
+
+
+def test_only_size_limited_leaves_activations_alone(as_json, ask):
+    found = as_json(*ask("--sensitivity", "loss", "--refine", "none", "-o", "out", budget="0.9x size"))
+    assert {n["act_bits"] for n in found["layers"]} == {8} and all(n["rise"] >= 0 for n in found["layers"])
+
+
+def test_what_would_be_refused_is_refused_before_calibration(cofront, ask):
+    for more, budget, text in (
+        (("--device", "nosuch"), "0.5x latency", "bit-serial accelerators: bismo-edge"),
+        (("--device", "zu3eg", "--method", "haq"), "0.5x latency", "on an FPGA part it is exact"),
+        (("--clock", "100MHz"), "0.5x size", "--clock is for the subgraph accelerator"),
+    ):
+        code, _, err = cofront(*ask(*more, budget=budget))
+        assert code == 2 and text in err and "calibrating" not in err
+
+
+def test_files_of_others_and_inputs_are_not_overwritten(cofront, ask, learnt):
+    Path("out").mkdir()
+    Path("out/integers.onnx").write_bytes(b"mine")
+    code, _, err = cofront(*ask("-o", "out"))
+    assert code == 2 and "integers.onnx" in err and Path("out/integers.onnx").read_bytes() == b"mine"
+    Path("here").mkdir()
+    Path("here/integers.onnx").write_bytes((learnt / "net.onnx").read_bytes())
+    code, _, err = cofront("quantize", "here/integers.onnx", *ask()[2:], "-o", "here")
+    assert code == 2 and "would be overwritten" in err

@@ -147,7 +147,10 @@ class QuantizedNetwork:
                 q = integer_ops.average(node, self.pools[node.name], out[node.inputs[0]])
                 out[node.name] = q if isinstance(op, Pool2d) else q[:, 0, 0]
             elif node.name in self.joins:
-                out[node.name] = self.joins[node.name](node, [out[i] for i in node.inputs])
+                parts = [out[i] for i in node.inputs]
+                if len({p.ndim for p in parts}) > 1:  # maps of one pixel and global averages
+                    parts = [p[:, None, None] if p.ndim == 2 else p for p in parts]
+                out[node.name] = self.joins[node.name](node, parts)
             elif isinstance(op, Pool2d):
                 out[node.name] = integer_ops.greatest(op, out[node.inputs[0]], self.network.shapes[node.name])
             elif isinstance(op, ChannelShuffle):
@@ -166,6 +169,8 @@ class QuantizedNetwork:
             a = layer.read(a)
         acc = accumulate(node, layer, a)
         residual = out[layer.residual.tensor] if layer.residual else None
+        if residual is not None and residual.ndim == 2 and acc.ndim == 4:  # a global average
+            residual = residual[:, None, None]
         out[layer.output] = layer.requantise(acc, residual)
 
     def save(self, path: str | Path) -> None:

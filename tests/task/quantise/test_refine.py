@@ -15,8 +15,8 @@ from cofront.network.weights import Weights, random_weights  # noqa: E402
 from cofront.task.quantise.convert import to_integers  # noqa: E402
 from cofront.task.quantise.grids import Rules, top_of, weight_codes, weight_scales  # noqa: E402
 from cofront.task.quantise.observe import observe, watched  # noqa: E402
-from cofront.task.quantise.refine import Seen, refine  # noqa: E402
-from cofront.task.quantise.rounding import descend, moments  # noqa: E402
+from cofront.task.quantise.refine import Seen, bias, refine  # noqa: E402
+from cofront.task.quantise.rounding import descend, moments, rounding  # noqa: E402
 from cofront.task.quantise.setting import LayerSetting, Setting  # noqa: E402
 from cofront.task.quantise.simulate import QuantModule, Simulator  # noqa: E402
 from cofront.task.quantise.steps import Step  # noqa: E402
@@ -153,3 +153,31 @@ def test_progress_and_bad_input(made: tuple[Network, Weights]) -> None:
         refine(module.setting, net, weights, images(16), "best")
     with pytest.raises(InputError, match="at least 16 images, got 2"):
         refine(module.setting, net, weights, images(2))
+
+
+def test_rounding_sees_all_of_a_map_whose_sides_are_powers_of_two() -> None:
+    """With as many positions as 256 images of 32 x 32 have, of which it takes a few."""
+    b = Builder("wide", (3, 32, 32))
+    b.conv(4, 3, act="relu", name="a")
+    b.classifier(3)
+    net = b.build()
+    weights = random_weights(net, np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    x = np.clip(rng.normal(128, 40, (256, 32, 32, 3)) + 20 * np.arange(32)[None, :, None, None] % 90, 0, 255)
+    pixels = x.astype(np.uint8)
+    module = QuantModule(net, weights, observe(net, weights, pixels[:64]))
+    plain = module.set_bits({"a": (3, 8)})
+    seen: list[Seen] = []
+
+    def keep(one: Seen) -> LayerSetting:
+        seen.append(one)
+        return one.layer
+
+    refine(plain, net, weights, pixels, keep)
+    one = seen[0]
+    better = rounding(one)
+
+    def error(layer: LayerSetting) -> float:
+        return float((one.product(layer.real()) + layer.bias.view(1, -1, 1, 1) - one.wanted).square().mean())
+
+    assert error(better) < 0.5 * error(plain.layers["a"]) and error(better) < error(bias(one))

@@ -9,6 +9,7 @@ treat activations and groups as here, and the pull to the float weights, are our
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -32,7 +33,7 @@ def moments(seen: Seen) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
     op = seen.step.node.op
     groups = op.groups if isinstance(op, Conv2d) else 1
     k, out = seen.weight[0].numel(), len(seen.weight) // groups
-    every = max(1, _positions(seen) // min(max(_ROWS[0] * k, _ROWS[1]), _ROWS[2]))
+    every = _stride(seen, min(max(_ROWS[0] * k, _ROWS[1]), _ROWS[2]))
     xx, xt = torch.zeros(groups, k, k), torch.zeros(groups, k, out)
     sx, st, rows = torch.zeros(groups, k), torch.zeros(groups, out), 0
     for x, t in zip(torch.split(seen.read, _CHUNK), torch.split(seen.wanted, _CHUNK), strict=True):
@@ -49,8 +50,13 @@ def moments(seen: Seen) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
     return xx, xt / rows - mx[:, :, None] * mt[:, None, :], mx, mt
 
 
-def _positions(seen: Seen) -> int:
-    return seen.wanted[:, 0].numel()
+def _stride(seen: Seen, rows: int) -> int:
+    """Every so many-th of all positions, for about `rows`: no divisor of the map, so that none of it is left out."""
+    area = max(seen.wanted[0, 0].numel(), 1)
+    every = max(1, len(seen.wanted) * area // rows)
+    while math.gcd(every, area) > 1:
+        every += 1
+    return every
 
 
 def _patches(seen: Seen, x: torch.Tensor, groups: int) -> torch.Tensor:

@@ -80,11 +80,23 @@ def without_integers(network: Network) -> list[str]:
     """What has no integers, as "'node' (operator)"."""
     found = []
     for step in steps_of(network):
+        op = step.node.op
         if step.kind == "real":
             found.append(_named(step.node))
+        elif isinstance(op, Add) and step.kind == "join" and len({network.shapes[i] for i in step.sources}) > 1:
+            found.append(f"'{step.node.name}' (Add that broadcasts)")
+        elif isinstance(op, Flatten) and _mixed(network, step.node):
+            found.append(f"'{step.node.name}' (Flatten of a map that something else than a linear layer reads)")
         elif step.real:
             found.append(_named(network.by_name[step.output]))
     return found
+
+
+def _mixed(network: Network, node: Node) -> bool:
+    """Whether a flattened map is read by what does not know that integers store it pixel by pixel."""
+    shape = network.shapes[node.inputs[0]]
+    readers = network.consumers[node.name]
+    return len(shape) == 3 and shape[1:] != (1, 1) and any(not isinstance(n.op, Linear) for n in readers)
 
 
 def _named(node: Node) -> str:
