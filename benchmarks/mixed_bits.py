@@ -10,7 +10,8 @@ uniform network's latency. First and last layer have 8 bits everywhere. Both net
 and refined alike ("moments" on the calibration images); nothing is chosen by accuracies.
 
 Specialisation: for each of three devices the fastest policy (exact) whose expected rise is at most that of uniform 5
-bits; then every policy's latency on every device.
+bits, so that each is the fastest on its own by construction; what is measured is how much longer it takes on another
+device than that one's own, and every policy's accuracy.
 """
 
 from __future__ import annotations
@@ -125,12 +126,18 @@ def specialised(scene: Scene, tables: LossTables, images: int) -> dict[str, Any]
         "devices": DEVICES, "latency_s": latency, "rise": [p.rise for p in found.values()],
         "test": [scene.test(p, images) for p in found.values()],
         "bits": {d: [list(b) for b in p.bits.values()] for d, p in found.items()},
-        "own_is_best": bool((np.argmin(np.array(latency), axis=0) == np.arange(len(DEVICES))).all()),
     }  # fmt: skip
 
 
 def _latency(costs: BitCosts, p: Point) -> float:
     return costs.of("latency", p.bits)
+
+
+def _foreign(special: dict[str, Any]) -> str:
+    """How much longer a policy takes on a device than that device's own."""
+    t = np.array(special["latency_s"])
+    ratio = (t / np.diag(t))[~np.eye(len(t), dtype=bool)]
+    return f"{ratio.min():.2f} to {ratio.max():.2f} times the own policy's"
 
 
 def claims(found: dict[str, Any]) -> list[Claim]:
@@ -160,8 +167,8 @@ def claims(found: dict[str, Any]) -> list[Claim]:
         )
         note = f"seed {s['seed']}, tests " + ", ".join(f"{100 * t:.2f} %" for t in special["test"])
         out.append(
-            Claim("each policy is the fastest on its own device", "diagonal best (3 devices)", f"{said}: "
-                  + ("all" if special["own_is_best"] else "not all"), "HAQ19, table", "sourced", note)
+            Claim("policies on the devices of others, latencies", "1.03 to 1.33 times the own policy's (3 devices)",
+                  f"{said}; {_foreign(special)}", "HAQ19, table", "sourced", note)
         )  # fmt: skip
     return out
 

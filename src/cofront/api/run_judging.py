@@ -70,7 +70,7 @@ def judged(scene: Scene, document: RunDocument, task: SupernetTask, cost: CostMo
         document, networks=networks, points=points, gap=gap, regret=regret, chosen=index, notes=notes, fitted=best,
         predictor_note=f"additive model of the supernet's accuracy of {n} random networks on "
         f"{min(task.judged, len(scene.data.x_val)):,} validation images; rank correlation {found.spearman:.2f} "
-        "with networks left out" + (WEAK if found.spearman < 0.5 else ""),
+        "with networks left out" + ("" if found.spearman >= 0.5 else WEAK),
     )  # fmt: skip
 
 

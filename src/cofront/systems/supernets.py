@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from cofront.errors import UsageError
+from cofront.errors import InputError, UsageError
 from cofront.problem import IntArray
 from cofront.rights import written_whole
 from cofront.search.gradient.cells import CellSupernet
@@ -107,13 +107,17 @@ def progressive(
     net: HybridSupernet, task: SupernetTask, preset: Preset, seed: int, folder: Path, on_step: Callable[[int], None]
 ) -> None:
     """NASA's pretraining, once: what it gives is kept in `folder`, by what it is of. `on_step(step)` may raise."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file, save_file
 
     names = [o.name for layer in task.layers.layers for o in layer]
     of = digest({"told": task.told, "seed": seed, "preset": [preset.pretraining, preset.batch], "options": names})
     file = folder / f"pretrained-{of[:8]}.safetensors"
     if file.exists():
-        net.load_state_dict(load_file(file))
+        try:
+            net.load_state_dict(load_file(file))
+        except (SafetensorError, RuntimeError, OSError) as error:
+            raise InputError(f"'{file}' is damaged: remove it, and the supernet is trained again") from error
         return
     weights = task.data["weights"]
     x, y = weights.plain(0, len(weights) * preset.batch)

@@ -216,6 +216,7 @@ def _join(where: str, node: Node, net: QuantizedNetwork, stored: dict[str, int])
         raise UnsupportedError(f"{where}: an addition that broadcasts has no integer definition")
     if not len(join.zeros) == len(join.multipliers) == len(node.inputs):
         raise InputError(f"{where}: {len(node.inputs)} tensors meet, its integers are of {len(join.multipliers)}")
+    _whole(where, "shift", join.shift, 0, MAX_SHIFT)
     total = 1 << join.shift >> 1
     for source, zero, multiplier in zip(node.inputs, join.zeros, join.multipliers, strict=True):
         _rescale(where, Rescaling(multiplier, join.shift, zero, join.zero, join.bits), stored[source])

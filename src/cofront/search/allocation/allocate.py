@@ -102,7 +102,7 @@ def diverse(
         if not got.choice:
             break
         out.append(got)
-        told.append(Cut(got.array, int(overlap * problem.shape[0])))
+        told.append(Cut(got.array, int(overlap * problem.shape[0] + 1e-9)))
     return out
 
 
