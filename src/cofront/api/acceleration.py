@@ -14,7 +14,7 @@ import numpy as np
 from cofront.api.budgets import parse_budgets
 from cofront.api.pricing_operators import priced_operators
 from cofront.api.request import OnProgress, Progress
-from cofront.api.trained import load_trained
+from cofront.api.trained import Normalisation, load_trained
 from cofront.errors import InputError, UsageError, unknown_name
 from cofront.study.provenance import digest, write_atomic
 
@@ -49,6 +49,7 @@ class AccelerateRequest:
     data: Path | None = None
     weights: Path | None = None
     input_shape: tuple[int, ...] | None = None
+    normalised: Normalisation | None = None
     column: str | None = None
     candidates: str = "few"
     images: int = 2048
@@ -123,7 +124,9 @@ class Acceleration:
             read.append(load_dataset(r.data))
             return read[-1].x_train
 
-        self.model = load_trained(r.model, weights=r.weights, input_shape=r.input_shape, images=images)
+        self.model = load_trained(
+            r.model, weights=r.weights, input_shape=r.input_shape, images=images, normalised=r.normalised
+        )
         self.data = read[-1] if read else load_dataset(r.data)
         if self.model.has_bits:
             self.notes.append("the file's bit-widths are left out: operators learn in floating point")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofront.cli import output
-from cofront.cli.options import Data, InputShape, Json, Seed, a_folder, parse_shape
+from cofront.cli.options import Data, InputShape, Json, Mean, Seed, Std, a_folder, parse_normalisation, parse_shape
 
 if TYPE_CHECKING:
     from cofront.study.documents import AccelerateDocument
@@ -42,6 +42,8 @@ def run(
         Path | None, typer.Option("--weights", help="safetensors file, for a design or a published network.")
     ] = None,
     input_shape: InputShape = None,
+    mean: Mean = None,
+    std: Std = None,
     column: Annotated[str | None, typer.Option("--column", help="Column of the table with the latencies.")] = None,
     candidates: Annotated[
         str, typer.Option("--candidates", help="few, some, all, or names of operators with commas between.")
@@ -64,6 +66,7 @@ def run(
 
     request = AccelerateRequest(
         model=model, device=device, budget=budget, data=data, weights=weights, input_shape=parse_shape(input_shape),
+        normalised=parse_normalisation(mean, std),
         column=column, candidates=candidates, images=images, epochs=0 if no_finetune else epochs, seed=seed,
     )  # fmt: skip
     folder = a_folder("--out", out) if out else Path("runs") / file_name(f"accelerate-{Path(model).stem}")
