@@ -18,7 +18,7 @@ from cofront.study.provenance import digest
 
 if TYPE_CHECKING:
     from cofront.api.budgets import Budget
-    from cofront.api.quantising import QuantizeRequest, Scene
+    from cofront.api.quantise_scene import QuantizeRequest, Scene
     from cofront.task.quantise.curvature import LossTables
     from cofront.task.quantise.simulate import QuantModule
 
@@ -28,7 +28,7 @@ REWARDED = 500
 
 def by_policy(scene: Scene, module: QuantModule, costs: BitCosts, tables: LossTables) -> Chosen:
     """The best episode's bits; the bound is of the exact allocation, for the sensitivity model's sum of rises."""
-    from cofront.api.quantising import inputs_of
+    from cofront.api.quantise_scene import inputs_of
     from cofront.systems.haq import HaqSearch, features
 
     request = scene.request

@@ -22,7 +22,7 @@ from cofront.study.provenance import file_hash
 
 if TYPE_CHECKING:
     from cofront.api.bit_choosing import Chosen, Point
-    from cofront.api.quantising import Scene
+    from cofront.api.quantise_scene import Scene
     from cofront.task.quantise.curvature import LossTables
 
 

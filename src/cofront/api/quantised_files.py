@@ -12,7 +12,7 @@ from cofront.study.provenance import file_hash, write_atomic
 
 if TYPE_CHECKING:
     from cofront.api.bit_choosing import Chosen
-    from cofront.api.quantising import Scene
+    from cofront.api.quantise_scene import Scene
     from cofront.network import Network
     from cofront.task.integer import QuantizedNetwork
     from cofront.task.quantise.setting import Setting

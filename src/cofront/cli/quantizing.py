@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 
 from cofront.api.ours import check_ours
+from cofront.api.quantise_scene import QuantizeRequest
 from cofront.api.quantised_files import WRITTEN
-from cofront.api.quantising import QuantizeRequest, quantize
+from cofront.api.quantising import quantize
 from cofront.cli.leftovers import leave_nothing
 from cofront.cli.progress import Interrupt, reporter
 from cofront.cli.writing import file_name

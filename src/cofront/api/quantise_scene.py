@@ -1,0 +1,226 @@
+"""What all stages of `quantize` share: its request, model and images, read and checked, and how it tells of itself."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cofront.api.bit_choosing import METHODS
+from cofront.api.bit_costs import ENGINES, BitCosts, bit_costs, quantity_of
+from cofront.api.bit_parts import check_budgets
+from cofront.api.bit_sensing import MODELS, input_layers
+from cofront.api.budgets import Budget, parse_budgets
+from cofront.api.request import OnProgress, Progress
+from cofront.api.trained import Normalisation, TrainedModel, load_trained
+from cofront.api.training import load_data
+from cofront.errors import UnsupportedError, UsageError, unknown_name
+from cofront.study.provenance import file_hash, source_hash
+
+if TYPE_CHECKING:
+    from cofront.network import Network
+    from cofront.task.data import Dataset
+
+REFINEMENTS = ("none", "bias", "moments", "rounding", "train")
+#: Validation images that accuracies of candidates are taken on.
+VALIDATED = 1000
+
+
+@dataclass(frozen=True)
+class QuantizeRequest:
+    """What `cofront quantize` is asked.
+
+    `data`: images that calibrate, validate and test; CIFAR-10 where $COFRONT_DATA says if None. `device`: an FPGA part,
+    a bit-serial accelerator, a `.npy` table (layers, 8, 8), or None, when only the size can be limited.
+    """
+
+    model: str
+    budget: str
+    data: Path | None = None
+    device: str | None = None
+    method: str = "exact"
+    sensitivity: str = "divergence"
+    images: int = 256
+    weights: Path | None = None
+    input_shape: tuple[int, ...] | None = None
+    normalised: Normalisation | None = None
+    weight_bits: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8)
+    act_bits: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8)
+    refine: str = "rounding"
+    epochs: int = 3
+    episodes: int = 300
+    keep_float: bool = False
+    clock_hz: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        parse_budgets(self.budget)
+        for what, value, known in (
+            ("method", self.method, METHODS), ("sensitivity", self.sensitivity, MODELS),
+            ("refinement", self.refine, REFINEMENTS),
+        ):  # fmt: skip
+            if value not in known:
+                raise unknown_name(what, value, known)
+        for option, bits, least in (("--weight-bits", self.weight_bits, 1), ("--act-bits", self.act_bits, 2)):
+            if not bits or min(bits) < least or max(bits) > 8:
+                raise UsageError(
+                    f"{option} expects widths from {least} to 8, got {', '.join(map(str, bits)) or 'none'}"
+                )
+
+
+def on_part(request: QuantizeRequest) -> bool:
+    """Whether the device is an FPGA part, whose accelerator is found with the bits."""
+    return request.device is not None and Path(request.device).suffix != ".npy" and request.device not in ENGINES
+
+
+def check_part(name: str) -> None:
+    """UsageError, with what else a device may be, unless it is an FPGA part."""
+    from cofront.api.parts import load_device
+
+    try:
+        load_device(name)
+    except UsageError as error:
+        raise UsageError(f"{error}; bit-serial accelerators: {', '.join(ENGINES)}") from None
+
+
+class Scene:
+    """A request with its model and images, read and checked, and how it tells of itself."""
+
+    costs: BitCosts  # where layers add up
+
+    def __init__(self, request: QuantizeRequest, folder: Path, tell: OnProgress, stop: Callable[[], bool]) -> None:
+        from cofront.network.bits import without_bits
+        from cofront.network.blocks import label_blocks
+        from cofront.task.quantise.inputs import check_images
+        from cofront.task.quantise.steps import without_integers
+
+        self.request, self.folder, self.tell, self.stop = request, folder, tell, stop
+        self.started, self.seconds = time.perf_counter(), dict[str, float]()
+        self.budgets: tuple[Budget, ...] = parse_budgets(request.budget)
+        self.say("reading", request.model)
+        images: list[Dataset] = []
+
+        def train_images() -> Any:
+            images.append(load_data(request.data))
+            return images[0].x_train
+
+        shape = request.input_shape
+        self.model: TrainedModel = load_trained(
+            request.model,
+            weights=request.weights,
+            input_shape=shape,
+            images=train_images,
+            normalised=request.normalised,
+        )
+        self.network: Network = label_blocks(without_bits(self.model.network))
+        self.notes = list(self.model.notes)
+        if self.model.has_bits:
+            self.notes.append("the file's own bit-widths are replaced")
+        self.floating = without_integers(self.network)
+        if self.floating and not request.keep_float:
+            more = f" and {len(self.floating) - 8} more" if len(self.floating) > 8 else ""
+            raise UnsupportedError(
+                f"'{request.model}' has operators without integers: {', '.join(self.floating[:8])}{more}; --keep-float "
+                "leaves them in floating point"
+            )
+        self.data: Dataset = images[0] if images else load_data(request.data)
+        outputs, classes = self.network.shapes[self.network.output.name][0], len(self.data.classes)
+        if outputs != classes:
+            raise UsageError(
+                f"'{request.model}' has {outputs} outputs, the images have {classes} classes; give its own"
+            )
+        rng = np.random.default_rng(request.seed)
+        order = rng.permutation(len(self.data.x_train))[: request.images]
+        self.calibration, self.labels = self.data.x_train[order], self.data.y_train[order]
+        check_images(self.network, self.calibration)
+        # images of a folder come class by class: some of them must be of all classes
+        self._some = {"val": rng.permutation(len(self.data.x_val)), "test": rng.permutation(len(self.data.x_test))}
+        self._check()
+
+    def _check(self) -> None:
+        """What the later stages would refuse, before anything is computed."""
+        request = self.request
+        if on_part(request):
+            if request.method != "exact":
+                raise UsageError(
+                    f"--method {request.method} is for devices where layers add up; on an FPGA part it is exact"
+                )
+            check_part(str(request.device))
+            check_budgets(self.budgets)
+            return
+        if request.clock_hz is not None:
+            raise UsageError("--clock is for the subgraph accelerator on an FPGA part; leave it out here")
+        self.costs = bit_costs(self.network, request.device, *self.widths(), self.wide())
+        for budget in self.budgets:
+            quantity_of(self.costs, budget.quantity)
+        if request.method == "haq":
+            from cofront.api.bit_haq import check_haq
+
+            check_haq(request, self.budgets)
+
+    def widths(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Weight and activation bits that are sensed. Where nothing depends on those of activations, they stay at 8."""
+        request = self.request
+        weight, act = tuple(sorted({*request.weight_bits, 8})), tuple(sorted({*request.act_bits, 8}))
+        if on_part(request):
+            return tuple(b for b in weight if b in (4, 8)), tuple(b for b in act if b in (4, 8))
+        return weight, (8,) if request.device is None and request.method != "haq" else act
+
+    def wide(self) -> tuple[str, ...]:
+        """Layers that keep 8 bits: those that read the image, and the last."""
+        return (*input_layers(self.network), self.network.layers[-1].name)
+
+    def say(self, stage: str, detail: str = "") -> None:
+        self.tell(Progress(stage, time.perf_counter() - self.started, detail=detail))
+
+    def timed(self, stage: str, began: float) -> None:
+        self.seconds[stage] = time.perf_counter() - began
+
+    def float_accuracy(self, x: Any, y: Any) -> float:
+        """The share of images (n, h, w, c) that the network in floating point classifies as their labels (n,)."""
+        import torch
+
+        from cofront.task.quantise.inputs import PIXELS, pixels_of
+        from cofront.task.quantise.observe import watched
+
+        net = watched(self.network, self.model.weights)
+        right = 0
+        with torch.inference_mode():
+            for i in range(0, len(x), 100):
+                real = (pixels_of(x[i : i + 100], self.network) - PIXELS.zero) * PIXELS.scale
+                right += int((net(real).flatten(1).argmax(1).numpy() == y[i : i + 100]).sum())
+        return right / len(x)
+
+    def check(self, images: int | None = None) -> tuple[Any, Any]:
+        """Validation images and labels, at most so many."""
+        rows = np.sort(self._some["val"][: VALIDATED if images is None else images])
+        return self.data.x_val[rows], self.data.y_val[rows]
+
+    def tests(self, images: int) -> tuple[Any, Any]:
+        """Test images and labels, at most so many."""
+        rows = np.sort(self._some["test"][:images])
+        return self.data.x_test[rows], self.data.y_test[rows]
+
+
+def inputs_of(scene: Scene) -> dict[str, Any]:
+    """Everything that the result depends on."""
+    asked = asdict(scene.request)
+    for name in ("data", "weights"):
+        asked[name] = "" if asked[name] is None else str(asked[name])
+    for name in ("model", "weights", "device"):
+        if asked[name] and Path(asked[name]).is_file():
+            asked[f"{name}_hash"] = file_hash(Path(asked[name]))
+    return {**asked, "images_hash": scene.data.digest(), "model_key": model_key(scene), "source": source_hash()}
+
+
+def model_key(scene: Scene) -> str:
+    """A digest of the graph and the weights."""
+    found = hashlib.sha256(repr(scene.network.nodes).encode())
+    for name, value in scene.model.weights.items():
+        found.update(f"{name} {value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+    return found.hexdigest()[:16]
