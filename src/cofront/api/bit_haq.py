@@ -17,8 +17,7 @@ from cofront.errors import UsageError
 from cofront.study.provenance import digest
 
 if TYPE_CHECKING:
-    from cofront.api.budgets import Budget
-    from cofront.api.quantise_scene import QuantizeRequest, Scene
+    from cofront.api.quantise_scene import Scene
     from cofront.task.quantise.curvature import LossTables
     from cofront.task.quantise.simulate import QuantModule
 
@@ -28,11 +27,11 @@ REWARDED = 500
 
 def by_policy(scene: Scene, module: QuantModule, costs: BitCosts, tables: LossTables) -> Chosen:
     """The best episode's bits; the bound is of the exact allocation, for the sensitivity model's sum of rises."""
-    from cofront.api.quantise_scene import inputs_of
+    from cofront.api.quantise_scene import haq_range, inputs_of
     from cofront.systems.haq import HaqSearch, features
 
     request = scene.request
-    low, high = check_haq(request, scene.budgets)
+    low, high = haq_range(request, scene.budgets)
     exact = on_layers(costs, tables, scene.budgets, "exact", request.seed)
     if exact.point is None:
         return exact
@@ -78,13 +77,3 @@ def by_policy(scene: Scene, module: QuantModule, costs: BitCosts, tables: LossTa
         "sensitivity model"
     )
     return replace(exact, point=point, status="heuristic")
-
-
-def check_haq(request: QuantizeRequest, budgets: tuple[Budget, ...]) -> tuple[int, int]:
-    """Fewest and most bits, the same for weights and activations; UsageError for what the agent cannot be asked."""
-    if len(budgets) != 1:
-        raise UsageError("--method haq takes one budget; exact takes several")
-    wanted = tuple(range(min(request.weight_bits), max(request.weight_bits) + 1))
-    if request.weight_bits != request.act_bits or request.weight_bits != wanted or wanted[-1] != 8:
-        raise UsageError("--method haq chooses from all widths up to 8, the same for weights and activations: 2-8, 4-8")
-    return wanted[0], 8

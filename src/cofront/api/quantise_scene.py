@@ -88,6 +88,16 @@ def check_part(name: str) -> None:
         raise UsageError(f"{error}; bit-serial accelerators: {', '.join(ENGINES)}") from None
 
 
+def haq_range(request: QuantizeRequest, budgets: tuple[Budget, ...]) -> tuple[int, int]:
+    """Fewest and most bits, the same for weights and activations; UsageError for what the agent cannot be asked."""
+    if len(budgets) != 1:
+        raise UsageError("--method haq takes one budget; exact takes several")
+    wanted = tuple(range(min(request.weight_bits), max(request.weight_bits) + 1))
+    if request.weight_bits != request.act_bits or request.weight_bits != wanted or wanted[-1] != 8:
+        raise UsageError("--method haq chooses from all widths up to 8, the same for weights and activations: 2-8, 4-8")
+    return wanted[0], 8
+
+
 class Scene:
     """A request with its model and images, read and checked, and how it tells of itself."""
 
@@ -159,9 +169,7 @@ class Scene:
         for budget in self.budgets:
             quantity_of(self.costs, budget.quantity)
         if request.method == "haq":
-            from cofront.api.bit_haq import check_haq
-
-            check_haq(request, self.budgets)
+            haq_range(request, self.budgets)
 
     def widths(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Weight and activation bits that are sensed. Where nothing depends on those of activations, they stay at 8."""
