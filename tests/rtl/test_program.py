@@ -124,7 +124,8 @@ def test_odd_sizes_tiles_and_stripes(data: st.DataObject) -> None:
     try:
         program = compile_program(quantized, config, PART, bus_bits=bus_bits, mode=mode, acc_bits=32)
     except InputError as error:
-        if "cannot run" not in str(error) and "in any tiling" not in str(error):
+        # a window wider than the map leaves no stripe that is narrower than the map, and the row may not fit
+        if not any(why in str(error) for why in ("cannot run", "in any tiling", "words of a row")):
             raise
         return
     side = net.shapes[net.input.name][1]
