@@ -183,7 +183,7 @@ class HaqSearch:
                 on_progress(history[-1])
             if file is not None and (number + 1) % every == 0:
                 _save(file, self, agent, history)
-        if not history:  # there is nothing to go on from
+        if not history:  # stopped before the first: there is nothing to go on from
             raise KeyboardInterrupt
         if file is not None:
             _save(file, self, agent, history)
