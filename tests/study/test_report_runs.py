@@ -276,3 +276,28 @@ def test_the_command_reports_a_study_without_a_front(tmp_path, light, monkeypatc
 def test_the_stand_in_is_a_document(light, darts):
     for found in (light, darts):
         assert msgspec.convert(msgspec.to_builtins(found), RunDocument) == found
+
+
+def test_layers_with_fewer_options_have_shorter_rows(tmp_path, light):
+    """Rows of probabilities are as long as those of the layer with most options, the rest 0."""
+    first = light.layers[0]
+    short = msgspec.structs.replace(
+        first, options=first.options[:-1], allowed=first.allowed[:-1], cost_s=first.cost_s[:-1]
+    )
+    history = [
+        msgspec.structs.replace(h, probabilities=[[*h.probabilities[0][:-1], 0.0], *h.probabilities[1:]])
+        for h in light.history
+    ]
+    networks = [
+        msgspec.structs.replace(n, options=[min(n.options[0], len(short.options) - 1), *n.options[1:]])
+        for n in light.networks
+    ]
+    changed = msgspec.structs.replace(light, layers=[short, *light.layers[1:]], history=history, networks=networks)
+    with Study(tmp_path / "study.sqlite") as study:
+        study.start("run", {"of": "fewer"}).finish("done", changed)
+        entry = report_data(study)["differentiable"]["entries"][0]
+    assert all(
+        len(row) == len(layer["options"])
+        for row, layer in zip(entry["probabilities"][-1], entry["layers"], strict=True)
+    )
+    assert len(entry["layers"][0]["options"]) == len(entry["layers"][1]["options"]) - 1

@@ -91,8 +91,14 @@ def _entry(run: RunRecord, found: RunDocument) -> dict[str, Any]:
         ],
         "cells": cells_of(found.layers),
         "history": {k: [getattr(h, k) for h in history] for k in columns},
-        # a tenth of a percent is all that a picture can show
-        "probabilities": [[[round(1000 * p) for p in row] for row in h.probabilities] for h in history],
+        # a tenth of a percent is all that a picture can show; rows are as long as those of the layer with most options
+        "probabilities": [
+            [
+                [round(1000 * p) for p in row[: len(layer.options)]]
+                for row, layer in zip(h.probabilities, found.layers, strict=True)
+            ]
+            for h in history
+        ],
         "networks": networks,
         "points": {
             kind: [[p.latency_s, p.predicted, p.accuracy] for p in found.points if p.kind == kind]
