@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cofront.errors import UsageError, unknown_name
 from cofront.study.documents import PredictorDocument, PredictorScore
 from cofront.study.provenance import file_hash, source_hash
+from cofront.study.recording import ending
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +100,7 @@ def evaluate_predictor(
     }  # fmt: skip
     run = None if study is None else study.start("evaluate-predictor", inputs, seed)
     reports = []
-    try:
+    with ending(run):
         for name in (method, *others):
             one: type[Predictor] = registry.load("predictor", name)
             reports.append(
@@ -114,10 +115,6 @@ def evaluate_predictor(
                     keep=None if run is None else partial(_keep, run, name, found, target),
                 )
             )
-    except BaseException as error:
-        if run is not None:
-            run.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-        raise
     document = PredictorDocument(
         space=found.space.name, table=Path(table).name, target=target, quantity=found.quantities[target].kind,
         rows=len(kept), left_out=len(found) - len(kept), samples=samples, n_test=reports[0].n_test, draws=draws,

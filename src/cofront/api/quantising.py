@@ -18,6 +18,7 @@ from cofront.api.request import OnProgress
 from cofront.api.training import need_torch
 from cofront.study.documents import QuantAccuracy, QuantisedDocument, read_document
 from cofront.study.provenance import file_hash, source_hash
+from cofront.study.recording import ending
 
 if TYPE_CHECKING:
     from cofront.study import Study
@@ -54,12 +55,8 @@ def quantize(
         if _still_there(found, folder):
             return found
     record = study.start("quantize", inputs, request.seed) if study is not None else None
-    try:
+    with ending(record):
         document = _quantize(scene)
-    except BaseException as error:
-        if record is not None:
-            record.finish("interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed")
-        raise
     if record is not None:
         record.finish("done", document)
     return document

@@ -23,6 +23,7 @@ from cofront.api.run_training import trained
 from cofront.api.training import check_data, need_torch
 from cofront.study.documents import RunDocument, RunEpoch, RunLayer, read_document
 from cofront.study.provenance import file_hash, source_hash
+from cofront.study.recording import ending
 
 if TYPE_CHECKING:
     from cofront.search.gradient.choices import Layers
@@ -63,16 +64,8 @@ def run(
         if all(Path(p).exists() for p in found.files.values()):
             return _here(found, folder)
     record = study.start("run", inputs, request.seed) if study is not None else None
-    try:
+    with ending(record):
         document = msgspec.structs.replace(_run(scene), peak_bytes=_peak())
-    except (KeyboardInterrupt, SystemExit):
-        if record is not None:
-            record.finish("interrupted")
-        raise
-    except BaseException:
-        if record is not None:
-            record.finish("failed")
-        raise
     if record is not None:
         record.finish("interrupted" if document.interrupted else "done", document)
     return document

@@ -19,6 +19,7 @@ from cofront.api.solving import as_point
 from cofront.errors import CofrontError, InputError, UsageError, unknown_name
 from cofront.study.documents import Call, Cost, Design, SearchDocument, clean, read_document
 from cofront.study.provenance import digest, file_hash, source_hash
+from cofront.study.recording import ending
 
 if TYPE_CHECKING:
     from cofront import front
@@ -74,16 +75,10 @@ def search_table(request: SearchRequest, study: Study | None = None) -> SearchRe
         document = read_document(known.result, SearchDocument, f"run {known.id} of study '{study.path}'")
         return SearchResult(answer_again(study, known.id, document, request), [], known.id, reused=True)
     run = study.start("search", inputs, request.seed)
-    try:
+    with ending(run):
         document, costs = _solve(request)
         document = choose(document, request)
         run.record(({"point": d.point, "config": d.config}, c) for d, c in zip(document.front, costs, strict=True))
-    except (KeyboardInterrupt, SystemExit):
-        run.finish("interrupted")
-        raise
-    except BaseException:
-        run.finish("failed")
-        raise
     keep_answer(run, document)
     run.finish("done", document)
     return SearchResult(document, [], run.id)

@@ -6,7 +6,6 @@ accuracy in percent points. `evaluate(bits) -> accuracy` quantises, may fine-tun
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cofront.errors import InputError, UsageError
+from cofront.checkpoint import need_same, read_checkpoint, write_checkpoint
+from cofront.errors import UsageError
 from cofront.systems.claims import Claim
 
 if TYPE_CHECKING:
@@ -259,28 +259,13 @@ def _key(search: HaqSearch) -> dict[str, Any]:
 
 
 def _save(file: Path, search: HaqSearch, agent: Ddpg, history: Sequence[Episode]) -> None:
-    from safetensors.torch import save_file
-
-    from cofront.rights import written_whole
-
     tensors, told = agent.state()
     meta = {"search": _key(search), "agent": told, "history": [asdict(e) for e in history]}
-    with written_whole(file) as part:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, part, {"haq": json.dumps(meta)})
+    write_checkpoint(file, tensors, meta)
 
 
 def _load(file: Path, search: HaqSearch, agent: Ddpg) -> list[Episode]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, "pt") as f:
-            meta = json.loads(f.metadata()["haq"])
-            tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
-        history = [replace(Episode(**e), bits=_tuples(np.array(e["bits"]))) for e in meta["history"]]
-        found = meta["search"]
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"'{file}' is not a checkpoint of a HAQ search: {error}") from None
-    if found != _key(search):
-        raise UsageError(f"checkpoint '{file}' is of another search (layers, limit, bits or seed differ); name another")
+    tensors, meta = read_checkpoint(file, "a HAQ search", ("search", "agent", "history"))
+    need_same(file, meta["search"], _key(search), "search", "layers, limit, bits or seed")
     agent.restore(tensors, meta["agent"])
-    return history
+    return [replace(Episode(**e), bits=_tuples(np.array(e["bits"]))) for e in meta["history"]]

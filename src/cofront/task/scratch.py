@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -13,14 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from cofront.errors import CofrontError, InputError, UsageError
+from cofront.checkpoint import need_same, read_checkpoint, write_checkpoint
+from cofront.errors import CofrontError, UsageError
 from cofront.network import Network
 from cofront.network.pytorch import NetworkModule, to_torch
-from cofront.rights import written_whole
 from cofront.task.batches import ImageBatches, compute_device
 from cofront.task.data import Dataset, Images, Labels
 from cofront.task.speed import input_dtype, speed_up
@@ -187,25 +184,14 @@ class ScratchTraining:
             "told": self._told(), "position": self.position, "sums": self.sums, "seconds": self.seconds,
             "history": [asdict(h) for h in self.history],
         }  # fmt: skip
-        with written_whole(self.file) as part:
-            save_file({k: v.contiguous().clone() for k, v in tensors.items()}, part, {"cofront": json.dumps(meta)})
+        write_checkpoint(self.file, tensors, meta)
 
     def resume(self) -> bool:
         """Goes on from the checkpoint if there is one; a UsageError when it is of another training."""
         if self.file is None or not self.file.exists():
             return False
-        try:
-            with safe_open(self.file, "pt") as f:
-                meta = json.loads(f.metadata()["cofront"])
-                tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
-            told = meta["told"]
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"'{self.file}' is not a checkpoint of a training: {error}") from None
-        if told != json.loads(json.dumps(self._told())):
-            raise UsageError(
-                f"checkpoint '{self.file}' is of another training (network, images or schedule differ); "
-                "remove it or name another"
-            )
+        tensors, meta = read_checkpoint(self.file, "a training", ("told", "position", "history"))
+        need_same(self.file, meta["told"], self._told(), "training", "network, images or schedule")
         self.net.load_state_dict({k.removeprefix("net."): v for k, v in tensors.items() if k.startswith("net.")})
         for name, p in self.net.named_parameters():
             if f"momentum.{name}" in tensors:

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from cofront.errors import InputError, UsageError
-from cofront.rights import written_whole
+from cofront.checkpoint import need_same, read_checkpoint, write_checkpoint
+from cofront.errors import UsageError
 from cofront.search.gradient.recipe import Progress
 
 if TYPE_CHECKING:
@@ -63,29 +61,15 @@ def save(search: GradientSearch, file: Path) -> None:
         "objective": search.objective.state,
         "history": [asdict(h) for h in search.history],
     }
-    try:
-        with written_whole(file) as part:
-            save_file({k: v.contiguous().clone() for k, v in tensors.items()}, part, {"cofront": json.dumps(meta)})
-    except OSError as error:
-        raise InputError(f"cannot write the checkpoint '{file}': {error.strerror or error}") from error
+    write_checkpoint(file, tensors, meta)
 
 
 def load(search: GradientSearch, file: Path) -> None:
     """The state of the same search; a UsageError when it is another's."""
-    try:
-        with safe_open(file, "pt") as f:
-            meta = json.loads(f.metadata()["cofront"])
-            tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
-        version, found = int(meta["version"]), str(meta["key"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"'{file}' is not a checkpoint of a gradient search: {error}") from None
-    if version != _VERSION:
-        raise UsageError(f"checkpoint '{file}' is of version {version}, expected {_VERSION}")
-    if found != key(search):
-        raise UsageError(
-            f"checkpoint '{file}' is of another search (space, device, objective, recipe or images differ); "
-            "remove it or name another"
-        )
+    tensors, meta = read_checkpoint(file, "a gradient search", ("version", "key", "position"))
+    if meta["version"] != _VERSION:
+        raise UsageError(f"checkpoint '{file}' is of version {meta['version']}, expected {_VERSION}")
+    need_same(file, meta["key"], key(search), "search", "space, device, objective, recipe or images")
     with torch.no_grad():
         search.logits.copy_(tensors["logits"])
     search.generator.set_state(tensors["generator"])

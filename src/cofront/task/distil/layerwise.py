@@ -9,7 +9,6 @@ output (about the mean of each channel), so that 1 is what the best constant has
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,14 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from cofront.errors import CofrontError, InputError, UsageError
+from cofront.checkpoint import need_same, read_checkpoint, write_checkpoint
+from cofront.errors import CofrontError, UsageError
 from cofront.network import Network
 from cofront.network.pytorch import NetworkModule
-from cofront.rights import written_whole
 from cofront.task.batches import ImageBatches
 from cofront.task.data import Images
 from cofront.task.distil.least_squares import before_activation, solve_last
@@ -197,25 +194,14 @@ class Layerwise:
             "told": self._told(), "position": self.position, "seconds": self.seconds,
             "before": [[*key, value] for key, value in self.before.items()], "solved": self.solved,
         }  # fmt: skip
-        with written_whole(self.file) as part:
-            save_file({k: v.contiguous().clone() for k, v in tensors.items()}, part, {"cofront": json.dumps(meta)})
+        write_checkpoint(self.file, tensors, meta)
 
     def resume(self) -> bool:
         """Goes on from the checkpoint if there is one; a UsageError when it is of another distillation."""
         if self.file is None or not self.file.exists():
             return False
-        try:
-            with safe_open(self.file, "pt") as f:
-                meta = json.loads(f.metadata()["cofront"])
-                tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
-            told, before = meta["told"], meta["before"]
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"'{self.file}' is not a checkpoint of a distillation: {error}") from None
-        if told != json.loads(json.dumps(self._told())):
-            raise UsageError(
-                f"checkpoint '{self.file}' is of another distillation (network, operators, images or lesson differ); "
-                "remove it or name another"
-            )
+        tensors, meta = read_checkpoint(self.file, "a distillation", ("told", "before", "position"))
+        need_same(self.file, meta["told"], self._told(), "distillation", "network, operators, images or lesson")
         for (i, n), m in self.modules.items():
             start = f"{i}/{n}/"
             m.load_state_dict({k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)})
@@ -226,7 +212,7 @@ class Layerwise:
                     self.adam.state[p] = kept
         self.position, self.seconds = int(meta["position"]), float(meta["seconds"])
         self.solved = bool(meta["solved"])
-        self.before = {(int(i), str(n)): float(v) for i, n, v in before}
+        self.before = {(int(i), str(n)): float(v) for i, n, v in meta["before"]}
         return True
 
 
