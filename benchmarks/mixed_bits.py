@@ -25,11 +25,11 @@ import numpy as np
 import torch
 from record import made, read, say, write
 
-from cofront.api.bit_choosing import Point, on_layers
-from cofront.api.bit_costs import BitCosts, bit_costs
-from cofront.api.bit_parts import on_part
 from cofront.api.budgets import Budget
 from cofront.api.parts import load_device
+from cofront.api.quantise.choosing import Point, on_layers
+from cofront.api.quantise.costs import BitCosts, bit_costs
+from cofront.api.quantise.parts import on_part
 from cofront.network.blocks import label_blocks
 from cofront.search.allocation import Problem, allocate
 from cofront.systems.claims import Claim, claims_json, claims_table

@@ -20,7 +20,7 @@ def images(monkeypatch, tmp_path):
     x = rng.integers(0, 30, (700, 32, 32, 3), dtype=np.uint8) + (20 * y[:, None, None, None]).astype(np.uint8)
     np.savez("images.npz", x_train=x[:600], y_train=y[:600], x_test=x[600:], y_test=y[600:])
     monkeypatch.setenv("COFRONT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("cofront.api.run_judging.RANDOM", 12)
+    monkeypatch.setattr("cofront.api.run.judging.RANDOM", 12)
     return Path("images.npz")
 
 
@@ -120,8 +120,8 @@ def test_wrong_requests(refused, images, given, said):
 @pytest.mark.parametrize("stage", ["searching", "judging", "training"])
 def test_it_goes_on_where_it_was_stopped(as_json, cofront, images, monkeypatch, stage):
     """A stop in any stage changes nothing in what comes out."""
-    from cofront.api import run_judging
-    from cofront.api.run_scene import Scene
+    from cofront.api.run import judging as run_judging
+    from cofront.api.run.scene import Scene
     from cofront.cli.progress import Interrupt
 
     monkeypatch.setattr(run_judging, "JUDGING_EVERY", 1)
@@ -173,7 +173,7 @@ def test_another_wish_in_the_same_folder_is_another_run(as_json, images):
 def test_cells_are_searched_with_a_learnt_cost(as_json, images, monkeypatch):
     """FBNet's loss on DARTS's cells: their device has no gradient, so that a model of it is learnt, and told."""
     monkeypatch.setattr("cofront.systems.learnt.LABELS", (300, 50, 50))
-    monkeypatch.setattr("cofront.api.run_judging.RANDOM_CELLS", 6)
+    monkeypatch.setattr("cofront.api.run.judging.RANDOM_CELLS", 6)
     space = "darts@channels=4,cells=3,side=8"
     found = as_json("run", "fbnet", "--device", "zu9eg", "--space", space, "--task", images, *SHORT, "-o", "out")
     assert any("learnt throughput of 'zu9eg'" in n for n in found["notes"])

@@ -55,8 +55,8 @@ def run(
     json: Json = False,
     seed: Seed = 0,
 ) -> int:  # fmt: skip
-    from cofront.api.accelerating import accelerate
-    from cofront.api.acceleration import AccelerateRequest
+    from cofront.api.accelerate.accelerating import accelerate
+    from cofront.api.accelerate.scene import AccelerateRequest
     from cofront.api.ours import check_ours
     from cofront.cli.main import INTERRUPTED
     from cofront.cli.progress import Interrupt, reporter

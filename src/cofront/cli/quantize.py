@@ -88,7 +88,7 @@ def run(
     json: Json = False,
     seed: Seed = 0,
 ) -> int:
-    from cofront.api.quantise_scene import QuantizeRequest
+    from cofront.api.quantise.scene import QuantizeRequest
     from cofront.cli.quantizing import carry_out
 
     request = QuantizeRequest(

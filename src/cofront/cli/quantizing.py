@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 
 from cofront.api.ours import check_ours
-from cofront.api.quantise_scene import QuantizeRequest
-from cofront.api.quantised_files import WRITTEN
-from cofront.api.quantising import quantize
+from cofront.api.quantise.files import WRITTEN
+from cofront.api.quantise.quantising import quantize
+from cofront.api.quantise.scene import QuantizeRequest
 from cofront.cli.leftovers import leave_nothing
 from cofront.cli.progress import Interrupt, reporter
 from cofront.cli.writing import file_name

@@ -79,7 +79,7 @@ def run(
     json: Json = False,
     seed: Seed = 0,
 ) -> int:
-    from cofront.api.run_scene import RunRequest
+    from cofront.api.run.scene import RunRequest
     from cofront.cli.main import INTERRUPTED
     from cofront.cli.running import carry_out
 

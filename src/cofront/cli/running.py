@@ -9,9 +9,9 @@ import msgspec
 
 from cofront.api.files import is_table
 from cofront.api.ours import check_ours
-from cofront.api.run_design import design_of
-from cofront.api.run_scene import RunRequest, default_space
-from cofront.api.running import run
+from cofront.api.run.design import design_of
+from cofront.api.run.running import run
+from cofront.api.run.scene import RunRequest, default_space
 from cofront.cli import output
 from cofront.cli.leftovers import leave_nothing
 from cofront.cli.measured import measured_now

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cofront.api.bit_costs import BitCosts, Pair, quantity_of
+from cofront.api.quantise.costs import BitCosts, Pair, quantity_of
 from cofront.errors import unknown_name
 from cofront.front import Infeasible
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import msgspec
 
-from cofront.api.run_scene import Scene
+from cofront.api.run.scene import Scene
 from cofront.errors import CofrontError
 from cofront.rights import written_whole
 from cofront.study.documents import RunDocument, RunTraining

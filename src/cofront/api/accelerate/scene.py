@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cofront.api.accelerate.pricing import priced_operators
 from cofront.api.budgets import parse_budgets
-from cofront.api.pricing_operators import priced_operators
 from cofront.api.request import OnProgress, Progress
 from cofront.api.trained import Normalisation, load_trained
 from cofront.errors import InputError, UsageError, unknown_name

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cofront.api.bit_choosing import Chosen, on_layers
-from cofront.api.bit_sensing import MODELS, Sensed, sense
-from cofront.api.quantise_scene import QuantizeRequest, Scene, inputs_of, model_key, on_part
-from cofront.api.quantised_document import document_of
-from cofront.api.quantised_files import write_files
+from cofront.api.quantise.choosing import Chosen, on_layers
+from cofront.api.quantise.document import document_of
+from cofront.api.quantise.files import write_files
+from cofront.api.quantise.scene import QuantizeRequest, Scene, inputs_of, model_key, on_part
+from cofront.api.quantise.sensing import MODELS, Sensed, sense
 from cofront.api.request import OnProgress
 from cofront.api.training import need_torch
 from cofront.study.documents import QuantAccuracy, QuantisedDocument, read_document
@@ -102,8 +102,8 @@ def choose(scene: Scene, module: QuantModule, tables: LossTables) -> Chosen:
     """The bits, by the request's method."""
     request, network = scene.request, scene.network
     if on_part(request):
-        from cofront.api import bit_parts
         from cofront.api.parts import load_device
+        from cofront.api.quantise import parts as bit_parts
         from cofront.network.bits import PRECISIONS
 
         offered = tuple(n for n, (w, a) in PRECISIONS.items() if w in tables.weight_bits and a in tables.act_bits)
@@ -112,7 +112,7 @@ def choose(scene: Scene, module: QuantModule, tables: LossTables) -> Chosen:
             clock_hz=request.clock_hz, should_stop=scene.stop,
         )  # fmt: skip
     if request.method == "haq":
-        from cofront.api.bit_haq import by_policy
+        from cofront.api.quantise.haq import by_policy
 
         return by_policy(scene, module, scene.costs, tables)
     return on_layers(scene.costs, tables, scene.budgets, request.method, request.seed)
@@ -152,7 +152,7 @@ def refined(scene: Scene, module: QuantModule, chosen: Chosen) -> tuple[Setting,
         return plain, []
     before = module.accuracy(x, y)
     if request.refine == "train":
-        from cofront.api.bit_training import tuned
+        from cofront.api.quantise.training import tuned
 
         better = tuned(scene, plain)
     else:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cofront.api.bit_choosing import Chosen, Point, on_layers, problem_of
-from cofront.api.bit_costs import BitCosts, quantity_of
+from cofront.api.quantise.choosing import Chosen, Point, on_layers, problem_of
+from cofront.api.quantise.costs import BitCosts, quantity_of
 from cofront.errors import UsageError
 from cofront.study.provenance import digest
 
 if TYPE_CHECKING:
-    from cofront.api.quantise_scene import Scene
+    from cofront.api.quantise.scene import Scene
     from cofront.task.quantise.curvature import LossTables
     from cofront.task.quantise.simulate import QuantModule
 
@@ -27,7 +27,7 @@ REWARDED = 500
 
 def by_policy(scene: Scene, module: QuantModule, costs: BitCosts, tables: LossTables) -> Chosen:
     """The best episode's bits; the bound is of the exact allocation, for the sensitivity model's sum of rises."""
-    from cofront.api.quantise_scene import haq_range, inputs_of
+    from cofront.api.quantise.scene import haq_range, inputs_of
     from cofront.systems.haq import HaqSearch, features
 
     request = scene.request

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cofront.api.bit_choosing import Chosen, Point
+from cofront.api.quantise.choosing import Chosen, Point
 from cofront.errors import UsageError
 from cofront.front import Design, Infeasible
 from cofront.network.bits import PRECISIONS

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cofront.api.bit_choosing import METHODS
-from cofront.api.bit_costs import ENGINES, BitCosts, bit_costs, quantity_of
-from cofront.api.bit_parts import check_budgets
-from cofront.api.bit_sensing import MODELS, input_layers
 from cofront.api.budgets import Budget, parse_budgets
+from cofront.api.quantise.choosing import METHODS
+from cofront.api.quantise.costs import ENGINES, BitCosts, bit_costs, quantity_of
+from cofront.api.quantise.parts import check_budgets
+from cofront.api.quantise.sensing import MODELS, input_layers
 from cofront.api.request import OnProgress, Progress
 from cofront.api.trained import Normalisation, TrainedModel, load_trained
 from cofront.api.training import load_data

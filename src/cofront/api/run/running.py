@@ -16,10 +16,10 @@ import msgspec
 
 from cofront.api.files import is_table, need_file
 from cofront.api.request import OnProgress
-from cofront.api.run_budget import fit_budget
-from cofront.api.run_judging import judged
-from cofront.api.run_scene import RunRequest, Scene, Stopped
-from cofront.api.run_training import trained
+from cofront.api.run.budget import fit_budget
+from cofront.api.run.judging import judged
+from cofront.api.run.scene import RunRequest, Scene, Stopped
+from cofront.api.run.training import trained
 from cofront.api.training import check_data, need_torch
 from cofront.study.documents import RunDocument, RunEpoch, RunLayer, read_document
 from cofront.study.provenance import file_hash, source_hash

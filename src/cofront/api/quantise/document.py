@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cofront.api.bit_sensing import MODELS
 from cofront.api.costing import limits_of
+from cofront.api.quantise.sensing import MODELS
 from cofront.study.documents import (
     QuantAccuracy,
     QuantBudget,
@@ -21,8 +21,8 @@ from cofront.study.documents import (
 from cofront.study.provenance import file_hash
 
 if TYPE_CHECKING:
-    from cofront.api.bit_choosing import Chosen, Point
-    from cofront.api.quantise_scene import Scene
+    from cofront.api.quantise.choosing import Chosen, Point
+    from cofront.api.quantise.scene import Scene
     from cofront.task.quantise.curvature import LossTables
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from cofront.api.acceleration import AccelerateRequest, Acceleration, Stopped
-from cofront.api.acceleration_picture import picture
+from cofront.api.accelerate.picture import picture
+from cofront.api.accelerate.scene import AccelerateRequest, Acceleration, Stopped
 from cofront.api.budgets import parse_budgets
 from cofront.api.request import OnProgress
 from cofront.api.training import check_data, need_torch

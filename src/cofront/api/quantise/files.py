@@ -11,8 +11,8 @@ from cofront.study.documents import Design, DesignDocument, QuantAccuracy, clean
 from cofront.study.provenance import file_hash, write_atomic
 
 if TYPE_CHECKING:
-    from cofront.api.bit_choosing import Chosen
-    from cofront.api.quantise_scene import Scene
+    from cofront.api.quantise.choosing import Chosen
+    from cofront.api.quantise.scene import Scene
     from cofront.network import Network
     from cofront.task.integer import QuantizedNetwork
     from cofront.task.quantise.setting import Setting

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cofront.api.costing import unbuildable
-from cofront.api.run_design import fitted
-from cofront.api.run_scene import Scene, Stopped
+from cofront.api.run.design import fitted
+from cofront.api.run.scene import Scene, Stopped
 from cofront.study.documents import RunDocument, RunNetwork, RunPoint
 
 if TYPE_CHECKING:

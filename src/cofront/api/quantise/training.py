@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cofront.api.quantise_scene import Scene
+    from cofront.api.quantise.scene import Scene
     from cofront.task.quantise.setting import Setting
 
 

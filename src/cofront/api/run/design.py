@@ -9,7 +9,7 @@ from cofront.api.files import is_table
 from cofront.study.documents import Design, DesignDocument, RunDocument, clean
 
 if TYPE_CHECKING:
-    from cofront.api.run_scene import RunRequest
+    from cofront.api.run.scene import RunRequest
     from cofront.network import Network
     from cofront.space.base import Space
 

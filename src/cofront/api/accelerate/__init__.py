@@ -1,0 +1,1 @@
+"""`accelerate`: cheaper operators for a trained network."""

@@ -1,0 +1,1 @@
+"""`quantize`: bits for every layer of a trained network, and its integers."""

@@ -1,0 +1,1 @@
+"""`run`: a published differentiable system from its search to a trained network."""
