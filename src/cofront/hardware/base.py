@@ -25,6 +25,14 @@ def check_clock(clock_hz: Any) -> None:
         raise InputError(f"accelerator: clock_hz must be a positive number of at most 1e12, got {clock_hz!r}")
 
 
+def check_whole(config: object, names: tuple[str, ...], most: int, least: int = 1) -> None:
+    """An InputError unless these fields of a configuration are whole numbers from `least` to `most`."""
+    for key in names:
+        value = getattr(config, key)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise InputError(f"accelerator: {key} must be a whole number of {least} to {most}, got {value!r}")
+
+
 def config_fields(data: Any, names: tuple[str, ...], clock_hz: float | None) -> dict[str, Any]:
     """A JSON object of exactly these fields and "clock_hz", for which `clock_hz` stands in; else an InputError."""
     if isinstance(data, Mapping) and clock_hz is not None and "clock_hz" not in data:

@@ -150,7 +150,7 @@ def test_what_cannot_run_says_why() -> None:
     assert much.infeasible[0].limit == "elements_um2" and much.infeasible[0].excess > 0
     small = evaluate_network(network, Config(10, 10, 10, 40000, 60, 60))
     assert {e.limit for e in small.infeasible} >= {"buffer of 'b0.dw'"}
-    with pytest.raises(InputError, match="clp must be a whole number from 0, got -1"):
+    with pytest.raises(InputError, match="clp must be a whole number of 0 to 1073741823, got -1"):
         Config(-1, 1, 1, *share)
     with pytest.raises(InputError, match="clock_hz must be above 0"):
         Silicon(clock_hz=0)

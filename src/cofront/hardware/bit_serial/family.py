@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from cofront.errors import UsageError, unknown_name
 from cofront.front import Infeasible
 from cofront.hardware.base import CallCost, Cost, KernelRow, RooflinePoint
-from cofront.hardware.bit_serial.work import Call, Columns, Work, bits_of, call_of, calls_of, distinct
+from cofront.hardware.bit_serial.work import Columns, Work, bits_of, call_of, calls_of
+from cofront.hardware.calls import Call, distinct
 from cofront.network import Network
 from cofront.problem import INFEASIBLE, CodesignProblem, Engine, IntArray, KernelTable, Trellis
 
@@ -203,7 +204,7 @@ class Family:
         return tuple(out)
 
 
-def _call(call: Call, busy: int, memory: int, total: int, moved: int) -> CallCost:
+def _call(call: Call[Work], busy: int, memory: int, total: int, moved: int) -> CallCost:
     """One call's cost: its kernel is the array at its bits, "w4a8"."""
     work, overhead = call.work, total - max(busy, memory)
     if not work.macs:
@@ -220,4 +221,4 @@ def _size(config: Any) -> int:
     return int(getattr(config, "binary_macs", 0) or config.bricks)
 
 
-__all__ = ["BITS", "BitTable", "Call", "Family"]
+__all__ = ["BITS", "BitTable", "Family"]

@@ -7,29 +7,31 @@ several cycles, is the paper's; how layers map to rows and columns, and the ener
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
-from cofront.device.base import allowed_clock
-from cofront.errors import InputError, unknown_name
-from cofront.hardware.base import check_clock, config_fields
+from cofront.hardware.base import check_clock, check_whole, config_fields
 from cofront.hardware.bit_serial.units import unit
 from cofront.hardware.bit_serial.work import Columns, moved_bits
+from cofront.hardware.die import Die
 from cofront.problem import INFEASIBLE, IntArray
 
 NAME, ARRAY = "bit_fusion", "array"
 BRICKS = 16
-RESOURCES = ("units", "buffer_bytes")
+_FIELDS = ("rows", "columns", "buffer_bytes")
 
 
-@dataclass(frozen=True)
-class Chip:
+@dataclass(frozen=True, kw_only=True)
+class Chip(Die):
     """What a chip offers: fusion units, bytes of buffer, a clock, a memory. The defaults: [BitFusion18]'s, recalled.
 
     512 units and 112 KB at 500 MHz with 128 bits of memory in a cycle (medium confidence).
     """
+
+    RESOURCES: ClassVar[tuple[str, ...]] = ("units", "buffer_bytes")
+    KIND: ClassVar[str] = "chip"
 
     units: int = 512
     buffer_bytes: int = 112 * 1024
@@ -37,32 +39,6 @@ class Chip:
     max_clock_hz: float = 1e9
     bandwidth_bytes_per_s: float = 8e9
     name: str = "bit-fusion"
-
-    def __post_init__(self) -> None:
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.name == "name":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
-                raise InputError(f"chip: {f.name} must be a number from 0, got {value!r}")
-            if not value and f.name not in RESOURCES:
-                raise InputError(f"chip: {f.name} must be above 0")
-
-    @property
-    def budget(self) -> dict[str, int]:
-        return {r: getattr(self, r) for r in RESOURCES}
-
-    def clock(self, clock_hz: float | None = None) -> float:
-        """`clock_hz`, or the default; a UsageError when the chip cannot run at it."""
-        clock = self.clock_hz if clock_hz is None else clock_hz
-        return allowed_clock(f"chip '{self.name}'", clock, self.max_clock_hz)
-
-    def with_budget(self, **limits: int) -> Chip:
-        """A copy with other amounts of `RESOURCES`."""
-        for key in limits:
-            if key not in RESOURCES:
-                raise unknown_name("resource of a chip", key, RESOURCES)
-        return replace(self, **limits)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -75,10 +51,7 @@ class Config:
     clock_hz: float = 500e6
 
     def __post_init__(self) -> None:
-        for key in ("rows", "columns", "buffer_bytes"):
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1 << 30:
-                raise InputError(f"accelerator: {key} must be a whole number of 1 to {1 << 30}, got {value!r}")
+        check_whole(self, _FIELDS, 1 << 30)
         check_clock(self.clock_hz)
 
     @property
@@ -95,7 +68,7 @@ class Config:
     @classmethod
     def from_dict(cls, data: Any, clock_hz: float | None = None) -> Config:
         """What `to_dict` gave; `clock_hz` where it has none. An InputError otherwise."""
-        return cls(**config_fields(data, ("rows", "columns", "buffer_bytes"), clock_hz))
+        return cls(**config_fields(data, _FIELDS, clock_hz))
 
     def __str__(self) -> str:
         return f"{self.rows} x {self.columns} units at {self.clock_hz / 1e6:g} MHz"

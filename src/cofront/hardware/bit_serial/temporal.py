@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cofront.errors import InputError
-from cofront.hardware.base import check_clock, config_fields
+from cofront.hardware.base import check_clock, check_whole, config_fields
 from cofront.hardware.bit_serial.units import unit
 from cofront.hardware.bit_serial.work import Columns, moved_bits
 from cofront.problem import INFEASIBLE, IntArray
@@ -36,10 +35,7 @@ class Config:
     clock_hz: float = 200e6
 
     def __post_init__(self) -> None:
-        for key in _FIELDS:
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1 << 20:
-                raise InputError(f"accelerator: {key} must be a whole number of 1 to {1 << 20}, got {value!r}")
+        check_whole(self, _FIELDS, 1 << 20)
         check_clock(self.clock_hz)
 
     @property

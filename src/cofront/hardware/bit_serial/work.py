@@ -8,26 +8,13 @@ are lowered before).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from cofront.errors import UnsupportedError
-from cofront.network import (
-    Activation,
-    Add,
-    ChannelShuffle,
-    Concat,
-    Conv2d,
-    Flatten,
-    GlobalPool,
-    Linear,
-    Mul,
-    Network,
-    Node,
-    Pool2d,
-)
+from cofront.hardware.calls import Call, not_run, on_the_way
+from cofront.network import Add, Conv2d, GlobalPool, Linear, Mul, Network, Node, Pool2d
 from cofront.problem import IntArray
 
 #: Bits of what is written: a tensor is kept at 8, and a layer reads as many of its bit planes as it needs (ours).
@@ -57,21 +44,13 @@ class Work:
         return self.groups * self.m * self.k * self.n
 
 
-@dataclass(frozen=True)
-class Call:
-    """One call, by the node it is of."""
-
-    name: str
-    work: Work
-
-
-def call_of(network: Network, node: Node, accelerator: str) -> Call | None:
+def call_of(network: Network, node: Node, accelerator: str) -> Call[Work] | None:
     """The call of a node; None for what is done on the way. UnsupportedError names what the family does not run."""
     op = node.op
     shapes = network.in_shapes(node)
     out = math.prod(network.shapes[node.name])
     read = sum(math.prod(s) for s in shapes)
-    if isinstance(op, Activation | Flatten | Concat | ChannelShuffle):
+    if on_the_way(node):
         return None
     if isinstance(op, Add | Mul | Pool2d | GlobalPool):
         other = sum(math.prod(s) for s in shapes[:-1]) if isinstance(op, Add | Mul) else read + out
@@ -84,22 +63,15 @@ def call_of(network: Network, node: Node, accelerator: str) -> Call | None:
         channels = shapes[0][0] // op.groups
         size = (op.groups, of[0] // op.groups, channels * math.prod(op.kernel), of[1] * of[2])
     else:
-        raise UnsupportedError(f"node '{node.name}': accelerator '{accelerator}' does not run {type(op).__name__}")
+        raise not_run(node, accelerator)
     groups, m, k, _ = size
     return Call(node.name, Work(*size, weight_bits, in_bits, groups * m * k, read, out))
 
 
-def calls_of(network: Network, accelerator: str) -> tuple[Call, ...]:
+def calls_of(network: Network, accelerator: str) -> tuple[Call[Work], ...]:
     """The calls in order."""
     found = (call_of(network, node, accelerator) for node in network.nodes[1:])
     return tuple(c for c in found if c is not None)
-
-
-def distinct(groups: Iterable[Iterable[Call]]) -> tuple[tuple[Work, ...], list[IntArray]]:
-    """The r distinct works of some groups of calls, and for each group the numbers of its calls' works."""
-    numbers: dict[Work, int] = {}
-    rows = [np.array([numbers.setdefault(c.work, len(numbers)) for c in calls], np.int64) for calls in groups]
-    return tuple(numbers), rows
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from cofront.device import Device
 from cofront.errors import UnsupportedError
 from cofront.hardware.base import Cost, KernelRow, RooflinePoint
+from cofront.hardware.calls import Call, distinct
 from cofront.hardware.e2e import generic
 from cofront.hardware.e2e.generic import ARRAY, Config, best_shapes
 from cofront.hardware.e2e.pipeline import Config as StagesConfig
 from cofront.hardware.e2e.pipeline import Pipeline, Stage, given_of, interval_cycles, pipeline
 from cofront.hardware.e2e.pipeline import estimate as estimate_stages
 from cofront.hardware.e2e.pipeline import network_problem as stages_problem
-from cofront.hardware.e2e.work import Call, Work, calls_of, distinct
+from cofront.hardware.e2e.work import Work, calls_of
 from cofront.network import Network
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from cofront.device import Device
-from cofront.errors import InputError, UsageError, unknown_name
+from cofront.errors import UsageError, unknown_name
 from cofront.front import Infeasible
-from cofront.hardware.base import CallCost, Cost, check_clock, config_fields
-from cofront.hardware.e2e.work import Call, IntArray, Work, calls_of, cycles, distinct
+from cofront.hardware.base import CallCost, Cost, check_clock, check_whole, config_fields
+from cofront.hardware.calls import Call, distinct
+from cofront.hardware.e2e.work import Work, calls_of, cycles
 from cofront.network import Network
-from cofront.problem import INFEASIBLE, RESOURCES, CodesignProblem, Engine, KernelTable, Trellis
+from cofront.problem import INFEASIBLE, RESOURCES, CodesignProblem, Engine, IntArray, KernelTable, Trellis
 from cofront.space.base import Layered
 
 NAME, ARRAY = "e2e_generic", "array"
@@ -38,10 +39,7 @@ class Config:
     clock_hz: float
 
     def __post_init__(self) -> None:
-        for key in ("t_in", "t_out"):
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1 << 16:
-                raise InputError(f"accelerator: {key} must be a whole number of 1 to {1 << 16}, got {value!r}")
+        check_whole(self, ("t_in", "t_out"), 1 << 16)
         check_clock(self.clock_hz)
 
     @property
@@ -118,7 +116,7 @@ def estimate(network: Network, device: Device, config: Config | None = None, clo
     )  # fmt: skip
 
 
-def _costs(calls: Sequence[Call], config: Config, device: Device) -> tuple[CallCost, ...]:
+def _costs(calls: Sequence[Call[Work]], config: Config, device: Device) -> tuple[CallCost, ...]:
     works = [c.work for c in calls]
     busy = cycles(works, np.array([config.t_in]), np.array([config.t_out]))[0].tolist()
     memory = memory_cycles(works, device, config.clock_hz).tolist()

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from cofront.device import Device
-from cofront.errors import InputError, UsageError, unknown_name
+from cofront.errors import UsageError, unknown_name
 from cofront.front import Infeasible
-from cofront.hardware.base import CallCost, Cost, check_clock, config_fields
-from cofront.hardware.e2e.work import IntArray, Work, calls_of, cycles, distinct, stored_bytes
+from cofront.hardware.base import CallCost, Cost, check_clock, check_whole, config_fields
+from cofront.hardware.calls import distinct
+from cofront.hardware.e2e.work import Work, calls_of, cycles, stored_bytes
 from cofront.network import Network
-from cofront.problem import INFEASIBLE, RESOURCES, CodesignProblem, Engine, KernelTable, Trellis
+from cofront.problem import INFEASIBLE, RESOURCES, CodesignProblem, Engine, IntArray, KernelTable, Trellis
 
 NAME, STAGES = "e2e_pipeline", "stages"
 #: Most multipliers of a configuration, and how many to an octave a grid has.
@@ -126,9 +127,7 @@ class Config:
     clock_hz: float
 
     def __post_init__(self) -> None:
-        have = self.multipliers
-        if isinstance(have, bool) or not isinstance(have, int) or not 1 <= have <= MOST:
-            raise InputError(f"accelerator: multipliers must be a whole number of 1 to {MOST}, got {have!r}")
+        check_whole(self, ("multipliers",), MOST)
         check_clock(self.clock_hz)
 
     def to_dict(self) -> dict[str, Any]:

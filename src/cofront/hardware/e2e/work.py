@@ -11,25 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cofront.errors import UnsupportedError
-from cofront.network import (
-    Activation,
-    Add,
-    ChannelShuffle,
-    Concat,
-    Conv2d,
-    Flatten,
-    GlobalPool,
-    Linear,
-    Mul,
-    Network,
-    Node,
-    Pool2d,
-)
-
-IntArray = NDArray[np.int64]
+from cofront.hardware.calls import Call, not_run, on_the_way
+from cofront.network import Add, Conv2d, GlobalPool, Linear, Mul, Network, Node, Pool2d
+from cofront.problem import IntArray
 
 
 @dataclass(frozen=True)
@@ -56,14 +41,6 @@ class Work:
     @property
     def bytes(self) -> int:
         return self.weight_bytes + self.moved_bytes
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call, by the node it is of."""
-
-    name: str
-    work: Work
 
 
 def _bytes(elements: int, bits: int) -> int:
@@ -93,19 +70,17 @@ def stored_bytes(network: Network, node: Node) -> int:
     return _bytes(math.prod(network.shapes[node.name]), node.out_bits or 8)
 
 
-def calls_of(network: Network, accelerator: str = "e2e_generic") -> tuple[Call, ...]:
+def calls_of(network: Network, accelerator: str = "e2e_generic") -> tuple[Call[Work], ...]:
     """The calls in order. UnsupportedError names what the family `accelerator` does not run."""
     calls = []
     for node in network.nodes[1:]:
         lanes = _lanes(network, node)
-        if lanes is None and isinstance(node.op, Activation | Flatten | Concat | ChannelShuffle):
+        if on_the_way(node):
             continue
         read = [stored_bytes(network, network.by_name[i]) for i in node.inputs]
         if lanes is None:
             if not isinstance(node.op, Add | Mul):
-                raise UnsupportedError(
-                    f"node '{node.name}': accelerator '{accelerator}' does not run {type(node.op).__name__}"
-                )
+                raise not_run(node, accelerator)
             # Where its last operand is written, the others are read.
             calls.append(Call(node.name, Work(0, 0, 0, 0, False, 0, sum(read[:-1]))))
             continue
@@ -113,13 +88,6 @@ def calls_of(network: Network, accelerator: str = "e2e_generic") -> tuple[Call, 
         weights = _bytes(math.prod(shape), node.weight_bits or 8) if shape else 0
         calls.append(Call(node.name, Work(*lanes, shape is not None, weights, sum(read) + stored_bytes(network, node))))
     return tuple(calls)
-
-
-def distinct(groups: Iterable[Iterable[Call]]) -> tuple[tuple[Work, ...], list[IntArray]]:
-    """The r distinct works of some groups of calls, and for each group the numbers of its calls' works."""
-    numbers: dict[Work, int] = {}
-    rows = [np.array([numbers.setdefault(c.work, len(numbers)) for c in calls], np.int64) for calls in groups]
-    return tuple(numbers), rows
 
 
 def cycles(works: Iterable[Work], t_in: IntArray, t_out: IntArray) -> IntArray:

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
-from cofront.device.base import allowed_clock
-from cofront.errors import InputError, UsageError, unknown_name
-from cofront.hardware.base import check_clock
+from cofront.errors import UsageError
+from cofront.hardware.base import check_clock, check_whole, config_fields
+from cofront.hardware.die import Die
 from cofront.hardware.nasa.mapping import Chunk
 from cofront.hardware.nasa.units import CHUNKS, KINDS, Kind, Units
 from cofront.hardware.nasa.work import Layer
 
 #: Bytes of a buffer that give it a byte per cycle: 256 bytes per cycle for all 128 KB.
 BYTES_PER_PORT_BYTE = 512
-RESOURCES = ("elements_um2", "buffer_bytes")
+_FIELDS = ("clp", "slp", "alp", "clp_buffer", "slp_buffer", "alp_buffer")
 
 
-@dataclass(frozen=True)
-class Silicon:
+@dataclass(frozen=True, kw_only=True)
+class Silicon(Die):
     """What a chip at 45 nm offers: area for processing elements, a buffer, a clock, a memory. The defaults are ours.
 
     The area is that of 256 multiplying elements with registers; the buffer has the size of [Eyeriss16]'s, rounded up to
     a power of two, and an access costs as one of `access_bytes` does, whatever an array's share; the memory is that of
     a 64-bit port at 800 MT/s.
     """
+
+    RESOURCES: ClassVar[tuple[str, ...]] = ("elements_um2", "buffer_bytes")
+    KIND: ClassVar[str] = "silicon"
 
     elements_um2: int = 180747
     buffer_bytes: int = 128 * 1024
@@ -35,32 +38,6 @@ class Silicon:
     dram_bytes_per_s: float = 6.4e9
     access_bytes: int = 128 * 1024
     name: str = "45nm"
-
-    def __post_init__(self) -> None:
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.name == "name":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
-                raise InputError(f"silicon: {f.name} must be a number from 0, got {value!r}")
-            if not value and f.name not in RESOURCES:
-                raise InputError(f"silicon: {f.name} must be above 0")
-
-    @property
-    def budget(self) -> dict[str, int]:
-        return {r: getattr(self, r) for r in RESOURCES}
-
-    def clock(self, clock_hz: float | None = None) -> float:
-        """`clock_hz`, or the default; a UsageError when the chip cannot run at it."""
-        clock = self.clock_hz if clock_hz is None else clock_hz
-        return allowed_clock(f"silicon '{self.name}'", clock, self.max_clock_hz)
-
-    def with_budget(self, **limits: int) -> Silicon:
-        """A copy with other amounts of `RESOURCES`."""
-        for key in limits:
-            if key not in RESOURCES:
-                raise unknown_name("resource of silicon", key, RESOURCES)
-        return replace(self, **limits)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -76,12 +53,8 @@ class Config:
     clock_hz: float = 250e6
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.name == "clock_hz":
-                check_clock(value)
-            elif isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 30:
-                raise InputError(f"accelerator: {f.name} must be a whole number from 0, got {value!r}")
+        check_whole(self, _FIELDS, (1 << 30) - 1, least=0)
+        check_clock(self.clock_hz)
 
     @classmethod
     def of(cls, arrays: Mapping[Kind, tuple[int, int]], clock_hz: float) -> Config:
@@ -97,7 +70,7 @@ class Config:
         return int(getattr(self, f"{CHUNKS[kind]}_buffer"))
 
     def resources(self, units: Units) -> dict[str, int]:
-        """Of `RESOURCES`."""
+        """Of `Silicon.RESOURCES`."""
         return {
             "elements_um2": sum(elements_um2(self.elements(k), k, units) for k in KINDS),
             "buffer_bytes": sum(self.buffer(k) for k in KINDS),
@@ -113,12 +86,7 @@ class Config:
     @classmethod
     def from_dict(cls, data: Any, clock_hz: float | None = None) -> Config:
         """What `to_dict` gave; `clock_hz` where it has none. An InputError otherwise."""
-        names = [f.name for f in fields(cls)]
-        if isinstance(data, Mapping) and clock_hz is not None and "clock_hz" not in data:
-            data = {**data, "clock_hz": clock_hz}
-        if not isinstance(data, Mapping) or set(data) != set(names):
-            raise InputError(f"accelerator: expected an object with {', '.join(names)}, got {data!r:.80}")
-        return cls(**data)
+        return cls(**config_fields(data, _FIELDS, clock_hz))
 
     def __str__(self) -> str:
         sizes = ((c.upper(), getattr(self, c), getattr(self, f"{c}_buffer")) for c in CHUNKS.values())

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cofront.errors import UsageError, unknown_name
-from cofront.hardware.nasa.chunks import RESOURCES, Config, Silicon, chunk, elements_um2
+from cofront.hardware.nasa.chunks import Config, Silicon, chunk, elements_um2
 from cofront.hardware.nasa.estimate import run_layer
 from cofront.hardware.nasa.units import CHUNKS, KINDS, Kind, Units, load_units
 from cofront.hardware.nasa.work import Layer, layers_of
@@ -71,14 +71,14 @@ def _problem(
     units, clock, g = load_units(), silicon.clock(clock_hz), grid(which)
     kernels = tuple(_table(k, layers, silicon, clock, g, units) for k in KINDS)
     nothing = np.zeros(len(layers), np.int64)
-    engine = Engine("nasa", kernels, nothing, nothing, np.zeros(len(RESOURCES), np.int64))
+    engine = Engine("nasa", kernels, nothing, nothing, np.zeros(len(silicon.RESOURCES), np.int64))
     return CodesignProblem(
         trellis=trellis,
         edge_score=score,
         engines=(engine,),
-        budget=np.array([silicon.budget[r] for r in RESOURCES], np.int64),
+        budget=np.array([silicon.budget[r] for r in silicon.RESOURCES], np.int64),
         clock_hz=clock,
-        resource_names=RESOURCES,
+        resource_names=silicon.RESOURCES,
         meta={"accelerator": "nasa", "device": silicon.name, "grid": g.name, **meta},
     )
 
