@@ -17,6 +17,7 @@ from cofront.search.allocation.baselines import greedy
 from cofront.space.operators_of import OperatorsOf, units_of
 from cofront.systems.lana_choose import LATENCY, names_of, problem_of, random_feasible
 from cofront.systems.lana_prices import Prices, per_unit, tabled
+from coloured import coloured
 
 pytest.importorskip("torch")
 
@@ -117,10 +118,7 @@ def lana():
     from cofront.task.data import Dataset
     from cofront.task.distil.layerwise import Lesson
 
-    rng = np.random.default_rng(1)
-    y = np.arange(300) % 4
-    x = rng.integers(0, 120, (300, 12, 12, 3), dtype=np.uint8)
-    x[np.arange(300), :, :, y % 3] += (50 + 25 * y[:, None, None]).astype(np.uint8)
+    x, y = coloured(np.random.default_rng(1), 300)
     data = Dataset(x[:200], y[:200], x[200:250], y[200:250], x[250:], y[250:], tuple("abcd"))
     net = network()
     recipe = Recipe(

@@ -6,6 +6,7 @@ from distil_helpers import network
 
 from cofront.network.weights import random_weights
 from cofront.space.operators_of import units_of
+from coloured import coloured
 
 torch = pytest.importorskip("torch")
 
@@ -22,12 +23,8 @@ def weights(net):
 
 @pytest.fixture(scope="session")
 def images():
-    """(300, 12, 12, 3) with labels (300,): each class is a colour."""
-    rng = np.random.default_rng(1)
-    y = np.arange(300) % 4
-    x = rng.integers(0, 120, (300, 12, 12, 3), dtype=np.uint8)
-    x[np.arange(300), :, :, y % 3] += (50 + 25 * y[:, None, None]).astype(np.uint8)
-    return x, y
+    """(300, 12, 12, 3) with labels (300,)."""
+    return coloured(np.random.default_rng(1), 300)
 
 
 @pytest.fixture(scope="session")

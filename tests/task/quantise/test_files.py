@@ -8,6 +8,8 @@ import pytest
 torch = pytest.importorskip("torch")
 ort = pytest.importorskip("onnxruntime")
 
+from quantise_nets import noise, separable  # noqa: E402
+
 from cofront.network import Builder, Flatten, Linear, Network  # noqa: E402
 from cofront.network.onnx_io import from_onnx, quantisation_of, to_integer_onnx, to_qonnx  # noqa: E402
 from cofront.network.weights import Weights, random_weights  # noqa: E402
@@ -17,17 +19,9 @@ from cofront.task.quantise.observe import observe  # noqa: E402
 from cofront.task.quantise.refine import refine  # noqa: E402
 
 
-def images(n: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (n, 12, 12, 3), dtype=np.uint8)
-
-
 def everything() -> tuple[Network, Weights]:
     b = Builder("everything", (3, 12, 12))
-    b.conv(8, 3, act="relu", name="stem")
-    x = b.last
-    b.depthwise(3, act="relu6", name="dw")
-    b.conv(8, 1, name="project")
-    y = b.sum("project", x, name="sum")
+    y = separable(b)
     z = b.conv(8, 3, 2, src=y, groups=2, norm=False, name="grouped")
     p = b.pool("max", 2, 2, src=y, name="greatest")
     q = b.pool("avg", 3, 2, 1, src=y, name="mean")
@@ -43,8 +37,8 @@ def everything() -> tuple[Network, Weights]:
 
 def made(bits: dict[str, tuple[int, int]], stored: int = 8) -> QuantizedNetwork:
     network, weights = everything()
-    module = QuantModule(network, weights, observe(network, weights, images(32)))
-    setting = refine(module.set_bits(bits, stored), network, weights, images(64), "bias")
+    module = QuantModule(network, weights, observe(network, weights, noise(32)))
+    setting = refine(module.set_bits(bits, stored), network, weights, noise(64), "bias")
     return to_integers(setting)
 
 
@@ -60,7 +54,7 @@ def test_the_integer_file_is_bit_exact(bits: dict[str, tuple[int, int]]) -> None
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = ort.InferenceSession(to_integer_onnx(integers).SerializeToString(), options)
-    x = images(16, seed=5)
+    x = noise(16, seed=5)
     (got,) = session.run(None, {"input": np.ascontiguousarray(x.transpose(0, 3, 1, 2))})
     want = integers.run(x)
     assert np.array_equal(got, want) and len(np.unique(want)) > 20
@@ -83,7 +77,7 @@ def test_qonnx_keeps_the_bits_and_the_logits(bits: dict[str, tuple[int, int]], m
         assert all(
             len(np.unique(np.abs(row))) <= max(1, 2 ** (found.network.by_name[name].weight_bits - 1)) for row in w
         )
-    x = images(6, seed=5)
+    x = noise(6, seed=5)
     real = ((x.astype(np.float32) - 128) / 64).transpose(0, 3, 1, 2)
     own = wrapper.ModelWrapper(model)
     got = np.concatenate(

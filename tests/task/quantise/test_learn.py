@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
+from quantise_nets import bottleneck, patches  # noqa: E402
+
 from cofront.errors import InputError, UsageError  # noqa: E402
 from cofront.network import Builder, Network  # noqa: E402
 from cofront.network.weights import Weights, random_weights  # noqa: E402
@@ -56,32 +58,22 @@ def test_one_bit_is_a_sign_times_a_step() -> None:
     assert x.grad.tolist() == [[0, 2, 3, 4, 0]]
 
 
-def images(n: int, seed: int = 0) -> np.ndarray:
-    smooth = np.random.default_rng(seed).integers(0, 256, (n, 4, 4, 3))
-    return np.repeat(np.repeat(smooth, 2, 1), 2, 2).astype(np.uint8)
-
-
 @pytest.fixture(scope="module")
 def made() -> tuple[Network, Weights]:
     b = Builder("n", (3, 8, 8))
-    b.conv(8, 3, act="relu", name="stem")
-    x = b.last
-    b.conv(16, 1, act="relu6", name="expand")
-    b.depthwise(3, act="relu", name="dw")
-    b.conv(8, 1, name="project")
-    b.sum("project", x, name="sum")
+    bottleneck(b, "relu6")
     b.pool("max", 2, 2, name="half")
     b.classifier(5)
     network = b.build()
     weights = random_weights(network, np.random.default_rng(4))
-    x = (torch.from_numpy(images(256, 1)).permute(0, 3, 1, 2).float() - 128) / 64
+    x = (torch.from_numpy(patches(256, seed=1)).permute(0, 3, 1, 2).float() - 128) / 64
     weights["classifier.bias"] -= watched(network, weights)(x).mean(0).numpy()  # so that every class occurs
     return network, weights
 
 
 def module_of(made: tuple[Network, Weights], bits: tuple[int, int]) -> QuantModule:
     network, weights = made
-    module = QuantModule(network, weights, observe(network, weights, images(64)), Rules("max", "mse"))
+    module = QuantModule(network, weights, observe(network, weights, patches(64)), Rules("max", "mse"))
     module.set_bits({n.name: bits for n in network.layers})
     return module
 
@@ -90,8 +82,8 @@ def module_of(made: tuple[Network, Weights], bits: tuple[int, int]) -> QuantModu
 def test_training_starts_with_the_setting(made: tuple[Network, Weights], bits: tuple[int, int]) -> None:
     network, weights = made
     module = module_of(made, bits)
-    x = images(32, seed=3)
-    for setting in (module.setting, refine(module.setting, network, weights, images(64), "rounding")):
+    x = patches(32, seed=3)
+    for setting in (module.setting, refine(module.setting, network, weights, patches(64), "rounding")):
         learner = Learner(setting, weights)
         module.use(setting)
         want = module.logits(x)
@@ -108,11 +100,11 @@ def test_training_lowers_the_divergence_from_the_floats(made: tuple[Network, Wei
     module = module_of(made, (2, 3))
     heard: list[float] = []
     how = Schedule(epochs=15, batch=32, rate=1e-3, step_rate=1e-3, mirrored=False)
-    new = fine_tune(module.setting, network, weights, images(128), None, how, lambda *p: heard.append(p[2]))
+    new = fine_tune(module.setting, network, weights, patches(128), None, how, lambda *p: heard.append(p[2]))
     assert np.mean(heard[-8:]) < 0.7 * np.mean(heard[:4])
-    same = fine_tune(module.setting, network, weights, images(128), None, how)
+    same = fine_tune(module.setting, network, weights, patches(128), None, how)
     assert all(torch.equal(new.layers[n].codes, same.layers[n].codes) for n in new.layers)
-    labels = module_of(made, (8, 8)).logits(other := images(400, seed=9)).argmax(1).numpy()
+    labels = module_of(made, (8, 8)).logits(other := patches(400, seed=9)).argmax(1).numpy()
     assert len(set(labels)) == 5
     before = module.accuracy(other, labels)
     module.use(new)
@@ -125,7 +117,7 @@ def test_training_lowers_the_divergence_from_the_floats(made: tuple[Network, Wei
 def test_labels_alone_can_teach(made: tuple[Network, Weights]) -> None:
     network, weights = made
     module = module_of(made, (3, 4))
-    x = images(128)
+    x = patches(128)
     labels = np.random.default_rng(0).integers(0, 5, 128)
     before = module.loss(x, labels)
     how = Schedule(epochs=6, batch=32, rate=3e-3, teacher=0.0, mirrored=False)
@@ -137,7 +129,7 @@ def test_bad_input_is_one_line(made: tuple[Network, Weights]) -> None:
     network, weights = made
     setting = module_of(made, (4, 4)).setting
     with pytest.raises(InputError, match="labels go from 0 to 7; network 'n' has 5 classes"):
-        fine_tune(setting, network, weights, images(32), np.arange(32) % 8)
+        fine_tune(setting, network, weights, patches(32), np.arange(32) % 8)
     with pytest.raises(UsageError, match="must be positive"):
         Schedule(epochs=0)
     with pytest.raises(UsageError, match="teacher's share is from 0 to 1, got 2"):

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
+from quantise_nets import bottleneck, patches  # noqa: E402
+
 from cofront.errors import InputError, UsageError  # noqa: E402
 from cofront.network import Builder, Network  # noqa: E402
 from cofront.network.weights import Weights, random_weights  # noqa: E402
@@ -23,18 +25,12 @@ from cofront.task.quantise.steps import Step  # noqa: E402
 
 
 def images(n: int, seed: int = 0) -> np.ndarray:
-    smooth = np.random.default_rng(seed).integers(0, 256, (n, 4, 4, 3))
-    return np.repeat(np.repeat(smooth, 3, 1), 3, 2).astype(np.uint8)
+    return patches(n, 3, seed)
 
 
 def network() -> Network:
     b = Builder("n", (3, 12, 12))
-    b.conv(8, 3, act="relu", name="stem")
-    x = b.last
-    b.conv(16, 1, act="relu", name="expand")
-    b.depthwise(3, act="relu", name="dw")
-    b.conv(8, 1, name="project")
-    b.sum("project", x, name="sum")
+    bottleneck(b)
     b.conv(8, 3, 2, groups=2, act="relu6", name="grouped")
     b.classifier(6)
     return b.build()

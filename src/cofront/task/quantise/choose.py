@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +19,10 @@ from cofront.task.quantise.setting import LayerSetting, Setting
 from cofront.task.quantise.steps import steps_of, stored_of
 
 Bits = Mapping[str, tuple[int, int]]
-#: (layer, float weights, bits) -> integers and scales, in the place of the rules'.
-WeightQuantiser = Callable[[str, torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
 
 
 class Chooser:
-    """Settings of one trained network for any bits; grids and integers are computed once for each number of bits.
-
-    `weights_by` takes the place of the rules for the weights.
-    """
+    """Settings of one trained network for any bits; grids and integers are computed once for each number of bits."""
 
     def __init__(
         self,
@@ -35,13 +30,11 @@ class Chooser:
         weights: Mapping[str, npt.NDArray[np.float32]],
         ranges: Ranges,
         rules: Rules | None = None,
-        weights_by: WeightQuantiser | None = None,
     ) -> None:
         known = check_weights(network, weights)
         self.network, self.ranges, self.rules = network, ranges, rules or Rules()
         self.steps, self.origin = steps_of(network), stored_of(network)
         self._by_output = {s.output: s for s in self.steps}
-        self._weights_by = weights_by
         self._float = {n.name: torch.from_numpy(known[f"{n.name}.weight"]) for n in network.layers}
         self._bias = {
             n.name: torch.from_numpy(known.get(f"{n.name}.bias", np.zeros(len(self._float[n.name]), np.float32)))
@@ -54,12 +47,8 @@ class Chooser:
         """The integers of a layer's weights at so many bits."""
         if (name, bits) not in self._layers:
             w = self._float[name]
-            if self._weights_by is not None:
-                codes, scale = self._weights_by(name, w, bits)
-            else:
-                scale = weight_scales(w, bits, self.rules)
-                codes = weight_codes(w, scale, bits)
-            self._layers[name, bits] = LayerSetting(codes, scale, self._bias[name], bits)
+            scale = weight_scales(w, bits, self.rules)
+            self._layers[name, bits] = LayerSetting(weight_codes(w, scale, bits), scale, self._bias[name], bits)
         return self._layers[name, bits]
 
     def grid(self, tensor: str, bits: int) -> Grid:

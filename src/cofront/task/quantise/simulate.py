@@ -18,7 +18,7 @@ from cofront.errors import UsageError
 from cofront.network import Add, Concat, Conv2d, Network
 from cofront.network.pytorch import NetworkModule
 from cofront.task.kernels import Grid
-from cofront.task.quantise.choose import Bits, Chooser, WeightQuantiser
+from cofront.task.quantise.choose import Bits, Chooser
 from cofront.task.quantise.fixed import fixed_layer
 from cofront.task.quantise.grids import Rules
 from cofront.task.quantise.inputs import bare, check_images, check_labels, pixels_of
@@ -182,7 +182,7 @@ REAL: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 class QuantModule(Simulator):
     """A trained network whose bits can be set again and again; integers and grids are kept, by layer and bits.
 
-    `ranges` are from `observe`; `weights_by` takes the place of the rules for weights.
+    `ranges` are from `observe`.
     """
 
     def __init__(
@@ -191,10 +191,9 @@ class QuantModule(Simulator):
         weights: Mapping[str, npt.NDArray[np.float32]],
         ranges: Ranges,
         rules: Rules | None = None,
-        weights_by: WeightQuantiser | None = None,
     ) -> None:
         super().__init__(network)
-        self.chooser = Chooser(network, weights, ranges, rules, weights_by)
+        self.chooser = Chooser(network, weights, ranges, rules)
 
     def set_bits(self, bits: Bits | None = None, stored: int = 8) -> Setting:
         """Run at {layer: (weight bits, input bits)}, 8 and 8 where left out; None means the network's own bits."""
