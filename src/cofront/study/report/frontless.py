@@ -1,33 +1,31 @@
-"""The page of a study, or of a run, without a front: of what was learnt, quantised or predicted."""
+"""The page of a study, or of a run, without a front: of what was learnt, quantised, accelerated or predicted."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from cofront import __version__
+from cofront.study.report.entries import Card
 from cofront.study.report.origins import listed, origins
 from cofront.study.report.predictors import predictor_data, scored
-from cofront.study.report.quantised import quantised, quantised_data, quantised_document
-from cofront.study.report.quantised import statement as bits_statement
-from cofront.study.report.quantised import title as bits_title
-from cofront.study.report.runs import document_of, learned, run_data
-from cofront.study.report.runs import statement as run_statement
-from cofront.study.report.runs import title as run_title
+from cofront.study.report.quantised import QUANTISED
+from cofront.study.report.runs import LEARNT
 from cofront.study.store import RunRecord, Study
+
+#: Cards of runs that a page can be about, by their names there.
+CARDS: Mapping[str, Card[Any]] = {"differentiable": LEARNT, "quantised": QUANTISED}
 
 
 def of_its_own(runs: list[RunRecord]) -> set[int]:
     """Runs that a page can be about without a front."""
-    return {r.id for r in (*learned(runs), *quantised(runs))}
+    return {r.id for card in CARDS.values() for r in card.of(runs)}
 
 
 def cards(study: Study, runs: list[RunRecord], run_id: int | None = None) -> dict[str, Any]:
     """What stands beside a front, or alone; `run_id` is the run that a card shows first."""
-    return {
-        "predictors": predictor_data(study, runs),
-        "differentiable": run_data(study, runs, run_id),
-        "quantised": quantised_data(study, runs, run_id),
-    }
+    found = {name: card.data(study, runs, run_id) for name, card in CARDS.items()}
+    return {"predictors": predictor_data(study, runs), **found}
 
 
 def without_front(study: Study, runs: list[RunRecord], run_id: int | None) -> dict[str, Any] | None:
@@ -35,18 +33,18 @@ def without_front(study: Study, runs: list[RunRecord], run_id: int | None) -> di
 
     Or of run `run_id`, if it is one of those. None where there is none.
     """
-    shown = sorted([*scored(runs), *learned(runs), *quantised(runs)], key=lambda r: r.id)
+    of = {r.id: card for card in CARDS.values() for r in card.of(runs)}
+    tests = {r.id for r in scored(runs)}
+    shown = [r for r in runs if r.id in of or r.id in tests]
     if not shown:
         return None
     found = cards(study, runs, run_id)
     newest = next((r for r in shown if r.id == run_id), shown[-1])
     provenance: list[list[Any]] = []
-    if newest.id in {r.id for r in learned(runs)}:
-        run = document_of(study, newest)
-        said, text = run_title(run), run_statement(run)
-    elif newest.id in {r.id for r in quantised(runs)}:
-        bits = quantised_document(study, newest)
-        said, text = bits_title(bits), bits_statement(bits)
+    if newest.id in of:
+        card = of[newest.id]
+        document = card.document(study, newest)
+        said, text = card.title(document), card.statement(document)
     else:
         said = "Predictors against measurements"
         text = (

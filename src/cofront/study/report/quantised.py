@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from cofront.figures import accuracy, limit_words, number, seconds
-from cofront.study.documents import QuantAccuracy, QuantisedDocument, read_document
+from cofront.study.documents import QuantAccuracy, QuantisedDocument
 from cofront.study.documents.parts import Limit
+from cofront.study.report.entries import Card
 from cofront.study.report.origins import origins, when
-from cofront.study.store import RunRecord, Study
+from cofront.study.store import RunRecord
 
-VERB = "quantize"
 #: What its accuracies are called of the network as it came.
 FLOATING = "floating point"
 #: Quantities of budgets, by their SI unit.
 _UNITS = {"latency": "s", "energy": "J", "size": "bytes"}
 #: What counts as a proof: a smaller gap is rounding.
 _EXACT = 1e-9
-
-
-def quantised(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """The runs that chose bits, or found that there are none to choose, oldest first."""
-    return [r for r in runs if r.verb == VERB and r.result is not None]
-
-
-def quantised_data(study: Study, runs: Sequence[RunRecord], selected: int | None = None) -> dict[str, Any] | None:
-    """`entries`, the newest run first, and which of them is `selected` (that run, or the newest); None without any."""
-    found = list(reversed(quantised(runs)))
-    if not found:
-        return None
-    ids = [r.id for r in found]
-    entries = [_entry(r, quantised_document(study, r)) for r in found]
-    return {"entries": entries, "selected": ids.index(selected) if selected in ids else 0}
-
-
-def quantised_document(study: Study, run: RunRecord) -> QuantisedDocument:
-    return read_document(run.result, QuantisedDocument, f"run {run.id} of study '{study.path}'")
 
 
 def title(found: QuantisedDocument) -> str:
@@ -148,3 +128,6 @@ def _provenance(run: RunRecord, found: QuantisedDocument) -> list[list[Any]]:
         rows.append(["time", ", ".join(f"{stage} {seconds(s)}" for stage, s in found.seconds.items())])
     rows += [["file", f"{name}: {path}", True] for name, path in found.files.items()]
     return rows + origins(run)
+
+
+QUANTISED = Card("quantize", QuantisedDocument, title, statement, _entry)

@@ -10,36 +10,17 @@ from typing import Any
 import msgspec
 
 from cofront.figures import seconds
-from cofront.study.documents import RunDocument, RunLayer, RunNetwork, read_document
+from cofront.study.documents import RunDocument, RunLayer, RunNetwork
+from cofront.study.report.entries import Card
 from cofront.study.report.origins import origins, when
-from cofront.study.store import RunRecord, Study
+from cofront.study.store import RunRecord
 
-VERB = "run"
 #: Role of the network that a run ends with, and of what stands for it where it ended early.
 LIKELY, SO_FAR = "most likely", "most likely so far"
 #: Operators without layers of their own, wherever a shape allows it.
 PASSING = ("skip", "identity", "skip_connect", "none")
 #: An edge of a cell: its cell, the node that it ends in, the tensor that it reads.
 EDGE = re.compile(r"([a-z]+)(\d+)_(\d+)")
-
-
-def learned(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """The differentiable runs that have something to show, oldest first."""
-    return [r for r in runs if r.verb == VERB and r.result is not None and r.result.get("history")]
-
-
-def run_data(study: Study, runs: Sequence[RunRecord], selected: int | None = None) -> dict[str, Any] | None:
-    """`entries`, the newest run first, and which of them is `selected` (that run, or the newest); None without any."""
-    found = list(reversed(learned(runs)))
-    if not found:
-        return None
-    ids = [r.id for r in found]
-    entries = [_entry(r, document_of(study, r)) for r in found]
-    return {"entries": entries, "selected": ids.index(selected) if selected in ids else 0}
-
-
-def document_of(study: Study, run: RunRecord) -> RunDocument:
-    return read_document(run.result, RunDocument, f"run {run.id} of study '{study.path}'")
 
 
 def title(found: RunDocument) -> str:
@@ -222,3 +203,6 @@ def _searched(found: RunDocument) -> str:
 
 def _epochs(n: int) -> str:
     return f"{n} epoch{'' if n == 1 else 's'}"
+
+
+LEARNT = Card("run", RunDocument, title, statement, _entry, shows=lambda result: bool(result.get("history")))
