@@ -37,6 +37,8 @@ STAGES = ("solver", "price", "teacher", "learn", "score", "choose", "train", "sc
 BUDGET = 0.5
 SWAPS, RANDOM, RUNS = 50, 20, 60
 TEACHER_EPOCHS = 15
+#: Of the fine-tuning with distillation.
+EPOCHS = 20
 #: Ten operators a unit, where its shapes admit them, of the space's 153.
 OFFERED = (
     "teacher", "skip", "narrow0.25", "narrow0.375", "narrow0.5", "narrow0.75", "conv1", "dws3", "ib3e1", "rows3r0.5",
@@ -119,7 +121,7 @@ class Scene:
         values = files.load(work / "teacher_weights.safetensors", network)
         recipe = Recipe(
             offered=OFFERED, learn=1024, score=500, statistics=512, solutions=12,
-            lesson=Lesson(epochs=2, batch=64, rate=2e-3), schedule=Schedule(epochs=4, rate=0.03, smoothing=0.0),
+            lesson=Lesson(epochs=2, batch=64, rate=2e-3), schedule=Schedule(epochs=EPOCHS, rate=0.03, smoothing=0.0),
         )  # fmt: skip
         self.lana = Lana(network, values, load_dataset(), recipe)
         self.learnt = self.lana.distillation(work / "learnt.safetensors")
