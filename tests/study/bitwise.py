@@ -129,10 +129,3 @@ def document(layers=53, budget=(("latency", 0.4),), method="exact", device="bism
         rise=chosen.rise, bound=chosen.rise if exact else None, gap=0.0 if exact else None,
         status="optimal" if exact else "feasible", files={"qonnx": "out/model.qonnx.onnx"}, **common,
     )  # fmt: skip
-
-
-def store(study, found):
-    """A run of it."""
-    run = study.start("quantize", {"model": found.model, "method": found.method, "images": 256})
-    run.finish("done", found)
-    return run.id

@@ -138,10 +138,3 @@ def document(
         predictor_note=NOTE, latency_note=NOTE, epochs=len(found.history), steps=found.steps, images=0,
         search_s=12.0, search_cpu_s=found.cpu_s, training=training, interrupted=interrupted, notes=[NOTE],
     )  # fmt: skip
-
-
-def store(study, found, inputs=None):
-    """A run of it."""
-    run = study.start("run", inputs or {"system": found.system, "space": found.space, "target_s": found.target_s})
-    run.finish("interrupted" if found.interrupted else "done", found)
-    return run.id

@@ -13,11 +13,12 @@ import bitwise
 import learned
 import synthetic
 from browser import drawn, needs_chromium
+from pages import card_of, check_width, data_of, page_of, said, store, study_of, with_script, words_of
 
 from cofront.study import Study
 from cofront.study.documents import QuantisedDocument
 from cofront.study.documents.parts import Limit
-from cofront.study.report import has_search, report_data, write_report
+from cofront.study.report import has_search, report_data
 from cofront.study.report.quantised import statement
 
 
@@ -29,36 +30,6 @@ def mixed():
 @pytest.fixture(scope="module")
 def beyond():
     return bitwise.document(layers=12, budget=(("latency", 0.01),))
-
-
-def study_of(path, *documents):
-    with Study(path) as study:
-        return [bitwise.store(study, d) for d in documents]
-
-
-def data_of(path, run_id=None):
-    with Study(path, write=False) as study:
-        return report_data(study, run_id)
-
-
-def page_of(path, out):
-    with Study(path, write=False) as study:
-        write_report(study, out)
-    return out
-
-
-def card_of(dom):
-    return re.search(r'<section [^>]*id="quantised-card".*?</section>', dom, re.S).group(0)
-
-
-def words_of(dom):
-    return re.sub(r"<[^>]*>", " ", re.sub(r"<(script|style).*?</\1>", "", dom, flags=re.S))
-
-
-def with_script(page, script):
-    text = page.read_text(encoding="utf-8")
-    page.write_text(text.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
-    return page
 
 
 def test_a_quantised_network_alone_is_a_page(tmp_path, mixed):
@@ -133,8 +104,8 @@ def test_it_stands_beside_a_search_and_a_differentiable_run(tmp_path, beyond):
     assert len(data["designs"]) == 5 and len(data["quantised"]["entries"]) == 1
     assert data_of(tmp_path / "s", number)["search"] is None
     with Study(tmp_path / "t") as study:
-        bitwise.store(study, beyond)
-        learned.store(study, learned.document(system="light_nas", epochs=6, interrupted=True))
+        store(study, beyond)
+        store(study, learned.document(system="light_nas", epochs=6, interrupted=True))
         data = report_data(study)
         assert data["title"].startswith("light_nas") and len(data["quantised"]["entries"]) == 1
         assert report_data(study, 1)["title"] == "mobilenetv2.onnx on bismo-edge"
@@ -144,7 +115,7 @@ def test_what_has_shown_nothing_yet_is_no_report(tmp_path, beyond):
     with Study(tmp_path / "s") as study:
         study.start("quantize", {}).finish("failed")
         assert not has_search(study)
-        bitwise.store(study, beyond)
+        store(study, beyond)
         assert has_search(study)
         study.start("quantize", {"a": 1}).finish("done", {"kind": "quantised", "schema": 1, "model": 3})
         with pytest.raises(Exception, match="run 3 of study") as caught:
@@ -155,7 +126,7 @@ def test_what_has_shown_nothing_yet_is_no_report(tmp_path, beyond):
 @needs_chromium
 def test_the_page_draws_bits_sensitivities_front_and_layers(tmp_path, mixed):
     study_of(tmp_path / "s", mixed)
-    card = card_of(drawn(page_of(tmp_path / "s", tmp_path / "r.html"), "?theme=dark"))
+    card = card_of(drawn(page_of(tmp_path / "s", tmp_path / "r.html"), "?theme=dark"), "quantised")
     words = words_of(card)
     assert 'id="quantised-card" hidden' not in card
     said = ", ".join(f"{n.name} {n.weight_bits} and {n.act_bits}" for n in mixed.layers)
@@ -176,7 +147,8 @@ def test_rises_below_0_and_units_of_several_layers_are_drawn(tmp_path):
     found = bitwise.document(18, per=2, negative=True, budget=(("size", 0.6),), device="", method="greedy")
     study_of(tmp_path / "s", found)
     dom = drawn(page_of(tmp_path / "s", tmp_path / "r.html"), "")
-    card, words = card_of(dom), words_of(card_of(dom))
+    card = card_of(dom, "quantised")
+    words = words_of(card)
     below = [v for n in found.layers for v in n.rise_by_weight_bits if v < 0]
     assert below and "−: below 0" in words and "linear close to 0" in words and "9 units" in words
     heat = re.findall(r"<svg (?!class).*?</svg>", card, re.S)[2]
@@ -190,9 +162,9 @@ def test_what_is_chosen_is_shown(tmp_path, mixed, beyond):
     study_of(tmp_path / "s", mixed, beyond)
     page = with_script(
         page_of(tmp_path / "s", tmp_path / "r.html"),
-        """addEventListener("load", () => {
+        """
       const root = document.getElementById("quantised"), by = (text) => [...root.querySelectorAll("button")]
-        .find((b) => b.textContent === text), say = (text) => document.body.append(`[${text}]`);
+        .find((b) => b.textContent === text);
       const list = root.querySelector("select"), shown = (text) => [...root.querySelectorAll("h3")]
         .find((h) => h.textContent === text).closest(".part").parentElement.hidden ? "hidden" : "shown";
       say(root.querySelector(".refused").textContent + shown("Bits of the layers"));
@@ -203,11 +175,9 @@ def test_what_is_chosen_is_shown(tmp_path, mixed, beyond):
       document.getElementById("theme").click();
       say(root.querySelector(".chart .ytitle").textContent + root.querySelectorAll(".runs tbody tr").length);
       root.querySelectorAll(".runs tbody button")[0].click();
-      say(list.value + shown("Layers"));
-    });""",
+      say(list.value + shown("Layers"));""",
     )
-    dom = drawn(page, "")
-    refused, second, measured, again, back = re.findall(r"\[([^\]]*)\]", dom.rsplit("</script>", 1)[1])
+    refused, second, measured, again, back = said(drawn(page, ""))
     assert refused.startswith("Nothing meets the budget.The least latency is ") and refused.endswith("hidden")
     assert second == "showntrue" and measured == "truevalidation accuracy (%)"
     assert again == "validation accuracy (%)2" and back == "0hidden"
@@ -217,18 +187,5 @@ def test_what_is_chosen_is_shown(tmp_path, mixed, beyond):
 @pytest.mark.parametrize("width", [420, 1100])
 def test_nothing_of_several_runs_is_wider_than_the_window(tmp_path, mixed, beyond, width):
     study_of(tmp_path / "s", beyond, mixed)
-    page = with_script(
-        page_of(tmp_path / "s", tmp_path / "r.html"),
-        """addEventListener("load", () => {
-      const card = document.getElementById("quantised").getBoundingClientRect();
-      const wide = [...document.querySelectorAll("#quantised *")]
-        .filter((n) => !n.closest(".scroll, .js-plotly-plot"))
-        .filter((n) => n.getBoundingClientRect().right > card.right + 1).map((n) => n.tagName + "." + n.className);
-      const root = document.documentElement;
-      document.body.append(`page ${root.scrollWidth} in ${root.clientWidth}; wide [${wide.slice(0, 5)}]`);
-    });""",
-    )
-    dom = drawn(page, "", width)
-    needed, there, wide = re.search(r"page (\d+) in (\d+); wide \[(.*?)\]", dom.rsplit("</script>", 1)[1]).groups()
-    assert int(needed) <= int(there) and not wide, (needed, there, wide)
-    assert card_of(dom).count("<option") == 2
+    card = check_width(page_of(tmp_path / "s", tmp_path / "r.html"), "quantised", width)
+    assert card.count("<option") == 2

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import learned
 import synthetic
 from browser import drawn, embedded, needs_chromium
+from pages import card_of, check_width, data_of, page_of, said, store, study_of, with_script, words_of
 
 from cofront.study import Study
 from cofront.study.documents import RunDocument, RunLayer
@@ -33,26 +34,6 @@ def cut():
 @pytest.fixture(scope="module")
 def darts():
     return learned.document("darts", "eh_dnas", epochs=8)
-
-
-def study_of(path, *documents):
-    with Study(path) as study:
-        return [learned.store(study, d) for d in documents]
-
-
-def data_of(path, run_id=None):
-    with Study(path, write=False) as study:
-        return report_data(study, run_id)
-
-
-def page_of(path, out):
-    with Study(path, write=False) as study:
-        write_report(study, out)
-    return out
-
-
-def words_of(dom):
-    return re.sub(r"<[^>]*>", " ", re.sub(r"<(script|style).*?</\1>", "", dom, flags=re.S))
 
 
 def test_a_run_alone_is_a_page(tmp_path, light):
@@ -106,7 +87,7 @@ def test_what_has_shown_nothing_yet_is_no_report(tmp_path, light):
         study.start("run", {}).finish("failed")
         study.start("run", {}).save(msgspec.structs.replace(light, history=[]))
         assert not has_search(study)
-        learned.store(study, light)
+        store(study, light)
         assert has_search(study) and len(report_data(study)["differentiable"]["entries"]) == 1
 
 
@@ -162,16 +143,12 @@ def test_a_document_of_a_study_is_checked(tmp_path, light):
     assert "\n" not in str(caught.value)
 
 
-def section(dom):
-    return re.search(r'<section [^>]*id="differentiable-card".*?</section>', dom, re.S).group(0)
-
-
 @needs_chromium
 def test_the_page_draws_a_run(tmp_path, light):
     study_of(tmp_path / "s", light)
     dom = drawn(page_of(tmp_path / "s", tmp_path / "r.html"), "?theme=dark")
-    card = section(dom)
-    assert 'id="differentiable-card" hidden' not in card and 'id="front-card" hidden' not in section(dom)
+    card = card_of(dom, "differentiable")
+    assert 'id="differentiable-card" hidden' not in card and 'id="front-card" hidden' not in card
     # accuracy, five courses, two of training
     assert len(re.findall('class="[^"]*js-plotly-plot"', card)) == 8
     words = words_of(card)
@@ -188,7 +165,7 @@ def test_the_page_draws_a_run(tmp_path, light):
 def test_a_training_without_an_epoch_says_so(tmp_path, light):
     empty = msgspec.structs.replace(light.training, loss=[], validation=[], test=None)
     study_of(tmp_path / "s", msgspec.structs.replace(light, training=empty, interrupted=True))
-    card = section(drawn(page_of(tmp_path / "s", tmp_path / "r.html"), ""))
+    card = card_of(drawn(page_of(tmp_path / "s", tmp_path / "r.html"), ""), "differentiable")
     assert "None was finished. It was not tested." in words_of(card)
     assert len(re.findall('class="[^"]*js-plotly-plot"', card)) == 6
 
@@ -196,13 +173,13 @@ def test_a_training_without_an_epoch_says_so(tmp_path, light):
 @needs_chromium
 def test_the_page_draws_cells_and_runs_cut_short(tmp_path, darts, cut):
     study_of(tmp_path / "a", darts)
-    card = section(drawn(page_of(tmp_path / "a", tmp_path / "a.html"), ""))
+    card = card_of(drawn(page_of(tmp_path / "a", tmp_path / "a.html"), ""), "differentiable")
     entry = embedded((tmp_path / "a.html").read_text(encoding="utf-8"))["differentiable"]["entries"][0]
     for cell in entry["cells"]:
         (said,) = re.findall(rf'aria-label="{cell["name"]} cell: ([^"]*)"', card)
         assert said.count(" by ") == 8 and "none" not in said
     study_of(tmp_path / "b", cut)
-    words = words_of(section(drawn(page_of(tmp_path / "b", tmp_path / "b.html"), "")))
+    words = words_of(card_of(drawn(page_of(tmp_path / "b", tmp_path / "b.html"), ""), "differentiable"))
     assert "(interrupted)" in words and "Most likely so far: " in words and "10 epochs" in words
     assert "NaN" not in words and "undefined" not in words
 
@@ -212,29 +189,18 @@ def test_the_page_draws_cells_and_runs_cut_short(tmp_path, darts, cut):
 def test_nothing_of_several_runs_is_wider_than_the_window(tmp_path, light, darts, width):
     study_of(tmp_path / "s", light, darts)
     page = page_of(tmp_path / "s", tmp_path / "r.html")
-    measure = """<script>addEventListener("load", () => {
-      const card = document.getElementById("differentiable").getBoundingClientRect();
-      const wide = [...document.querySelectorAll("#differentiable *")]
-        .filter((n) => !n.closest(".scroll, .js-plotly-plot"))
-        .filter((n) => n.getBoundingClientRect().right > card.right + 1).map((n) => n.tagName + "." + n.className);
-      const root = document.documentElement;
-      document.body.append(`page ${root.scrollWidth} in ${root.clientWidth}; wide [${wide.slice(0, 5)}]`);
-    });</script></body>"""
-    page.write_text(page.read_text(encoding="utf-8").replace("</body>", measure), encoding="utf-8")
-    dom = drawn(page, "", width)
-    needed, there, wide = re.search(r"page (\d+) in (\d+); wide \[(.*?)\]", dom.rsplit("</script>", 1)[1]).groups()
-    assert int(needed) <= int(there) and not wide, (needed, there, wide)
-    card = section(dom)
+    card = check_width(page, "differentiable", width)
     assert card.count('aria-pressed="true"') >= 2 and "<select>" in card and card.count("<option") == 2
 
 
 @needs_chromium
 def test_what_is_chosen_is_shown(tmp_path, light, cut):
     study_of(tmp_path / "s", light, cut)
-    page = page_of(tmp_path / "s", tmp_path / "r.html")
-    act = """<script>addEventListener("load", () => {
+    page = with_script(
+        page_of(tmp_path / "s", tmp_path / "r.html"),
+        """
       const root = document.getElementById("differentiable"), by = (text) => [...root.querySelectorAll("button")]
-        .find((b) => b.textContent === text), say = (text) => document.body.append(`[${text}]`);
+        .find((b) => b.textContent === text);
       const list = root.querySelector("select"), slider = root.querySelector('input[type="range"]');
       say(root.querySelector(":scope > h3").textContent);
       list.value = "1"; list.dispatchEvent(new Event("change"));
@@ -246,11 +212,9 @@ def test_what_is_chosen_is_shown(tmp_path, light, cut):
       say(root.querySelector("output").textContent);
       document.getElementById("theme").click();
       root.querySelectorAll(".runs tbody button")[0].click();
-      say(list.value + root.querySelector("output").textContent);
-    });</script></body>"""
-    page.write_text(page.read_text(encoding="utf-8").replace("</body>", act), encoding="utf-8")
-    dom = drawn(page, "")
-    first, second, network, epoch, back = re.findall(r"\[([^\]]*)\]", dom.rsplit("</script>", 1)[1])
+      say(list.value + root.querySelector("output").textContent);""",
+    )
+    first, second, network, epoch, back = said(drawn(page, ""))
     assert first.endswith("(interrupted)") and second == "light_nas on fbnet@cifar10-small, zu3eg"
     polished = next(n for n in light.networks if n.role == "polished")
     chosen = [layer.options[o].replace("_", " ") for layer, o in zip(light.layers, polished.options, strict=True)]

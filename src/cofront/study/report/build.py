@@ -22,7 +22,7 @@ from cofront.study.store import RunRecord, Study
 _BYTES = ("weight_bytes", "activation_bytes")
 _RANGE = ("latency_low_s", "latency_high_s")
 #: Scripts of the page's cards; page.js calls them.
-_SCRIPTS = ("gantt", "predictors", "pictures", "runs", "bits", "quantised")
+_SCRIPTS = ("gantt", "predictors", "pictures", "cards", "runs", "bits", "quantised")
 #: Kernels in the order of the pipeline; others follow alphabetically.
 KERNEL_ORDER = ("conv", "dw", "pw")
 

@@ -3,36 +3,16 @@
 // `found`: {entries, selected}; `tools` are the page's own functions. Returns what draws everything again, for another theme.
 function cofrontQuantised(root, found, tools) {
   const { make, table, tiles, layout, css, seconds, sig, fixed, accuracy, percent, metric, escape, logTicks, config } = tools;
-  const raised = (n) => String(n).replace(/[-\d]/g, (c) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[c] ?? "⁻");
-  // a number that may be very small, with a power of ten: the sign of a rise matters
-  function small(v, digits = 3) {
-    if (v == null) return "–";
-    const size = Math.abs(v), sign = v < 0 ? "−" : "";
-    if (size === 0 || (size >= 0.01 && size < 1e4)) return sign + sig(size, digits);
-    let e = Math.floor(Math.log10(size)), m = Number((size / 10 ** e).toPrecision(digits));
-    if (m >= 10) { m /= 10; e += 1; }
-    return `${sign}${m === 1 ? "" : `${m} · `}10${raised(e)}`;
-  }
+  const card = cofrontCard(root, found, tools), { run, n, heading, button, sentences, small } = card;
   const pictures = cofrontPictures(tools), bits = cofrontBits({ ...tools, small }, pictures);
-  const runs = found.entries, state = { run: found.selected, measured: false };
+  const state = { measured: false };
   // [factor from SI, unit] that suits a value
   const unit = (name, v) => name === "latency" ? (v >= 1 ? [1, "s"] : v >= 1e-3 ? [1e3, "ms"] : [1e6, "µs"]) : name === "energy" ? (v >= 1 ? [1, "J"] : v >= 1e-3 ? [1e3, "mJ"] : [1e6, "µJ"]) : name === "size" ? (v >= 1e6 ? [1e-6, "MB"] : v >= 1e3 ? [1e-3, "kB"] : [1, "B"]) : [1, ""];
   const cost = (name, v, digits = 3) => { if (v == null) return "–"; const [f, u] = unit(name, v); return `${sig(v * f, digits)}${u && "\u00a0"}${u}`; };
   const time = (v) => seconds(v).replace(" ", "\u00a0"); // a number stays beside its unit, in what is narrow
   const images = (a) => `of ${a.images.toLocaleString("en")} ${a.part} images`;
-  const heading = (text, ...more) => make("div", { class: "bar part" }, make("h3", {}, text), ...more);
-  const button = (text, pressed, act) => {
-    const node = make("button", { type: "button", "aria-pressed": String(pressed) }, text);
-    node.addEventListener("click", act);
-    return node;
-  };
-  const n = (title) => ({ title, n: true });
-  const run = () => runs[state.run];
   const ratio = (b) => (b.at_8_bits > 0 ? `${sig(b.limit / b.at_8_bits, 3)}× of 8 bits` : "");
 
-  const all = make("div", { class: "scroll limited runs" });
-  const chosen = make("select", {}, ...runs.map((r, i) => make("option", { value: String(i) }, `${r.id}: ${r.title}, ${r.budgets.map((b) => `${b.quantity} ${cost(b.quantity, b.limit)}`).join(", ") || "no limit"}, ${r.method}${r.infeasible.length ? ", infeasible" : ""}`)));
-  const several = make("div", {}, all, make("div", { class: "choices" }, make("label", {}, "run", chosen)));
   const title = make("h3", {}), about = make("p", { class: "note" }), refused = make("div", { class: "refused" }), figures = make("div", { class: "tiles small" });
   const strip = make("div", { class: "scroll wide" }), stripLegend = make("div", {}), stripNote = make("p", { class: "note" });
   const heat = make("div", { class: "scroll wide" }), heatLegend = make("div", {}), heatNote = make("p", { class: "note" });
@@ -43,27 +23,14 @@ function cofrontQuantised(root, found, tools) {
   const layers = make("div", { class: "scroll limited tall" }), layersNote = make("p", { class: "note" }), layersPart = make("div", {}, heading("Layers"), layersNote, layers);
   const judged = make("div", { class: "scroll" }), judgedPart = make("div", {}, heading("Accuracies measured"), judged);
   const fitted = make("div", {}), provenance = make("div", { class: "scroll" });
-  root.replaceChildren(several, title, about, refused, figures, bitsPart, frontPart, layersPart, judgedPart, fitted, heading("Where this run comes from"), provenance);
-  several.hidden = runs.length < 2;
-
-  function drawAll() {
-    const body = table([{ title: "run" }, { title: "model", wrap: true }, { title: "device" }, { title: "budget", wrap: true }, n("taken"), { title: "method" }, n("expected rise"), n("validation"), n("test")],
-      runs.map((r, i) => [button(String(r.id), i === state.run, () => {}), r.model, r.device || "–", r.budgets.map((b) => `${b.quantity} ${cost(b.quantity, b.limit)}${ratio(b) && ` (${ratio(b)})`}`).join(", ") || "–",
-        r.infeasible.length ? "infeasible" : r.budgets.map((b) => cost(b.quantity, b.taken)).join(", ") || "–", `${r.method}${r.infeasible.length ? "" : r.exact ? ", proven" : r.gap == null ? ", no proof" : `, within ${small(r.gap, 2)}`}`,
-        small(r.rise), accuracy(r.validated), accuracy(r.tested?.accuracy)]));
-    // also a button's click, which comes up to its row
-    [...body.tBodies[0].rows].forEach((row, i) => { row.setAttribute("aria-selected", String(i === state.run)); row.addEventListener("click", () => pick(i)); });
-    all.replaceChildren(body);
-  }
 
   function drawFigures() {
-    const r = run(), sentence = (s) => s[0].toUpperCase() + s.slice(1).replace(/\.*$/, "."), float = r.float;
+    const r = run(), float = r.float;
     title.textContent = r.title;
-    title.hidden = runs.length === 1 && r.title === document.title; // which the page says above
-    const said = r.statement === document.getElementById("statement").textContent ? [] : [r.statement];
-    about.textContent = [...new Set([...said, `expected rise: ${r.sensitivity_words}`, ...(r.cost_note && !r.infeasible.includes(r.cost_note) ? [r.cost_note] : []), ...(r.floating.length ? [`left in floating point: ${r.floating.join(", ")}`] : []), ...r.notes])].map(sentence).join(" ");
+    title.hidden = card.titled(r.title); // which the page says above
+    about.textContent = sentences([!card.stated(r.statement) && r.statement, `expected rise: ${r.sensitivity_words}`, !r.infeasible.includes(r.cost_note) && r.cost_note, r.floating.length && `left in floating point: ${r.floating.join(", ")}`, ...r.notes]);
     refused.hidden = !r.infeasible.length;
-    refused.replaceChildren(make("p", {}, "Nothing meets the budget."), ...r.infeasible.map((t) => make("p", { class: "note" }, sentence(t))));
+    refused.replaceChildren(make("p", {}, "Nothing meets the budget."), ...r.infeasible.map((t) => make("p", { class: "note" }, sentences([t]))));
     const times = Object.entries(r.seconds).sort((a, b) => b[1] - a[1]), sum = (values) => values.reduce((a, v) => a + v, 0);
     const weights = sum(r.layers.map((l) => l.weights));
     tiles(figures, [
@@ -173,26 +140,19 @@ function cofrontQuantised(root, found, tools) {
     judgedPart.hidden = !r.accuracies.length;
     judged.replaceChildren(table([{ title: "network" }, { title: "on" }, n("images"), n("accuracy"), n("against floating point")],
       r.accuracies.map((a) => [a.what, `${a.part} images`, a.images.toLocaleString("en"), accuracy(a.accuracy), like(a) && like(a) !== a ? points(a.accuracy - like(a).accuracy) : "–"])));
-    const plain = (v) => (v === null ? "–" : Array.isArray(v) ? v.map(plain).join(", ") : typeof v === "object" ? Object.entries(v).map(([k, w]) => `${k} ${plain(w)}`).join(" · ") : typeof v === "number" ? sig(v, 6) : String(v));
     const { config: parts = {}, clock_hz: clock, ...others } = r.accelerator;
     const rows = [...Object.entries(parts), ...Object.entries(others), ...(clock ? [["clock", `${sig(clock / 1e6)} MHz`]] : [])];
-    fitted.replaceChildren(...(rows.length ? [heading("The accelerator that was found with the bits"), table([{ title: "part" }, { title: "value", wrap: true }], rows.map(([k, v]) => [k.replaceAll("_", " "), v && typeof v === "object" && v.po === 0 ? "absent" : plain(v)]))] : []));
-    provenance.replaceChildren(table([{ title: "" }, { title: "", wrap: true }], r.provenance.map(([k, v, code]) => [k, code ? make("code", {}, v) : v])));
+    fitted.replaceChildren(...(rows.length ? [heading("The accelerator that was found with the bits"), table([{ title: "part" }, { title: "value", wrap: true }], rows.map(([k, v]) => [k.replaceAll("_", " "), v && typeof v === "object" && v.po === 0 ? "absent" : card.plain(v)]))] : []));
+    provenance.replaceChildren(card.pairs(r.provenance));
   }
 
-  function draw() { drawAll(); drawFigures(); drawBits(); drawFront(); drawLayers(); drawRest(); }
-  function pick(i) {
-    const held = all.contains(document.activeElement);
-    state.run = i;
-    chosen.value = String(i);
-    draw();
-    if (held) all.querySelectorAll("button")[i].focus(); // the table was made anew
-  }
-  chosen.addEventListener("change", () => pick(Number(chosen.value)));
-  pick(state.run);
-  const ruler = make("div", {}); // as wide as the card and of no height, so that what is drawn does not resize it
-  root.prepend(ruler);
-  let width = ruler.clientWidth;
-  new ResizeObserver(() => { if (ruler.clientWidth && ruler.clientWidth !== width) { width = ruler.clientWidth; drawBits(); drawFront(); } }).observe(ruler);
-  return draw;
+  return card.show({
+    parts: [title, about, refused, figures, bitsPart, frontPart, layersPart, judgedPart, fitted, heading("Where this run comes from"), provenance],
+    label: (r) => `${r.id}: ${r.title}, ${r.budgets.map((b) => `${b.quantity} ${cost(b.quantity, b.limit)}`).join(", ") || "no limit"}, ${r.method}${r.infeasible.length ? ", infeasible" : ""}`,
+    columns: [{ title: "model", wrap: true }, { title: "device" }, { title: "budget", wrap: true }, n("taken"), { title: "method" }, n("expected rise"), n("validation"), n("test")],
+    row: (r) => [r.model, r.device || "–", r.budgets.map((b) => `${b.quantity} ${cost(b.quantity, b.limit)}${ratio(b) && ` (${ratio(b)})`}`).join(", ") || "–",
+      r.infeasible.length ? "infeasible" : r.budgets.map((b) => cost(b.quantity, b.taken)).join(", ") || "–", `${r.method}${r.infeasible.length ? "" : r.exact ? ", proven" : r.gap == null ? ", no proof" : `, within ${small(r.gap, 2)}`}`,
+      small(r.rise), accuracy(r.validated), accuracy(r.tested?.accuracy)],
+    draw: () => { drawFigures(); drawBits(); drawFront(); drawLayers(); drawRest(); },
+    resized: () => { drawBits(); drawFront(); } });
 }

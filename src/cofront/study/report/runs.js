@@ -3,20 +3,11 @@
 // `found`: {entries, selected}; `tools` are the page's own functions. Returns what draws everything again, for another theme.
 function cofrontRuns(root, found, tools) {
   const { make, table, tiles, layout, css, seconds, sig, fixed, accuracy, percent, escape, logTicks, config } = tools;
-  const runs = found.entries, pictures = cofrontPictures(tools);
-  const state = { run: found.selected, model: true, network: 0, epoch: 0 };
+  const card = cofrontCard(root, found, tools), { run, n, heading, button, sentences } = card, pictures = cofrontPictures(tools);
+  const state = { model: true, network: 0, epoch: 0 };
   const signed = (v) => (v == null ? "–" : `${v < 0 ? "−" : "+"}${fixed(Math.abs(100 * v), 1)} %`);
   const points = (v) => (v == null ? "–" : `${fixed(100 * v, 2)} points`);
-  const heading = (text, ...more) => make("div", { class: "bar part" }, make("h3", {}, text), ...more);
   const chart = (label, tall = "") => make("div", { class: `chart ${tall}`, role: "img", "aria-label": label });
-  const button = (text, pressed, act) => {
-    const node = make("button", { type: "button", "aria-pressed": String(pressed) }, text);
-    node.addEventListener("click", act);
-    return node;
-  };
-
-  const all = make("div", { class: "scroll limited runs" }), chosen = make("select", {}, ...runs.map((r, i) => make("option", { value: String(i) }, label(r))));
-  const several = make("div", {}, all, make("div", { class: "choices" }, make("label", {}, "run", chosen)));
   const title = make("h3", {}), about = make("p", { class: "note" }), figures = make("div", { class: "tiles small" });
   const models = make("div", { class: "controls", role: "group", "aria-label": "Which accuracy" }), frontNote = make("p", { class: "note" }), front = chart("Accuracy against latency of the networks that the search speaks of", "tall");
   const course = make("div", { class: "multiples" }), courseNote = make("p", { class: "note" });
@@ -27,9 +18,6 @@ function cofrontRuns(root, found, tools) {
   const training = make("div", { class: "multiples two" }), trainingNote = make("p", { class: "note" });
   trainingPart.append(heading("Training of the network from the start"), trainingNote, training);
   const frontPart = make("div", {}, heading("Accuracy against latency", models), frontNote, front);
-  root.replaceChildren(several, title, about, figures, frontPart, heading("How the search went"), courseNote, course, networkPart,
-    heading("Probability of each option", make("label", { class: "slide" }, "epoch", epoch, epochWord)), sharesNote, sharesLegend, shares, trainingPart, fitted, heading("Where this run comes from"), provenance);
-  several.hidden = runs.length < 2;
   const courseCharts = {}, names = { latency: "Latency", loss: "Loss", entropy: "Entropy", temperature: "Temperature", multiplier: "Multiplier" };
   const key = (text, colour, dash = "solid") => make("span", { class: "key" }, make("i", { style: `border-top: 2px ${dash} var(${colour})` }), text);
   const asked = key("target", "--ink", "dashed");
@@ -40,24 +28,14 @@ function cofrontRuns(root, found, tools) {
   }
   const trainingCharts = ["Loss", "Validation accuracy"].map((text) => { const node = chart(`${text} over epochs`); training.append(make("figure", {}, make("figcaption", {}, text), node)); return node; });
 
-  const run = () => runs[state.run];
   function label(r) { return `${r.id}: ${r.system}${r.target_s == null ? "" : `, ${seconds(r.target_s)} asked`} (${r.preset}) on ${r.space}, ${r.device}${r.interrupted ? ", interrupted" : ""}`; }
   const now = () => run().networks[state.network];
-
-  function drawAll() {
-    const n = (text) => ({ title: text, n: true });
-    const body = table([{ title: "run" }, { title: "system" }, { title: "space", wrap: true }, n("latency"), n("target"), n("off by"), n("supernet"), n("trained"), n("test"), n("regret"), n("search")],
-      runs.map((r, i) => [button(String(r.id), i === state.run, () => {}), `${r.system}${r.interrupted ? " (interrupted)" : ""}`, `${r.space}, ${r.device}`, seconds(r.latency_s), seconds(r.target_s), signed(r.target_error), accuracy(r.accuracy), seconds(r.trained_s), accuracy(r.test), points(r.regret), seconds(r.search_s)]));
-    // also a button's click, which comes up to its row
-    [...body.tBodies[0].rows].forEach((row, i) => { row.setAttribute("aria-selected", String(i === state.run)); row.addEventListener("click", () => pick(i)); });
-    all.replaceChildren(body);
-  }
 
   function drawFigures() {
     const r = run(), likely = r.likely, t = r.training;
     title.textContent = `${r.title}${r.interrupted ? " (interrupted)" : ""}`;
-    title.hidden = runs.length === 1 && title.textContent === document.title; // which the page says above
-    about.textContent = [`${r.words}.`, ...r.notes.map((note) => `${note}.`)].map((s) => s[0].toUpperCase() + s.slice(1).replace(/\.\.$/, ".")).join(" ");
+    title.hidden = card.titled(title.textContent); // which the page says above
+    about.textContent = sentences([r.words, ...r.notes]);
     tiles(figures, [
       ["latency", seconds(r.latency_s), likely ? "of the most likely network" : "of the most likely network so far"],
       r.target_s != null && ["target", seconds(r.target_s), `${signed(r.target_error)} off`],
@@ -170,29 +148,20 @@ function cofrontRuns(root, found, tools) {
   }
 
   function drawOrigin() {
-    const plain = (v) => (v === null ? "–" : Array.isArray(v) ? v.map(plain).join(", ") : typeof v === "object" ? Object.entries(v).map(([k, w]) => `${k} ${plain(w)}`).join(" · ") : typeof v === "number" && !Number.isInteger(v) ? sig(v, 4) : String(v));
     const rows = Object.entries(run().fitted).filter(([, v]) => v != null && v !== "");
-    fitted.replaceChildren(...(rows.length ? [heading("On the best accelerator for it"), table([{ title: "" }, { title: "", wrap: true }], rows.map(([k, v]) => [k.replaceAll("_", " "), /_s$/.test(k) && typeof v === "number" ? seconds(v) : plain(v)]))] : []));
-    provenance.replaceChildren(table([{ title: "" }, { title: "", wrap: true }], run().provenance.map(([k, v, code]) => [k, code ? make("code", {}, v) : v])));
+    fitted.replaceChildren(...(rows.length ? [heading("On the best accelerator for it"), table([{ title: "" }, { title: "", wrap: true }], rows.map(([k, v]) => [k.replaceAll("_", " "), /_s$/.test(k) && typeof v === "number" ? seconds(v) : card.plain(v, 4)]))] : []));
+    provenance.replaceChildren(card.pairs(run().provenance));
   }
 
-  function draw() { drawAll(); drawFigures(); drawFront(); drawCourse(); drawNetwork(); drawShares(); drawTraining(); drawOrigin(); }
-  function pick(i) {
-    const held = all.contains(document.activeElement);
-    state.run = i;
-    state.network = run().chosen ?? 0;
-    state.epoch = run().history.epoch.length - 1;
-    chosen.value = String(i);
-    draw();
-    if (held) all.querySelectorAll("button")[i].focus(); // the table was made anew
-  }
-  for (const r of runs) r.likely = r.networks.find((n) => n.role === "most likely");
-  chosen.addEventListener("change", () => pick(Number(chosen.value)));
+  for (const r of found.entries) r.likely = r.networks.find((one) => one.role === "most likely");
   epoch.addEventListener("input", () => { state.epoch = Number(epoch.value); drawShares(); });
-  pick(state.run);
-  const ruler = make("div", {}); // as wide as the card and of no height, so that what is drawn does not resize it
-  root.prepend(ruler);
-  let width = ruler.clientWidth;
-  new ResizeObserver(() => { if (ruler.clientWidth && ruler.clientWidth !== width) { width = ruler.clientWidth; drawNetwork(); drawShares(); } }).observe(ruler);
-  return draw;
+  return card.show({
+    parts: [title, about, figures, frontPart, heading("How the search went"), courseNote, course, networkPart,
+      heading("Probability of each option", make("label", { class: "slide" }, "epoch", epoch, epochWord)), sharesNote, sharesLegend, shares, trainingPart, fitted, heading("Where this run comes from"), provenance],
+    label,
+    columns: [{ title: "system" }, { title: "space", wrap: true }, n("latency"), n("target"), n("off by"), n("supernet"), n("trained"), n("test"), n("regret"), n("search")],
+    row: (r) => [`${r.system}${r.interrupted ? " (interrupted)" : ""}`, `${r.space}, ${r.device}`, seconds(r.latency_s), seconds(r.target_s), signed(r.target_error), accuracy(r.accuracy), seconds(r.trained_s), accuracy(r.test), points(r.regret), seconds(r.search_s)],
+    picked: () => { state.network = run().chosen ?? 0; state.epoch = run().history.epoch.length - 1; },
+    draw: () => { drawFigures(); drawFront(); drawCourse(); drawNetwork(); drawShares(); drawTraining(); drawOrigin(); },
+    resized: () => { drawNetwork(); drawShares(); } });
 }
