@@ -254,6 +254,47 @@ def test_what_would_be_refused_is_refused_before_calibration(cofront, ask):
         assert code == 2 and text in err and "calibrating" not in err
 
 
+def test_a_training_that_is_stopped_goes_on_with_the_same_command(as_json, cofront, ask, monkeypatch):
+    from cofront.api.quantise.scene import Scene
+    from cofront.cli.progress import Interrupt
+    from cofront.task.quantise import refine
+    from cofront.task.quantise.tuning import FineTuning
+
+    words = ask("--refine", "train", "--epochs", "4")
+    whole = as_json(*words, "-o", "whole")
+    step, taken = FineTuning._step, []
+    monkeypatch.setattr(FineTuning, "_step", lambda self: (taken.append(self.position), step(self))[1])
+    monkeypatch.setattr(Interrupt, "__call__", lambda self: len(taken) == 11)
+    code, _, _ = cofront(*words, "-o", "parts")
+    assert code == 130 and taken == list(range(11))
+    (file,) = Path("parts").glob("tuning-*.safetensors")
+    assert not Path("parts/integers.safetensors").exists()
+    monkeypatch.setattr(Interrupt, "__call__", lambda self: False)
+    said, say = [], Scene.say
+    monkeypatch.setattr(Scene, "say", lambda self, *of: (said.append(of), say(self, *of)))
+    with monkeypatch.context() as patch:
+        patch.setattr(refine, "refine", None)  # integers are not chosen again
+        parts = as_json(*words, "-o", "parts")
+    assert taken == list(range(25)) and ("training", "goes on at step 11 of 25") in said
+    assert {k: parts[k] for k in ("layers", "accuracies")} == {k: whole[k] for k in ("layers", "accuracies")}
+    from safetensors.numpy import load_file
+
+    one, other = (load_file(f"{folder}/integers.safetensors") for folder in ("whole", "parts"))
+    assert one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
+    # more epochs are another training, in a file of its own
+    as_json(*words[:-1], "1", "-o", "parts")
+    assert len(list(Path("parts").glob("tuning-*.safetensors"))) == 2 and file.exists()
+
+
+def test_a_training_out_of_all_numbers_is_one_line(cofront, ask, monkeypatch):
+    from cofront.task.quantise import tuning
+
+    monkeypatch.setattr(tuning.FineTuning, "_loss", lambda self, some: torch.tensor(np.nan))
+    code, _, err = cofront(*ask("--refine", "train", "-o", "out"))
+    assert code == 2 and "fine-tuning 'net': the loss is nan in step 1 of" in err and "lower the rates" in err
+    assert len(err.strip().splitlines()) == 1 and not Path("out/integers.safetensors").exists()
+
+
 def test_files_of_others_and_inputs_are_not_overwritten(cofront, ask, learnt):
     Path("out").mkdir()
     Path("out/integers.onnx").write_bytes(b"mine")

@@ -1,21 +1,17 @@
 """Gradients through the rounding, and training that makes a setting better."""
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from quantise_nets import bottleneck, patches  # noqa: E402
+from quantise_nets import learnable, module_of, patches  # noqa: E402
 
-from cofront.errors import InputError, UsageError  # noqa: E402
-from cofront.network import Builder, Network  # noqa: E402
-from cofront.network.weights import Weights, random_weights  # noqa: E402
-from cofront.task.quantise import QuantModule, Rules, Schedule, fine_tune, to_integers  # noqa: E402
+from cofront.network import Network  # noqa: E402
+from cofront.network.weights import Weights  # noqa: E402
 from cofront.task.quantise.inputs import pixels_of  # noqa: E402
 from cofront.task.quantise.learn import Learner  # noqa: E402
-from cofront.task.quantise.observe import observe, watched  # noqa: E402
 from cofront.task.quantise.refine import refine  # noqa: E402
 from cofront.task.quantise.straight import rounded, signs  # noqa: E402
 
@@ -60,22 +56,7 @@ def test_one_bit_is_a_sign_times_a_step() -> None:
 
 @pytest.fixture(scope="module")
 def made() -> tuple[Network, Weights]:
-    b = Builder("n", (3, 8, 8))
-    bottleneck(b, "relu6")
-    b.pool("max", 2, 2, name="half")
-    b.classifier(5)
-    network = b.build()
-    weights = random_weights(network, np.random.default_rng(4))
-    x = (torch.from_numpy(patches(256, seed=1)).permute(0, 3, 1, 2).float() - 128) / 64
-    weights["classifier.bias"] -= watched(network, weights)(x).mean(0).numpy()  # so that every class occurs
-    return network, weights
-
-
-def module_of(made: tuple[Network, Weights], bits: tuple[int, int]) -> QuantModule:
-    network, weights = made
-    module = QuantModule(network, weights, observe(network, weights, patches(64)), Rules("max", "mse"))
-    module.set_bits({n.name: bits for n in network.layers})
-    return module
+    return learnable()
 
 
 @pytest.mark.parametrize("bits", [(8, 8), (4, 4), (2, 3), (1, 8)])
@@ -93,44 +74,3 @@ def test_training_starts_with_the_setting(made: tuple[Network, Weights], bits: t
         clipped = sum(int((again.layers[n].codes != setting.layers[n].codes).sum()) for n in setting.layers)
         assert clipped == 0
         assert all(again.stored[t].scale == pytest.approx(setting.stored[t].scale, rel=1e-5) for t in setting.stored)
-
-
-def test_training_lowers_the_divergence_from_the_floats(made: tuple[Network, Weights]) -> None:
-    network, weights = made
-    module = module_of(made, (2, 3))
-    heard: list[float] = []
-    how = Schedule(epochs=15, batch=32, rate=1e-3, step_rate=1e-3, mirrored=False)
-    new = fine_tune(module.setting, network, weights, patches(128), None, how, lambda *p: heard.append(p[2]))
-    assert np.mean(heard[-8:]) < 0.7 * np.mean(heard[:4])
-    same = fine_tune(module.setting, network, weights, patches(128), None, how)
-    assert all(torch.equal(new.layers[n].codes, same.layers[n].codes) for n in new.layers)
-    labels = module_of(made, (8, 8)).logits(other := patches(400, seed=9)).argmax(1).numpy()
-    assert len(set(labels)) == 5
-    before = module.accuracy(other, labels)
-    module.use(new)
-    assert module.accuracy(other, labels) > before + 0.02
-    integers = to_integers(new)
-    assert (integers.run(other).argmax(1) == module.logits(other).argmax(1).numpy()).mean() > 0.98
-    assert new.grid("expand.act").scale * new.grid("expand.act").high <= 6 + 1e-4
-
-
-def test_labels_alone_can_teach(made: tuple[Network, Weights]) -> None:
-    network, weights = made
-    module = module_of(made, (3, 4))
-    x = patches(128)
-    labels = np.random.default_rng(0).integers(0, 5, 128)
-    before = module.loss(x, labels)
-    how = Schedule(epochs=6, batch=32, rate=3e-3, teacher=0.0, mirrored=False)
-    module.use(fine_tune(module.setting, network, weights, x, labels, how))
-    assert module.loss(x, labels) < before
-
-
-def test_bad_input_is_one_line(made: tuple[Network, Weights]) -> None:
-    network, weights = made
-    setting = module_of(made, (4, 4)).setting
-    with pytest.raises(InputError, match="labels go from 0 to 7; network 'n' has 5 classes"):
-        fine_tune(setting, network, weights, patches(32), np.arange(32) % 8)
-    with pytest.raises(UsageError, match="must be positive"):
-        Schedule(epochs=0)
-    with pytest.raises(UsageError, match="teacher's share is from 0 to 1, got 2"):
-        Schedule(teacher=2)

@@ -12,24 +12,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cofront.task.quantise.convert import to_integers
     from cofront.task.quantise.grids import Rules
-    from cofront.task.quantise.learn import Schedule, fine_tune
     from cofront.task.quantise.post import Quantised, quantise
     from cofront.task.quantise.setting import Setting
     from cofront.task.quantise.simulate import QuantModule, Simulator
+    from cofront.task.quantise.tuning import FineTuning, Schedule, fine_tune
 
 _WHERE = {
+    "FineTuning": "tuning",
     "QuantModule": "simulate",
     "Quantised": "post",
     "Rules": "grids",
-    "Schedule": "learn",
+    "Schedule": "tuning",
     "Setting": "setting",
     "Simulator": "simulate",
-    "fine_tune": "learn",
+    "fine_tune": "tuning",
     "quantise": "post",
     "to_integers": "convert",
 }
 
 __all__ = [
+    "FineTuning",
     "QuantModule",
     "Quantised",
     "Rules",

@@ -1,4 +1,4 @@
-"""Fine-tuning of a setting: weights, biases and all step sizes are learned through the rounding [LSQ20].
+"""A setting with gradients: weights, biases and all step sizes are learned through the rounding [LSQ20].
 
 With batch norms folded, channels differ in size by orders of magnitude. So weights are learned in units of their
 channel's range, biases in units of about its deviation, and steps as their logarithms, all with Adam, whose updates do
@@ -9,50 +9,22 @@ within the cell of its integer, so that what a refinement chose is what training
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from cofront.errors import UsageError
-from cofront.network import Network
 from cofront.network.pytorch import NetworkModule
-from cofront.task.augment import augment
 from cofront.task.kernels import Grid
 from cofront.task.quantise.grids import top_of, weight_codes
-from cofront.task.quantise.inputs import bare, check_images, check_labels, check_weights, pixels_of
-from cofront.task.quantise.observe import watched
+from cofront.task.quantise.inputs import bare
 from cofront.task.quantise.setting import LayerSetting, Setting
 from cofront.task.quantise.simulate import REAL, Simulator
 from cofront.task.quantise.steps import Step, stored_of
 from cofront.task.quantise.straight import rounded, signs
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How to fine-tune: passes over the images, rates (of weights, of steps' logarithms), images a step.
-
-    `teacher` is the share of the divergence from the float network in the loss, the rest is the labels' cross-entropy;
-    1 without labels. `mirrored`: images are shifted and mirrored at random.
-    """
-
-    epochs: float = 1.0
-    rate: float = 5e-4
-    step_rate: float = 5e-4
-    batch: int = 64
-    teacher: float = 0.5
-    mirrored: bool = True
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not (self.epochs > 0 and self.rate > 0 and self.step_rate >= 0 and self.batch > 0):
-            raise UsageError(f"epochs, rates and batch of a schedule must be positive, got {self}")
-        if not 0 <= self.teacher <= 1:
-            raise UsageError(f"the teacher's share is from 0 to 1, got {self.teacher}")
 
 
 class Learner(NetworkModule):
@@ -162,62 +134,6 @@ class Learner(NetworkModule):
             elif not start.logits(step):
                 stored[step.output] = _moved(start.grid(step.output), float(self._stored_step(step)))
         return replace(start, layers=layers, stored=stored, read=read)
-
-
-def fine_tune(
-    setting: Setting,
-    network: Network,
-    weights: Mapping[str, npt.NDArray[np.float32]],
-    images: npt.NDArray[np.uint8],
-    labels: npt.NDArray[np.int64] | None = None,
-    schedule: Schedule | None = None,
-    progress: Callable[[int, int, float], None] | None = None,
-) -> Setting:
-    """The setting after training on uint8 images (n, h, w, c); `progress` is told (steps done, all, loss).
-
-    `network` and `weights` are the trained ones, which also teach. The same seed gives the same result on one machine.
-    """
-    how = schedule or Schedule()
-    images, known = check_images(network, images), check_weights(network, weights)
-    y = torch.from_numpy(check_labels(network, images, labels)) if labels is not None else None
-    share = 1.0 if y is None else how.teacher
-    student, teacher = Learner(setting, known), watched(network, known)
-    steps = [*student.of_weights.parameters(), *student.of_reads.parameters(), *student.of_stored.parameters()]
-    others = [*student.weights.parameters(), *student.biases.parameters()]
-    groups = [{"params": others, "lr": how.rate}, {"params": steps, "lr": how.step_rate}]
-    optimiser = torch.optim.Adam(groups)
-    total = max(1, math.ceil(how.epochs * len(images) / how.batch))
-    curve = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda i: 0.5 * (1 + math.cos(math.pi * i / total)))
-    generator = torch.Generator().manual_seed(how.seed)
-    order = torch.empty(0, dtype=torch.long)
-    for i in range(total):
-        if len(order) < how.batch:
-            order = torch.cat([order, torch.randperm(len(images), generator=generator)])
-        some, order = order[: how.batch], order[how.batch :]
-        x = _batch(images[some.numpy()], network, generator if how.mirrored else None)
-        out = student(x).flatten(1)
-        loss = out.new_zeros(())
-        if share:
-            with torch.no_grad():
-                aim = teacher((x - setting.pixels.zero) * setting.pixels.scale).flatten(1).log_softmax(1)
-            loss = loss + share * F.kl_div(out.log_softmax(1), aim, reduction="batchmean", log_target=True)
-        if y is not None and share < 1:
-            loss = loss + (1 - share) * F.cross_entropy(out, y[some])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        curve.step()
-        if progress is not None:
-            progress(i + 1, total, float(loss.detach()))
-    return student.learned()
-
-
-def _batch(images: npt.NDArray[np.uint8], network: Network, generator: torch.Generator | None) -> torch.Tensor:
-    if generator is not None:
-        pad = max(1, images.shape[1] // 8)
-        moved = augment(torch.from_numpy(images), generator, pad, 0)
-        images = moved.permute(0, 2, 3, 1).numpy()
-    return pixels_of(images, network)
 
 
 def _key(name: str) -> str:

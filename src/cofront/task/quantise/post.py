@@ -18,13 +18,13 @@ from cofront.task.quantise.choose import Bits, Chooser
 from cofront.task.quantise.convert import to_integers
 from cofront.task.quantise.grids import Rules
 from cofront.task.quantise.inputs import PIXELS, check_labels
-from cofront.task.quantise.learn import Schedule, fine_tune
 from cofront.task.quantise.observe import observe
 from cofront.task.quantise.refine import Refiner, refine
 from cofront.task.quantise.rounding import rounding
 from cofront.task.quantise.setting import Setting
 from cofront.task.quantise.simulate import Simulator
 from cofront.task.quantise.steps import without_integers
+from cofront.task.quantise.tuning import Schedule, fine_tune
 
 Progress = Callable[[str, int, int], None]
 
