@@ -2,7 +2,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from cofront.task.hessian import hessian_traces, piecewise_linear_traces  # noqa: E402
+import numpy as np  # noqa: E402
+
+from cofront.network import Builder  # noqa: E402
+from cofront.network.pytorch import to_torch  # noqa: E402
+from cofront.network.weights import random_weights  # noqa: E402
+from cofront.task.hessian import hessian_traces  # noqa: E402
+from cofront.task.quantise.curvature import curvature_tables  # noqa: E402
 
 
 def small_net():
@@ -36,28 +42,39 @@ def test_same_seed_same_estimate():
     assert runs[0] == runs[1]
 
 
-def test_layers_of_a_relu_network_need_first_derivatives_only():
-    """Against exact traces, and against the estimate with second derivatives."""
+class OneOff:
+    """Every weight is off by one, so that half the trace is left of the rise."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def weight(self, layer, bits):
+        return self.module.layer(layer).weight.detach() + 1
+
+    def read(self, layer, x, bits):
+        return x
+
+
+def test_tables_of_curvature_hold_the_same_traces_of_a_relu_network():
+    """Against exact traces of the Hessian, and against the estimate with second derivatives."""
+    b = Builder("small", (3, 5, 5))
+    b.conv(6, 3, act="relu", norm=False, bias=True, name="conv")
+    b.depthwise(3, act="relu", norm=False, bias=True, name="dw")
+    b.classifier(4, name="linear")
+    network = b.build()
+    module = to_torch(network, random_weights(network, np.random.default_rng(4))).eval()
     g = torch.Generator().manual_seed(4)
     x, y = torch.randn(48, 3, 5, 5, generator=g), torch.randint(0, 4, (48,), generator=g)
-    w1 = (torch.randn(6, 3, 3, 3, generator=g) * 0.3).requires_grad_()
-    w2 = (torch.randn(6, 1, 3, 3, generator=g) * 0.3).requires_grad_()
-    w3 = (torch.randn(4, 6, generator=g) * 0.6).requires_grad_()
-    read = torch.zeros(48, 6, 5, 5, requires_grad=True)
-
-    def logits():
-        h = torch.relu(torch.nn.functional.conv2d(x, w1, padding=1)) + read
-        h = torch.relu(torch.nn.functional.conv2d(h, w2, padding=1, groups=6))
-        return h.mean((2, 3)) @ w3.T
 
     def loss():
-        return torch.nn.functional.cross_entropy(logits(), y)
+        return torch.nn.functional.cross_entropy(module(x).flatten(1), y)
 
-    groups = {"conv": [w1], "dw": [w2], "linear": [w3], "read": [read]}
-    found = piecewise_linear_traces(logits, groups, samples=600, seed=1)
-    second = hessian_traces(loss, groups, samples=600, seed=1)
-    for name, (p,) in groups.items():
-        if name != "read":
-            assert found[name].trace == pytest.approx(exact_trace(loss, p), rel=0.05)
-        assert abs(found[name].trace - second[name].trace) < 4 * (found[name].stderr + second[name].stderr)
-        assert found[name].stderr < second[name].stderr
+    names = [n.name for n in network.layers]
+    table, _ = curvature_tables(module, OneOff(module), x, weight_bits=(8,), act_bits=(8,), samples=600, batch=48)
+    for p in module.parameters():
+        p.requires_grad_()
+    second = hessian_traces(loss, {n: [module.layer(n).weight] for n in names}, samples=600, seed=1)
+    for i, name in enumerate(names):
+        trace = 2 * table.weight[i, 0]
+        assert trace == pytest.approx(exact_trace(loss, module.layer(name).weight), rel=0.05)
+        assert abs(trace - second[name].trace) < 4 * (second[name].stderr + table.stderr * trace)

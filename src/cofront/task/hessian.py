@@ -3,8 +3,8 @@
 HAO weighs the squared weight error of a bit-width by this trace [HAO21], after HAWQ-V2 [HAWQV2]. With Rademacher v,
 E[v' H v] = Tr(H); one product with the whole Hessian serves every group, since v_g' (H v)_g has expectation Tr(H_gg).
 
-Where the logits are piecewise linear in each group alone (a layer of a ReLU network), its Hessian is J' H_logits J, and
-a v of covariance H_logits gives E[|J' v|^2] = Tr(H_gg): first derivatives only, and no noise from the other groups.
+It holds for any loss that can be differentiated twice, and is what `quantise/curvature.py` is checked against: there,
+first derivatives give the same traces of networks that are piecewise linear in each layer, with far fewer draws.
 Neither sees the kinks of ReLU, at which there is no second derivative.
 """
 
@@ -54,35 +54,6 @@ def hessian_traces(
         for (name, _p), v, hv in zip(names, signs, products, strict=True):
             if hv is not None:
                 sums[name] += float((v * hv).sum())
-        for name, value in sums.items():
-            estimates[name].append(value)
-    return _averages(estimates, groups)
-
-
-def piecewise_linear_traces(
-    logits: Callable[[], torch.Tensor],
-    groups: Mapping[str, Sequence[torch.Tensor]],
-    *,
-    samples: int = 32,
-    seed: int = 0,
-) -> dict[str, Trace]:
-    """The same for the mean cross entropy of `logits()` (n, classes), each piecewise linear in every group alone.
-
-    H_logits of an image is diag(p) - p p', the covariance of a one-hot class drawn from p, so that is what v is.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    names = [(name, p) for name, ps in groups.items() for p in ps]
-    out = logits()
-    p = out.detach().softmax(1)
-    estimates: dict[str, list[float]] = {name: [] for name in groups}
-    for _ in range(samples):
-        drawn = torch.multinomial(p, 1, generator=generator)
-        v = (torch.zeros_like(p).scatter_(1, drawn, 1.0) - p) / len(p) ** 0.5
-        grads = torch.autograd.grad(out, [q for _, q in names], v, retain_graph=True, allow_unused=True)
-        sums = dict.fromkeys(groups, 0.0)
-        for (name, _q), g in zip(names, grads, strict=True):
-            if g is not None:
-                sums[name] += float(g.square().sum())
         for name, value in sums.items():
             estimates[name].append(value)
     return _averages(estimates, groups)

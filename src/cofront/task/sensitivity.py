@@ -2,11 +2,13 @@
 
     python -m cofront.task.sensitivity [--weights FILE] [--data FOLDER] [--out FILE]
 
-After HAWQ-V2 [HAWQV2]: half the Hessian's mean trace (`hessian.py`) times the squared quantisation error, summed over a
-block's weights and over the activations its quantisers round. Of HAO only the weights' term is known to us; the
-activations' is ours to include, because W4A8 and W4A4 have the same weights. Traces are taken on the widest and
-deepest network of each operator, with batch norm folded, and hold per weight (per activation) for its slices, whose
-own quantisation errors are exact.
+After HAWQ-V2 [HAWQV2]: half the Hessian's mean trace (`quantise/curvature.py`) times the squared quantisation error,
+summed over a block's layers, for their weights and for the activations they read. Of HAO only the weights' term is
+known to us; the activations' is ours to include, because W4A8 and W4A4 have the same weights. Grids and scales are
+those of `task/quantise`, by least squared error.
+
+A block is weighed in networks of its own operator throughout, of full depth and resolution, folded. Their widths are
+such that each pair of neighbouring stages' widths occurs; a block that several of them have gets the mean.
 """
 
 from __future__ import annotations
@@ -16,159 +18,100 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from cofront.task.augment import network_input
-from cofront.task.calibrate import _grid, calibrate
+from cofront.space.base import PRECISIONS
+from cofront.space.subgraph32 import OPS, PRECISION_NAMES, STAGE_WIDTHS
 from cofront.task.data import Dataset
-from cofront.task.evaluate import CALIBRATION, tensor
-from cofront.task.hessian import Trace, piecewise_linear_traces
-from cofront.task.quant import weight_integers, weight_scale
-from cofront.task.subnet import BLOCKS, OPS, PRECISIONS, STEM, WIDTHS, Block, as_point, decode
-from cofront.task.supernet import Conv, Supernet, convs
+from cofront.task.folded import float_inputs, folded
+from cofront.task.quantise.choose import Chooser
+from cofront.task.quantise.curvature import LossTables, curvature_tables
+from cofront.task.quantise.measured import ChosenQuantisers
+from cofront.task.quantise.observe import observe, watched
+from cofront.task.subnet import BLOCKS, STAGES, Point, as_point, decode
+from cofront.task.supernet import Supernet
 
-IMAGES, SAMPLES = 128, 160
-NAMES = ("W8A8", "W4A8", "W4A4")
+IMAGES, SAMPLES = 256, 2
+WIDTHS = tuple(sorted({bits for pair in PRECISIONS.values() for bits in pair}))
+#: Choices of the three stages' widths: all pairs of the first two, and of the last two.
+WIDTH_CHOICES = tuple((i, j, (i + j) % len(STAGE_WIDTHS[0])) for i in range(3) for j in range(3))
 
-
-@dataclass(frozen=True)
-class RealNet:
-    """The widest network of one operator in real numbers, batch norm folded; `deltas` are zeros added to what each
-    convolution of a block reads, so that derivatives by activations can be taken."""
-
-    weights: dict[str, torch.Tensor]
-    gains: dict[str, torch.Tensor]
-    deltas: dict[str, torch.Tensor]
-    reads: dict[str, tuple[torch.Tensor, bool]]  # what a convolution reads, and whether it has a sign
-    logits: Callable[[], torch.Tensor]
+Row = list[Any]
 
 
-def widest(op: int) -> Any:
+def uniform(op: int, widths: tuple[int, ...]) -> Point:
+    """The point with operator `op` everywhere, the widths of these numbers, full depth and resolution."""
+    stages = [choice for width in widths for choice in (width, 2)]
+    return as_point([2, *stages] + [op] * BLOCKS + [0] * BLOCKS)
+
+
+def widest(op: int) -> Point:
     """The point with operator `op` everywhere, at full width, depth and resolution."""
-    return as_point([2] + [2, 2] * len(WIDTHS) + [op] * BLOCKS + [0] * BLOCKS)
+    return uniform(op, (2,) * STAGES)
 
 
-def real_network(net: Supernet, data: Dataset, op: int, images: int = IMAGES) -> RealNet:
-    """On the first `images` training images; statistics of batch norm are those of the calibrated W8A8 network."""
-    sub = decode(widest(op))
-    quantised = calibrate(net, sub, tensor(data.x_train[:CALIBRATION]).float())
-    layers = [c.layer for block in quantised.blocks for c in block]
-    gains = {la.conv.name: la.factor / weight_scale(net.weight(la.conv), 8) for la in layers}
-    weights = {
-        la.conv.name: (net.weight(la.conv) * gains[la.conv.name].view(-1, 1, 1, 1)).detach().requires_grad_()
-        for la in layers
-    }
-    shifts = {la.conv.name: la.shift.detach() for la in layers}
-    x = network_input(tensor(data.x_train[:images]).float(), sub.resolution)
-    deltas: dict[str, torch.Tensor] = {}
-    reads: dict[str, tuple[torch.Tensor, bool]] = {}
-
-    def conv(c: Conv, h: torch.Tensor) -> torch.Tensor:
-        groups = c.cout if c.depthwise else 1
-        out = F.conv2d(h, weights[c.name], shifts[c.name], c.stride, c.kernel // 2, groups=groups)
-        return F.relu(out) if c.relu else out
-
-    def forward() -> torch.Tensor:
-        h = conv(layers[0].conv, x)
-        for b in sub.blocks:
-            inner = h
-            for i, c in enumerate(convs(b)):
-                reads[c.name] = inner.detach(), i == 0 and b.slot > 0
-                inner = conv(c, inner + deltas[c.name] if c.name in deltas else inner)
-            h = h + inner if b.residual else inner
-        return F.linear(h.mean((2, 3)), net.linear.detach(), net.bias.detach())
-
-    with torch.no_grad():
-        forward()  # fills `reads`
-    deltas |= {name: torch.zeros_like(h, requires_grad=True) for name, (h, _) in reads.items()}
-    return RealNet(weights, gains, deltas, reads, forward)
+def of_network(
+    point: Point, net: Supernet, data: Dataset, *, images: int = IMAGES, samples: int = SAMPLES, seed: int = 0
+) -> LossTables:
+    """Expected rises of the loss of a point's network, layer by layer, on the first `images` training images."""
+    network, weights = folded(point, data.x_train, net)
+    chooser = Chooser(network, weights, observe(network, weights, data.x_train[:images]))
+    inputs = float_inputs(data.x_train[:images], network.shapes[network.input.name][1])
+    hessian, _ = curvature_tables(
+        watched(network, weights), ChosenQuantisers(chooser), inputs, weight_bits=WIDTHS, act_bits=WIDTHS,
+        fixed_reads=(network.layers[0].name,), samples=samples, seed=seed,
+    )  # fmt: skip
+    return hessian
 
 
-def traces(real: RealNet, samples: int = SAMPLES, seed: int = 0) -> tuple[dict[str, Trace], dict[str, Trace]]:
-    """Hessian traces by weights and by what they read, for each convolution of the blocks."""
-    names = list(real.deltas)
-    groups = {f"w {n}": [real.weights[n]] for n in names} | {f"a {n}": [real.deltas[n]] for n in names}
-    found = piecewise_linear_traces(real.logits, groups, samples=samples, seed=seed)
-    return {n: found[f"w {n}"] for n in names}, {n: found[f"a {n}"] for n in names}
+def blocks(point: Point, table: LossTables) -> Iterator[tuple[Row, float]]:
+    """Each block's [block, operator, inputs, outputs, precision] with the sum of its layers' rises."""
+    for b in decode(point).blocks:
+        label, op = f"s{b.slot // 3 + 1}b{b.slot % 3 + 1}", OPS[int(point[7 + b.slot])].name
+        layers = [n for n in table.layers if n.startswith(f"{label}.")]
+        for name in PRECISION_NAMES:
+            yield [label, op, b.cin, b.cout, name], sum(table.rise(n, *PRECISIONS[name]) for n in layers)
 
 
-def weight_error(net: Supernet, c: Conv, gain: torch.Tensor, bits: int) -> float:
-    """Squared error of a convolution's folded weights at `bits`; `gain` is its widest network's."""
-    w = net.weight(c).detach()
-    scale = weight_scale(w, bits)
-    real = w * gain[: c.cout].view(-1, 1, 1, 1)
-    rounded = weight_integers(w, scale, bits) * (scale * gain[: c.cout]).view(-1, 1, 1, 1)
-    return float((rounded - real).square().sum())
-
-
-def read_error(h: torch.Tensor, signed: bool, bits: int) -> float:
-    """Squared error of activations at `bits`, over all images."""
-    grid = _grid(h, bits, signed)
-    return float(((h / grid.scale).round().clamp(grid.low, grid.high) * grid.scale - h).square().sum())
-
-
-def slices(op: int) -> Iterator[Block]:
-    """Every block with operator `op`: each slot with each width of what it reads and writes."""
-    kind, kernel, expand = OPS[op]
-    for slot in range(BLOCKS):
-        stage, position = divmod(slot, 3)
-        outs = WIDTHS[stage]
-        first = (STEM,) if stage == 0 else WIDTHS[stage - 1]
-        for cin, cout in [(i, o) for i in first for o in outs] if position == 0 else [(o, o) for o in outs]:
-            hidden = int(expand * (cin if kind == "dw" else cout))
-            yield Block(slot, cin, cout, 2 if position == 0 else 1, kind, kernel, hidden, 8, 8)
+def of_operator(
+    net: Supernet, data: Dataset, op: int, *, images: int = IMAGES, samples: int = SAMPLES, seed: int = 0
+) -> tuple[list[Row], float]:
+    """Rows of the blocks of one operator, and the worst standard error; operators do not depend on one another."""
+    found: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+    worst = 0.0
+    for number, widths in enumerate(WIDTH_CHOICES):
+        point = uniform(op, widths)
+        table = of_network(point, net, data, images=images, samples=samples, seed=seed + number)
+        worst = max(worst, table.stderr)
+        for key, value in blocks(point, table):
+            found[tuple(key)].append(value)
+    order = {name: i for i, name in enumerate(PRECISION_NAMES)}
+    keys = sorted(found, key=lambda k: (*k[:4], order[k[4]]))
+    return [[*k, float(np.mean(found[k]))] for k in keys], worst
 
 
 def sensitivities(
     net: Supernet, data: Dataset, *, images: int = IMAGES, samples: int = SAMPLES, seed: int = 0
-) -> tuple[list[list[Any]], float]:
-    """Rows [block, operator, inputs, outputs, precision, sensitivity], and the worst relative standard error of the
-    traces that matter (those of at least a hundredth of the largest of their network)."""
-    rows: list[list[Any]] = []
+) -> tuple[list[Row], float]:
+    """Rows [block, operator, inputs, outputs, precision, sensitivity], and the worst relative standard error of a
+    layer's trace in one network, of traces of at least a hundredth of its largest."""
+    rows: list[Row] = []
     worst = 0.0
     for op in range(len(OPS)):
         found, error = of_operator(net, data, op, images=images, samples=samples, seed=seed)
         rows += found
         worst = max(worst, error)
+        print(f"{OPS[op].name}: {len(found)} rows", file=sys.stderr, flush=True)
     return rows, worst
 
 
-def of_operator(
-    net: Supernet, data: Dataset, op: int, *, images: int = IMAGES, samples: int = SAMPLES, seed: int = 0
-) -> tuple[list[list[Any]], float]:
-    """The same for the blocks of one operator; operators do not depend on one another."""
-    from cofront.space.subgraph32 import OPS as NAMED
-
-    real = real_network(net, data, op, images)
-    by_weight, by_read = traces(real, samples, seed)
-    worst = 0.0
-    for found in (by_weight, by_read):
-        least = max(t.trace for t in found.values()) / 100
-        worst = max([worst, *(t.stderr / t.trace for t in found.values() if t.trace >= least)])
-    reads = {
-        (n, bits): max(by_read[n].mean, 0.0) * read_error(*real.reads[n], bits) for n in by_read for bits in (8, 4)
-    }
-    rows: list[list[Any]] = []
-    for b in slices(op):
-        stage, position = divmod(b.slot, 3)
-        for name, (w_bits, a_bits) in zip(NAMES, PRECISIONS, strict=True):
-            value = sum(
-                max(by_weight[c.name].mean, 0.0) * weight_error(net, c, real.gains[c.name], w_bits)
-                + reads[c.name, a_bits]
-                for c in convs(b)
-            )
-            rows.append([f"s{stage + 1}b{position + 1}", NAMED[op].name, b.cin, b.cout, name, 0.5 * value])
-    return rows, worst
-
-
-def write_table(path: Path, weights: Path, rows: list[list[Any]], worst: float, *, command: str, **made: Any) -> None:
+def write_table(path: Path, weights: Path, rows: list[Row], worst: float, *, command: str, **made: Any) -> None:
     """The rows as JSON, with what made them."""
     from cofront import __version__
     from cofront.task.release import digest
@@ -190,6 +133,7 @@ def write_table(path: Path, weights: Path, rows: list[list[Any]], worst: float, 
 def main() -> None:
     from cofront.task.data import load_dataset
     from cofront.task.release import default_weights, load_supernet
+    from cofront.task.train import prepare_cpu
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, default=default_weights())
@@ -199,7 +143,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    prepare_cpu(1)
     started = time.process_time()
     made = {"images": args.images, "samples": args.samples, "seed": args.seed}
     rows, worst = sensitivities(load_supernet(args.weights)[0], load_dataset(args.data), **made)
@@ -207,7 +151,7 @@ def main() -> None:
         args.out, args.weights, rows, worst, command=" ".join(["python -m cofront.task.sensitivity", *sys.argv[1:]]),
         **made, processor_s=round(time.process_time() - started, 1),
     )  # fmt: skip
-    by_bits = {n: float(np.median([r[5] for r in rows if r[4] == n])) for n in NAMES}
+    by_bits = {n: float(np.median([r[5] for r in rows if r[4] == n])) for n in PRECISION_NAMES}
     print("median sensitivity " + ", ".join(f"{n} {v:.3g}" for n, v in by_bits.items()))
     print(f"{args.out}: {len(rows)} rows, worst relative standard error {worst:.1%}")
 
