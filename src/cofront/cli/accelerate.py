@@ -52,14 +52,14 @@ def run(
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs of the fine-tuning.")] = 8,
     no_finetune: Annotated[bool, typer.Option("--no-finetune", help="Leave the fine-tuning out.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; runs/accelerate-MODEL if not given.")] = None,
+    study: Annotated[Path | None, typer.Option("--study", help="Study file; in the folder if not given.")] = None,
     json: Json = False,
     seed: Seed = 0,
 ) -> int:  # fmt: skip
-    from cofront.api.accelerate.accelerating import accelerate
+    from cofront.api.accelerate.accelerating import WRITTEN, accelerate
     from cofront.api.accelerate.scene import AccelerateRequest
-    from cofront.api.ours import check_ours
+    from cofront.cli.in_folder import in_folder
     from cofront.cli.main import INTERRUPTED
-    from cofront.cli.progress import Interrupt, reporter
     from cofront.cli.writing import file_name
     from cofront.study.documents import to_json
     from cofront.study.provenance import write_atomic
@@ -70,9 +70,10 @@ def run(
         column=column, candidates=candidates, images=images, epochs=0 if no_finetune else epochs, seed=seed,
     )  # fmt: skip
     folder = a_folder("--out", out) if out else Path("runs") / file_name(f"accelerate-{Path(model).stem}")
-    check_ours(folder, ["accelerated.onnx", "accelerated.safetensors", "accelerate.json"])
-    with Interrupt() as stop, reporter() as progress:
-        found = accelerate(request, folder, on_progress=progress, should_stop=stop)
+    found = in_folder(
+        lambda kept, progress, stop: accelerate(request, folder, study=kept, on_progress=progress, should_stop=stop),
+        folder, study, WRITTEN, (model, weights, device),
+    )  # fmt: skip
     if found.interrupted:
         output.note(f"cofront: stopped; the same command goes on from {folder}")
     else:
@@ -91,7 +92,7 @@ def show(found: AccelerateDocument, folder: Path) -> None:
         k = unit.names.index(unit.chosen)
         rows.append(
             [
-                unit.name, unit.chosen, str(len(unit.names)), f"{unit.error[k]:.3f}", f"{unit.change[k]:+.4f}",
+                unit.name, unit.chosen, str(len(unit.names)), _error(unit.error[k]), f"{unit.change[k]:+.4f}",
                 output.seconds(unit.seconds[0] or 0.0), output.seconds(unit.saved_s) if unit.saved_s else "-",
             ]
         )  # fmt: skip
@@ -123,5 +124,10 @@ def show(found: AccelerateDocument, folder: Path) -> None:
         )
     for note in found.notes:
         output.line(f"note: {note}")
-    for name, path in {**found.files, "document": str(folder / "accelerate.json")}.items():
+    files = {**found.files, "document": str(folder / "accelerate.json"), "report": found.report}
+    for name, path in files.items():
         output.line(f"  {name:<10} {path}")
+
+
+def _error(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -12,10 +12,10 @@ from cofront.cli.options import Json, Seed
 
 HELP = """Write the HTML report of a study: one file that needs no network.
 
-It shows the newest search, the differentiable runs, the quantised networks and the scores of predictors that the study
-holds.
+It shows the newest search, the differentiable runs, the quantised and the accelerated networks, and the scores of
+predictors that the study holds.
 
-Without STUDY: the newest study under runs/ that holds a front, a differentiable run or a quantised network."""
+Without STUDY: the newest study under runs/ that holds one of these but scores."""
 EXAMPLE = """
 Example, after `cofront search`:
   $ cofront report runs/subgraph32-zu3eg/study.sqlite --out report.html
@@ -31,6 +31,7 @@ def run(
 ) -> None:
     from cofront.api.files import need_file
     from cofront.api.ours import check_our_file
+    from cofront.figures import number
     from cofront.study import Study
     from cofront.study.report import write_report
 
@@ -51,6 +52,7 @@ def run(
         n, q = document.differentiable, document.quantised
         learnt = f", {n} differentiable run{'' if n == 1 else 's'}" if n else ""
         learnt += f", {q} quantised network{'' if q == 1 else 's'}" if q else ""
+        learnt += f", {number(document.accelerated, 'accelerated network')}" if document.accelerated else ""
         output.line(f"{document.report}: {document.designs} designs{learnt}{scores} of {document.study}")
 
 

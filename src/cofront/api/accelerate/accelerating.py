@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +11,10 @@ import msgspec
 import numpy as np
 
 from cofront.api.accelerate.picture import picture
+from cofront.api.accelerate.roofline import roofline_of
 from cofront.api.accelerate.scene import AccelerateRequest, Acceleration, Stopped
 from cofront.api.budgets import parse_budgets
+from cofront.api.recorded import asked_of, recorded
 from cofront.api.request import OnProgress
 from cofront.api.training import check_data, need_torch
 from cofront.errors import MissingDependencyError, UnsupportedError, UsageError
@@ -23,11 +26,12 @@ from cofront.study.documents import (
     MeasuredPair,
     RunTraining,
 )
-from cofront.study.provenance import write_atomic
+from cofront.study.provenance import file_hash, write_atomic
 
 if TYPE_CHECKING:
     from cofront.network.pytorch import NetworkModule
     from cofront.network.weights import Weights
+    from cofront.study import Study
     from cofront.systems.lana import Checked
     from cofront.systems.lana_prices import Prices
     from cofront.task.distil.layerwise import Layerwise
@@ -35,26 +39,35 @@ if TYPE_CHECKING:
 
 #: Visits of each network when both are measured in turns.
 VISITS = 50
+#: Every file that may be written, besides stages.
+WRITTEN = ("accelerated.onnx", "accelerated.safetensors", "accelerate.json")
 
 
 def accelerate(
     request: AccelerateRequest,
     folder: Path,
     *,
+    study: Study | None = None,
     on_progress: OnProgress | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> AccelerateDocument:
     """All of LANA on a model: learn, score, price, choose, fine-tune, test once, write.
 
-    `folder` keeps every stage: the same request goes on from there. The result is there as ONNX, as safetensors and as
-    this document. UsageError, InputError or UnsupportedError says in a line what is wrong with a request.
+    `folder` keeps every stage: the same request goes on from there. The result is there as ONNX and as safetensors, and
+    `study` keeps this document. UsageError, InputError or UnsupportedError says in a line what is wrong with a request.
     """
     parse_budgets(request.budget, ("latency",))
     need_torch("distillation")
     check_data(request.data)
     run = Acceleration(request, folder, on_progress or (lambda _: None), should_stop or (lambda: False))
     run.read()
-    folder.mkdir(parents=True, exist_ok=True)
+    inputs = asked_of(request, run.data.digest(), run.key())
+    return recorded(study, "accelerate", AccelerateDocument, inputs, request.seed, folder, lambda: _accelerate(run))
+
+
+def _accelerate(run: Acceleration) -> AccelerateDocument:
+    request = run.request
+    run.folder.mkdir(parents=True, exist_ok=True)
     document = AccelerateDocument(
         model=run.model.label, device=request.device, task=str(request.data or "cifar10"), budget=request.budget,
         limit_s=0.0, before_s=0.0, least_s=0.0, latency_note="", teacher_loss=0.0, teacher_validation=0.0,
@@ -103,7 +116,7 @@ def _selected(
         units.append(
             AcceleratedUnit(
                 name=run.lana.space.parts[i].name, names=names, change=scores.change[i, : len(names)].tolist(),
-                error=[errors[i, n] for n in names],
+                error=[e if math.isfinite(e := errors[i, n]) else None for n in names],
                 seconds=[None if np.isnan(s) else float(s) for s in own[: len(names)]],
                 chosen=names[k], saved_s=float(own[0] - own[k]),
             )
@@ -115,10 +128,12 @@ def _selected(
         )
         for c in found
     ]  # fmt: skip
-    return msgspec.structs.replace(
+    document = msgspec.structs.replace(
         document, units=units, solutions=solutions, chosen=found.index(best), teacher_loss=scores.teacher,
         front=[AcceleratedPoint(latency_s=s, predicted=p) for s, p in run.lana.front(scores, prices)],
     )  # fmt: skip
+    roofline, note = roofline_of(run.on_part, document, run.request.device)
+    return msgspec.structs.replace(document, roofline=roofline, roofline_note=note)
 
 
 def _finished(run: Acceleration, document: AccelerateDocument, learnt: Layerwise) -> AccelerateDocument:
@@ -192,7 +207,8 @@ def _written(
         out["onnx"] = str(onnx)
     except (UnsupportedError, MissingDependencyError) as error:
         notes.append(f"no ONNX file: {error}")
-    return msgspec.structs.replace(document, files={**document.files, **out}, notes=notes)
+    hashes = {name: file_hash(Path(path)) for name, path in out.items()}
+    return msgspec.structs.replace(document, files=out, hashes=hashes, notes=notes)
 
 
 def _measured(run: Acceleration, document: AccelerateDocument, module: NetworkModule) -> AccelerateDocument:

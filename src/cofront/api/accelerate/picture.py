@@ -7,6 +7,7 @@ from html import escape
 
 from cofront.figures import seconds
 from cofront.study.documents import AccelerateDocument
+from cofront.study.report.accelerated import losses
 
 #: Pixels: whole picture, and what lies left of and below the axes.
 WIDTH, HEIGHT, LEFT, BELOW, ABOVE = 640, 400, 70, 50, 30
@@ -15,10 +16,9 @@ _STYLE = "font-family:sans-serif;font-size:12px"
 
 def picture(document: AccelerateDocument) -> str:
     """An SVG file's text. Losses are on the training images held back; the front is of teacher's loss plus changes."""
-    front = [(p.latency_s, document.teacher_loss + p.predicted) for p in document.front]
-    solved = [(s.latency_s, s.loss) for s in document.solutions]
-    teacher = (document.before_s, document.teacher_loss)
-    shown = [*solved, teacher, *(p for p in front if p[1] <= 2 * max(y for _, y in [*solved, teacher]))]
+    found = losses(document)
+    front, solved, teacher = found.front, found.solutions, found.teacher
+    shown = [*solved, teacher, *front]
     x0, x1 = 0.0, 1.05 * max(x for x, _ in shown)
     y0, y1 = _range([y for _, y in shown])
 
@@ -28,7 +28,7 @@ def picture(document: AccelerateDocument) -> str:
             HEIGHT - BELOW - (y - y0) / (y1 - y0) * (HEIGHT - BELOW - ABOVE),
         )
 
-    line = " ".join(f"{a:.1f},{b:.1f}" for a, b in (at(x, y) for x, y in front if y <= y1))
+    line = " ".join(f"{a:.1f},{b:.1f}" for a, b in (at(x, y) for x, y in front))
     parts = [f'<polyline points="{line}" fill="none" stroke="#888"/>']
     a, _ = at(document.limit_s, y0)
     parts.append(

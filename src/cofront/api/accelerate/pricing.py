@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,21 @@ from cofront.api.files import is_table, need_file
 from cofront.errors import UsageError
 
 if TYPE_CHECKING:
+    from cofront.device import Device
+    from cofront.hardware.base import Configuration
     from cofront.measure.session import Step
     from cofront.space.operators_of import OperatorsOf
     from cofront.systems.lana import Lana
     from cofront.systems.lana_prices import Prices
+
+
+@dataclass(frozen=True)
+class OnPart:
+    """The subgraph accelerator on an FPGA part that prices are of, and the operators at its bits."""
+
+    space: OperatorsOf
+    part: Device
+    config: Configuration
 
 
 def priced_operators(
@@ -27,8 +38,9 @@ def priced_operators(
     *,
     on_step: Callable[[Step], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Prices | None:
-    """Seconds of every operator on `device`; None when asked to stop while measuring.
+) -> tuple[Prices | None, OnPart | None]:
+    """Seconds of every operator on `device`, None when asked to stop while measuring; and the accelerator that they are
+    of, on an FPGA part.
 
     "host" and "ssh://user@board" are measured, into `table`; a table of operators is read; an FPGA part is the subgraph
     accelerator that is fastest for a middle network, at W8A8. UsageError for anything else.
@@ -39,17 +51,18 @@ def priced_operators(
         raise UsageError(f"--column {column} is a column of a table; --device {device} is none")
     if is_table(device):
         need_file(Path(device), "a table of operators, as `cofront measure` writes it")
-        return tabled(lana.space, Path(device), column)
+        return tabled(lana.space, Path(device), column), None
     if device == "host" or device.startswith("ssh://"):
         from cofront.measure.target import parse_target
 
         target = parse_target(device)
-        return measured(lana.space, target, table, on_step=on_step, should_stop=should_stop)
+        return measured(lana.space, target, table, on_step=on_step, should_stop=should_stop), None
     return _on_part(lana.space, lana.recipe.offered, device)
 
 
-def _on_part(space: OperatorsOf, offered: tuple[str, ...], device: str) -> Prices:
+def _on_part(space: OperatorsOf, offered: tuple[str, ...], device: str) -> tuple[Prices, OnPart]:
     """By the cycles of an accelerator of one configuration."""
+    from cofront.api.costing import family
     from cofront.api.differentiable import priced
     from cofront.search.gradient.choices import Layers
     from cofront.space.operators_of import OperatorsOf as Space
@@ -73,4 +86,6 @@ def _on_part(space: OperatorsOf, offered: tuple[str, ...], device: str) -> Price
     if np.isnan(seconds[:, 0]).any():
         raise UsageError(f"device '{device}' cannot run a unit of this network as it is; take another device")
     prices = Prices(seconds, float(cost.constant_s), device, found.note)  # type: ignore[attr-defined]
-    return replace(prices, note=f"{prices.note}; accuracies are in floating point")
+    prices = replace(prices, note=f"{prices.note}; accuracies are in floating point")
+    assert found.part is not None  # a table is not priced here
+    return prices, OnPart(quantised, found.part, family("subgraph").config(found.config))

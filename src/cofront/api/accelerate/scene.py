@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cofront.api.accelerate.pricing import priced_operators
+from cofront.api.accelerate.pricing import OnPart, priced_operators
 from cofront.api.budgets import parse_budgets
 from cofront.api.request import OnProgress, Progress
 from cofront.api.trained import Normalisation, load_trained
@@ -95,6 +95,7 @@ class Acceleration:
     lana: Lana
     data: Dataset
     model: TrainedModel
+    on_part: OnPart | None = None  # the accelerator that prices are of
 
     def __init__(self, request: AccelerateRequest, folder: Path, tell: OnProgress, stop: Callable[[], bool]) -> None:
         self.request, self.folder, self.tell, self.stop = request, folder, tell, stop
@@ -190,7 +191,7 @@ class Acceleration:
 
     def price(self) -> Prices:
         """The device's prices; a UsageError when the budget is below the fastest network."""
-        prices = priced_operators(
+        prices, self.on_part = priced_operators(
             self.lana, self.request.device, self.request.column, self.folder / f"table-{self.key('table')}.parquet",
             on_step=lambda s: self.step("measuring operators, visit", s.done, s.total), should_stop=self.stop,
         )  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cofront.api.costing import limits_of
+from cofront.api.quantise.roofline import roofline_of
 from cofront.api.quantise.sensing import MODELS
 from cofront.study.documents import (
     QuantAccuracy,
@@ -47,6 +48,7 @@ def document_of(
     if best is not None:
         points.append(_point("chosen", request.method, best, by_point.get("chosen")))
     gap = None if best is None or chosen.bound is None else max(0.0, best.rise - chosen.bound)
+    roofline, roofline_note = roofline_of(scene, chosen)
     document = QuantisedDocument(
         model=scene.model.label, device=request.device or "", method=request.method, sensitivity=request.sensitivity,
         task="cifar10" if request.data is None else str(request.data), sensitivity_words=MODELS[request.sensitivity],
@@ -57,6 +59,7 @@ def document_of(
         infeasible=limits_of(chosen.infeasible), cost_note=chosen.note, refined=request.refine,
         accelerator=clean(dict(chosen.accelerator)), floating=scene.floating, seconds=scene.seconds, files=files,
         hashes={name: file_hash(Path(path)) for name, path in files.items()}, notes=scene.notes,
+        roofline=roofline, roofline_note=roofline_note,
     )  # fmt: skip
     return document
 

@@ -14,11 +14,11 @@ from cofront.api.quantise.document import document_of
 from cofront.api.quantise.files import write_files
 from cofront.api.quantise.scene import QuantizeRequest, Scene, inputs_of, model_key, on_part
 from cofront.api.quantise.sensing import MODELS, Sensed, sense
+from cofront.api.recorded import recorded
 from cofront.api.request import OnProgress
 from cofront.api.training import need_torch
-from cofront.study.documents import QuantAccuracy, QuantisedDocument, read_document
-from cofront.study.provenance import file_hash, source_hash
-from cofront.study.recording import ending
+from cofront.study.documents import QuantAccuracy, QuantisedDocument
+from cofront.study.provenance import source_hash
 
 if TYPE_CHECKING:
     from cofront.study import Study
@@ -28,14 +28,6 @@ if TYPE_CHECKING:
 
 #: The most allocations of the front whose accuracy is measured, for the report.
 MEASURED = 8
-
-
-def _still_there(found: QuantisedDocument, folder: Path) -> bool:
-    """Whether the files of a finished run lie in the folder as they were written: another budget's replace them."""
-    return all(
-        Path(p).resolve().parent == folder.resolve() and Path(p).is_file() and file_hash(Path(p)) == found.hashes.get(n)
-        for n, p in found.files.items()
-    )
 
 
 def quantize(
@@ -49,17 +41,9 @@ def quantize(
     """Calibrate, sense, choose, refine, test, write; sensitivities stay in `folder` for the next budget."""
     need_torch("quantising a network")
     scene = Scene(request, folder, on_progress or (lambda _: None), should_stop or (lambda: False))
-    inputs = inputs_of(scene)
-    if study is not None and (known := study.finished(inputs)) is not None and known.result is not None:
-        found = read_document(known.result, QuantisedDocument, f"run {known.id} of study '{study.path}'")
-        if _still_there(found, folder):
-            return found
-    record = study.start("quantize", inputs, request.seed) if study is not None else None
-    with ending(record):
-        document = _quantize(scene)
-    if record is not None:
-        record.finish("done", document)
-    return document
+    return recorded(
+        study, "quantize", QuantisedDocument, inputs_of(scene), request.seed, folder, lambda: _quantize(scene)
+    )
 
 
 def _quantize(scene: Scene) -> QuantisedDocument:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,11 @@ from cofront.api.quantise.choosing import METHODS
 from cofront.api.quantise.costs import ENGINES, BitCosts, bit_costs, quantity_of
 from cofront.api.quantise.parts import check_budgets
 from cofront.api.quantise.sensing import MODELS, input_layers
+from cofront.api.recorded import asked_of
 from cofront.api.request import OnProgress, Progress
 from cofront.api.trained import Normalisation, TrainedModel, load_trained
 from cofront.api.training import load_data
 from cofront.errors import UnsupportedError, UsageError, unknown_name
-from cofront.study.provenance import file_hash, source_hash
 
 if TYPE_CHECKING:
     from cofront.network import Network
@@ -217,13 +217,7 @@ class Scene:
 
 def inputs_of(scene: Scene) -> dict[str, Any]:
     """Everything that the result depends on."""
-    asked = asdict(scene.request)
-    for name in ("data", "weights"):
-        asked[name] = "" if asked[name] is None else str(asked[name])
-    for name in ("model", "weights", "device"):
-        if asked[name] and Path(asked[name]).is_file():
-            asked[f"{name}_hash"] = file_hash(Path(asked[name]))
-    return {**asked, "images_hash": scene.data.digest(), "model_key": model_key(scene), "source": source_hash()}
+    return asked_of(scene.request, scene.data.digest(), model_key(scene))
 
 
 def model_key(scene: Scene) -> str:

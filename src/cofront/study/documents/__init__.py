@@ -26,7 +26,18 @@ from cofront.study.documents.designed import (
 )
 from cofront.study.documents.kinds import KINDS, json_schemas, write_schemas
 from cofront.study.documents.measured import LatencyDocument, LatencyPart, MeasurementDocument, OverheadPart
-from cofront.study.documents.parts import Call, Cost, Design, Kernel, Limit, Roof, Step
+from cofront.study.documents.parts import (
+    Call,
+    Cost,
+    Design,
+    Kernel,
+    Limit,
+    Roof,
+    RoofPair,
+    RoofPoint,
+    RoofSide,
+    Step,
+)
 from cofront.study.documents.quantised import (
     QuantAccuracy,
     QuantBudget,
@@ -90,6 +101,9 @@ __all__ = [
     "ReportDocument",
     "ResourcePart",
     "Roof",
+    "RoofPair",
+    "RoofPoint",
+    "RoofSide",
     "RunDocument",
     "RunEpoch",
     "RunLayer",

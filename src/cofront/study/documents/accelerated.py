@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import field
 
 from cofront.study.documents.base import Document, Part
+from cofront.study.documents.parts import RoofPair
 from cofront.study.documents.ran import RunTraining
 
 
@@ -12,13 +13,13 @@ class AcceleratedUnit(Part, frozen=True, kw_only=True):
     """One unit of the network, its operators in the order of `names`, the teacher's own first.
 
     `change`: of the loss, when the unit alone has that operator; `error` of what the operator gives, mean square over
-    the variance of what it should give; `seconds` each, None where the device cannot run it.
+    the variance of what it should give (None: no number); `seconds` each, None where the device cannot run it.
     """
 
     name: str
     names: list[str]
     change: list[float]
-    error: list[float]
+    error: list[float | None]
     seconds: list[float | None]
     chosen: str
     saved_s: float
@@ -76,5 +77,10 @@ class AccelerateDocument(Document, frozen=True, kw_only=True, tag="accelerate"):
     teacher_test: float | None = None
     measured: MeasuredPair | None = None
     interrupted: bool = False
+    roofline: RoofPair | None = None  # of the teacher and of the result, both on the accelerator of the prices
+    roofline_note: str = ""  # why there is none
     files: dict[str, str] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)  # SHA-256 of each file
     notes: list[str] = field(default_factory=list)
+    study: str | None = None
+    report: str | None = None

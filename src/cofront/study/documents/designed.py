@@ -71,3 +71,4 @@ class ReportDocument(Document, frozen=True, kw_only=True, tag="report"):
     scores: int = 0  # of predictors
     differentiable: int = 0  # runs of `cofront run`
     quantised: int = 0  # runs of `cofront quantize`
+    accelerated: int = 0  # runs of `cofront accelerate`

@@ -62,6 +62,38 @@ class Roof(Part, frozen=True, kw_only=True):
     bandwidth_bytes_per_s: float
 
 
+class RoofPoint(Part, frozen=True, kw_only=True):
+    """What multiplies (a layer, a call of the accelerator, a unit of the network), against its roof.
+
+    It moves `bytes` through memory and takes `seconds`; `peak_macs_per_s` is of the multipliers that it may use, at its
+    `precision`. A name stands for the same part of a network before and after.
+    """
+
+    name: str
+    macs: int
+    bytes: int
+    seconds: float
+    peak_macs_per_s: float
+    precision: str = ""
+    bound_by: str = ""
+
+
+class RoofSide(Part, frozen=True, kw_only=True):
+    """A network on an accelerator, what multiplies one by one; `latency_s` is of all of it."""
+
+    label: str
+    latency_s: float
+    bandwidth_bytes_per_s: float
+    points: list[RoofPoint]
+
+
+class RoofPair(Part, frozen=True, kw_only=True):
+    """The roofline before and after."""
+
+    before: RoofSide
+    after: RoofSide
+
+
 class Cost(Part, frozen=True, kw_only=True):
     """What a network costs on one configuration, call by call."""
 

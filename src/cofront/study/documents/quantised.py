@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import field
 
 from cofront.study.documents.base import Document, Part
-from cofront.study.documents.parts import Limit
+from cofront.study.documents.parts import Limit, RoofPair
 
 
 class QuantBudget(Part, frozen=True, kw_only=True):
@@ -98,5 +98,7 @@ class QuantisedDocument(Document, frozen=True, kw_only=True, tag="quantised"):
     files: dict[str, str] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)  # SHA-256 of each file
     notes: list[str] = field(default_factory=list)
+    roofline: RoofPair | None = None  # at 8 bits throughout, and at the bits taken
+    roofline_note: str = ""  # why there is none
     study: str | None = None
     report: str | None = None

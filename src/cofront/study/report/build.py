@@ -15,14 +15,14 @@ from cofront.study.asked import asked_of
 from cofront.study.documents import ReportDocument, SearchDocument, VerifyDocument, clean, read_document
 from cofront.study.fronts import fronts, with_front
 from cofront.study.provenance import write_atomic
-from cofront.study.report.frontless import cards, of_its_own, without_front
+from cofront.study.report.frontless import CARDS, cards, of_its_own, without_front
 from cofront.study.report.origins import listed, minute, origins, when
 from cofront.study.store import RunRecord, Study
 
 _BYTES = ("weight_bytes", "activation_bytes")
 _RANGE = ("latency_low_s", "latency_high_s")
 #: Scripts of the page's cards; page.js calls them.
-_SCRIPTS = ("gantt", "predictors", "pictures", "cards", "runs", "bits", "quantised")
+_SCRIPTS = ("gantt", "predictors", "pictures", "cards", "roofline", "heat", "runs", "bits", "quantised", "accelerated")
 #: Kernels in the order of the pipeline; others follow alphabetically.
 KERNEL_ORDER = ("conv", "dw", "pw")
 
@@ -36,11 +36,11 @@ def write_report(
     """
     data = report_data(study, run_id, document)
     write_atomic(path, _page(data))
+    counts = {name: len((data[name] or {"entries": []})["entries"]) for name in CARDS}
     return ReportDocument(
         study=str(study.path), report=str(path), runs=len(data["runs"]), designs=len(data["designs"]),
         scores=sum(len(group["entries"]) for group in data["predictors"]),
-        differentiable=len((data["differentiable"] or {"entries": []})["entries"]),
-        quantised=len((data["quantised"] or {"entries": []})["entries"]),
+        differentiable=counts["differentiable"], quantised=counts["quantised"], accelerated=counts["accelerated"],
     )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def report_data(study: Study, run_id: int | None = None, document: SearchDocumen
 
 
 def has_search(study: Study) -> bool:
-    """Whether there is something to report: a search with a front, a differentiable one, or a quantised network."""
+    """Whether there is something to report: a search with a front, or a run that a page can be about without one."""
     runs = study.runs()
     return any(with_front(r) for r in runs) or bool(of_its_own(runs))
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cofront import __version__
+from cofront.study.report.accelerated import ACCELERATED
 from cofront.study.report.entries import Card
 from cofront.study.report.origins import listed, origins
 from cofront.study.report.predictors import predictor_data, scored
@@ -14,7 +15,7 @@ from cofront.study.report.runs import LEARNT
 from cofront.study.store import RunRecord, Study
 
 #: Cards of runs that a page can be about, by their names there.
-CARDS: Mapping[str, Card[Any]] = {"differentiable": LEARNT, "quantised": QUANTISED}
+CARDS: Mapping[str, Card[Any]] = {"differentiable": LEARNT, "quantised": QUANTISED, "accelerated": ACCELERATED}
 
 
 def of_its_own(runs: list[RunRecord]) -> set[int]:

@@ -179,43 +179,9 @@
   }
 
   function drawRoof(d) {
-    const roof = d.roof, calls = d.calls.filter((c) => c.macs > 0 && c.dram_bytes > 0 && c.cycles > 0);
-    byId("roof").hidden = !roof || !calls.length;
-    if (!roof || !calls.length) { byId("roof-note").textContent = "Not recorded for this design."; return; }
-    const speed = (c) => (c.macs * search.clock_hz) / c.cycles / 1e9, intensity = (c) => c.macs / c.dram_bytes;
-    const peak = roof.peak_macs_per_s / 1e9, band = roof.bandwidth_bytes_per_s / 1e9, ridge = peak / band;
-    const all = calls.map(intensity), speeds = calls.map(speed);
-    const lo = Math.min(...all, ridge) / 1.6, hi = Math.max(...all, ridge) * 2.2;
-    const total = calls.reduce((a, c) => a + c.cycles, 0);
-    byId("roof-note").textContent = `Peak ${sig(peak)} GMAC/s, memory ${sig(band)} GB/s; the ridge is at ${sig(ridge)} MAC/byte. A larger circle takes more of the time.`;
-    const traces = [{ x: [lo, ridge, hi], y: [lo * band, peak, peak], mode: "lines", line: { color: css("--soft"), width: 2 }, name: "roof", hoverinfo: "skip" }];
-    // the roof of each kernel by itself, from where memory could feed it; its name stands outside, where no call is
-    const floor = Math.min(...speeds, lo * band) / 1.8, top = peak * 1.9, annotations = [];
-    const line = (Math.log10(top) - Math.log10(floor)) * 17 / Math.max(parseFloat(byId("roof").style.height) - 110, 100);
-    let below = Infinity;
-    for (const k of d.kernels.filter((one) => one.peak_macs_per_s).sort((a, b) => b.peak_macs_per_s - a.peak_macs_per_s)) {
-      const own = k.peak_macs_per_s / 1e9;
-      below = Math.min(Math.log10(own), below - line);
-      traces.push({ x: [Math.max(own / band, lo), hi], y: [own, own], mode: "lines", line: { color: colour(k.name), width: 1.2, dash: "dot" }, hoverinfo: "skip", showlegend: false });
-      annotations.push({ xref: "paper", x: 1, xanchor: "left", yref: "y", y: below, yanchor: "middle", text: ` ${escape(k.name)} alone`, showarrow: false, font: { size: 11, color: css("--soft") } });
-    }
-    for (const kind of Object.keys(patterns)) {
-      const rows = calls.filter((c) => c.bound_by === kind);
-      if (rows.length) traces.push({ x: rows.map(intensity), y: rows.map(speed), mode: "markers", name: kind, text: rows.map((c) => escape(c.name)),
-        marker: { color: colour(kind), opacity: 0.85, size: rows.map((c) => 7 + 30 * Math.sqrt(c.cycles / total)), line: { color: css("--card"), width: 1 },
-          symbol: { conv: "square", dw: "circle", pw: "diamond", memory: "triangle-up", overhead: "x" }[kind] },
-        hovertemplate: "<b>%{text}</b><br>%{y:.3~g} GMAC/s at %{x:.3~g} MAC/byte<extra>limited by " + kind + "</extra>" });
-    }
-    const macs = calls.reduce((a, c) => a + c.macs, 0), bytes = calls.reduce((a, c) => a + c.dram_bytes, 0);
-    traces.push({ x: [macs / bytes], y: [(macs * search.clock_hz) / total / 1e9], mode: "markers", name: "whole network",
-      marker: { symbol: "star", size: 15, color: css("--chosen"), line: { color: css("--card"), width: 1 } },
-      hovertemplate: "<b>whole network</b><br>%{y:.3~g} GMAC/s<extra></extra>" });
-    const xt = logTicks(lo, hi).filter((t) => hi / lo < 60 || /^[1]/.test(String(t).replace(/[0.]/g, "")) || /^5/.test(String(t).replace(/[0.]/g, "")));
-    const yt = logTicks(floor, top).filter((t) => top / floor < 60 || /^1/.test(String(t).replace(/[0.]/g, "")));
-    Plotly.react("roof", traces, layout({
-      xaxis: { type: "log", range: [Math.log10(lo), Math.log10(hi)], tickvals: xt, ticktext: xt.map((t) => sig(t)), title: { text: "MAC per byte of external memory" } },
-      yaxis: { type: "log", range: [Math.log10(floor), Math.log10(top)], tickvals: yt, ticktext: yt.map((t) => sig(t)), title: { text: "GMAC/s" } },
-      legend: { orientation: "h", y: 1.01, yanchor: "bottom", x: 0, itemsizing: "constant" }, annotations, margin: { b: 44, t: 20, r: 74 } }), small);
+    const said = d.roof ? roofline.one(byId("roof"), d, search.clock_hz, patterns, colour) : "";
+    byId("roof").hidden = !said;
+    byId("roof-note").textContent = said || "Not recorded for this design.";
   }
 
   function drawHistory() {
@@ -380,20 +346,12 @@
     if (verified.activity) redrawVerified = cofrontGantt(byId("gantt"), verified.activity);
   }
 
-  function drawPredictors() {
-    byId("predictors-card").hidden = !data.predictors.length;
-    return data.predictors.length ? cofrontPredictors(byId("predictors"), data.predictors, { make, table, layout, css, seconds, sig, fixed, percent, escape, logTicks, config: small }) : () => {};
-  }
-
-  function drawDifferentiable() {
-    byId("differentiable-card").hidden = !data.differentiable;
-    return data.differentiable ? cofrontRuns(byId("differentiable"), data.differentiable, { make, table, tiles, layout, css, seconds, sig, fixed, accuracy, percent, escape, logTicks, config: small }) : () => {};
-  }
-
-  function drawQuantised() {
-    byId("quantised-card").hidden = !data.quantised;
-    return data.quantised ? cofrontQuantised(byId("quantised"), data.quantised, { make, table, tiles, layout, css, seconds, sig, fixed, accuracy, percent, metric, escape, logTicks, config: small }) : () => {};
-  }
+  const tools = { make, table, tiles, layout, css, seconds, sig, fixed, accuracy, percent, metric, escape, logTicks, config: small };
+  const roofline = cofrontRoofline(tools);
+  // each returns what draws its card again
+  const drawn = (name, found, draw) => { byId(`${name}-card`).hidden = !found; return found ? draw(byId(name), found, tools) : () => {}; };
+  const drawCards = () => [drawn("predictors", data.predictors.length ? data.predictors : null, cofrontPredictors), drawn("differentiable", data.differentiable, cofrontRuns), drawn("quantised", data.quantised, cofrontQuantised),
+    drawn("accelerated", data.accelerated, cofrontAccelerated)];
 
   function theme(name) {
     state.theme = name;
@@ -403,14 +361,13 @@
   if (/only=front/.test(location.search)) document.body.classList.add("only-front"); // for pictures of the front
   theme(/theme=dark/.test(location.search) || (!/theme=light/.test(location.search) && matchMedia("(prefers-color-scheme: dark)").matches) ? "dark" : "light");
   showStudy();
-  const redrawPredictors = drawPredictors(), redrawDifferentiable = drawDifferentiable(), redrawQuantised = drawQuantised();
-  const switchTheme = () => { theme(state.theme === "dark" ? "light" : "dark"); redrawPredictors(); redrawDifferentiable(); redrawQuantised(); };
+  const again = drawCards(), switchTheme = () => { theme(state.theme === "dark" ? "light" : "dark"); for (const redraw of again) redraw(); };
   // at once rather than when Plotly's own timer comes: what is printed or photographed after a change of width is right
   const fit = new ResizeObserver((entries) => { for (const { target: t } of entries) {
     const size = { width: t.clientWidth, height: t.clientHeight }, now = t._fullLayout;
     if (now && size.width && (now.width !== size.width || now.height !== size.height)) Plotly.relayout(t, size);
   } });
-  for (const node of document.querySelectorAll("#predictors .chart, #differentiable .chart, #quantised .chart")) fit.observe(node);
+  for (const node of document.querySelectorAll("#predictors .chart, .of-runs .chart")) fit.observe(node);
   if (!search || !designs.length) {
     for (const name of ["design", "designs", "front"]) byId(name).hidden = true;
     if (search) showSummary(); else for (const name of ["tiles", "front-card"]) byId(name).hidden = true;

@@ -22,6 +22,7 @@ function cofrontQuantised(root, found, tools) {
   const frontPart = make("div", {}, heading("Loss against the budget", which), frontNote, front);
   const layers = make("div", { class: "scroll limited tall" }), layersNote = make("p", { class: "note" }), layersPart = make("div", {}, heading("Layers"), layersNote, layers);
   const judged = make("div", { class: "scroll" }), judgedPart = make("div", {}, heading("Accuracies measured"), judged);
+  const roof = cofrontRoofline(tools).part(heading, "layer");
   const fitted = make("div", {}), provenance = make("div", { class: "scroll" });
 
   function drawFigures() {
@@ -147,12 +148,12 @@ function cofrontQuantised(root, found, tools) {
   }
 
   return card.show({
-    parts: [title, about, refused, figures, bitsPart, frontPart, layersPart, judgedPart, fitted, heading("Where this run comes from"), provenance],
+    parts: [title, about, refused, figures, bitsPart, frontPart, roof.node, layersPart, judgedPart, fitted, heading("Where this run comes from"), provenance],
     label: (r) => `${r.id}: ${r.title}, ${r.budgets.map((b) => `${b.quantity} ${cost(b.quantity, b.limit)}`).join(", ") || "no limit"}, ${r.method}${r.infeasible.length ? ", infeasible" : ""}`,
     columns: [{ title: "model", wrap: true }, { title: "device" }, { title: "budget", wrap: true }, n("taken"), { title: "method" }, n("expected rise"), n("validation"), n("test")],
     row: (r) => [r.model, r.device || "–", r.budgets.map((b) => `${b.quantity} ${cost(b.quantity, b.limit)}${ratio(b) && ` (${ratio(b)})`}`).join(", ") || "–",
       r.infeasible.length ? "infeasible" : r.budgets.map((b) => cost(b.quantity, b.taken)).join(", ") || "–", `${r.method}${r.infeasible.length ? "" : r.exact ? ", proven" : r.gap == null ? ", no proof" : `, within ${small(r.gap, 2)}`}`,
       small(r.rise), accuracy(r.validated), accuracy(r.tested?.accuracy)],
-    draw: () => { drawFigures(); drawBits(); drawFront(); drawLayers(); drawRest(); },
+    draw: () => { drawFigures(); drawBits(); drawFront(); roof.fill(run()); drawLayers(); drawRest(); },
     resized: () => { drawBits(); drawFront(); } });
 }

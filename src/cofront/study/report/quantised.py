@@ -102,7 +102,7 @@ def _entry(run: RunRecord, found: QuantisedDocument) -> dict[str, Any]:
         **{k: plain[k] for k in (
             "model", "device", "task", "method", "sensitivity", "sensitivity_words", "weight_bits", "act_bits",
             "budgets", "layers", "units", "points", "accuracies", "rise", "gap", "cost_note", "refined", "accelerator",
-            "floating", "seconds", "notes")},
+            "floating", "seconds", "notes", "roofline", "roofline_note")},
         "exact": found.gap is not None and found.gap <= _EXACT,
         "infeasible": [] if found.layers else _refusals(found),
         "float": None if was is None else msgspec.to_builtins(was),

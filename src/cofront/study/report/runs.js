@@ -3,7 +3,7 @@
 // `found`: {entries, selected}; `tools` are the page's own functions. Returns what draws everything again, for another theme.
 function cofrontRuns(root, found, tools) {
   const { make, table, tiles, layout, css, seconds, sig, fixed, accuracy, percent, escape, logTicks, config } = tools;
-  const card = cofrontCard(root, found, tools), { run, n, heading, button, sentences } = card, pictures = cofrontPictures(tools);
+  const card = cofrontCard(root, found, tools), { run, n, heading, button, sentences, course: small } = card, pictures = cofrontPictures(tools);
   const state = { model: true, network: 0, epoch: 0 };
   const signed = (v) => (v == null ? "–" : `${v < 0 ? "−" : "+"}${fixed(Math.abs(100 * v), 1)} %`);
   const points = (v) => (v == null ? "–" : `${fixed(100 * v, 2)} points`);
@@ -14,9 +14,7 @@ function cofrontRuns(root, found, tools) {
   const which = make("div", { class: "controls", role: "group", "aria-label": "Which network" }), networkNote = make("p", { class: "note" }), network = make("div", {}), networkTable = make("div", { class: "scroll limited" });
   const networkPart = make("div", {}, heading("The network", which), networkNote, network, make("details", {}, make("summary", {}, "as a table"), networkTable));
   const shares = make("div", { class: "areas" }), sharesNote = make("p", { class: "note" }), sharesLegend = make("div", {}), epoch = make("input", { type: "range", min: 0 }), epochWord = make("output", {});
-  const trainingPart = make("div", {}), provenance = make("div", { class: "scroll" }), fitted = make("div", {});
-  const training = make("div", { class: "multiples two" }), trainingNote = make("p", { class: "note" });
-  trainingPart.append(heading("Training of the network from the start"), trainingNote, training);
+  const training = card.training("Training of the network from the start"), provenance = make("div", { class: "scroll" }), fitted = make("div", {});
   const frontPart = make("div", {}, heading("Accuracy against latency", models), frontNote, front);
   const courseCharts = {}, names = { latency: "Latency", loss: "Loss", entropy: "Entropy", temperature: "Temperature", multiplier: "Multiplier" };
   const key = (text, colour, dash = "solid") => make("span", { class: "key" }, make("i", { style: `border-top: 2px ${dash} var(${colour})` }), text);
@@ -26,7 +24,6 @@ function cofrontRuns(root, found, tools) {
     const keys = name === "latency" ? [key("most likely", "--accent"), key("expected", "--chosen"), asked] : [];
     course.append(make("figure", {}, make("figcaption", {}, text, ...keys), courseCharts[name]));
   }
-  const trainingCharts = ["Loss", "Validation accuracy"].map((text) => { const node = chart(`${text} over epochs`); training.append(make("figure", {}, make("figcaption", {}, text), node)); return node; });
 
   function label(r) { return `${r.id}: ${r.system}${r.target_s == null ? "" : `, ${seconds(r.target_s)} asked`} (${r.preset}) on ${r.space}, ${r.device}${r.interrupted ? ", interrupted" : ""}`; }
   const now = () => run().networks[state.network];
@@ -80,14 +77,6 @@ function cofrontRuns(root, found, tools) {
       legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, hovermode: "closest", margin: { t: 34 }, shapes, annotations }), config);
   }
 
-  // One small picture; `extra` goes to its vertical axis.
-  function small(node, traces, extra = {}, shapes = [], annotations = []) {
-    const epochs = traces[0].x.length;
-    Plotly.react(node, traces.map((t, i) => ({ mode: t.y.filter((v) => v != null).length < 2 ? "markers" : "lines", line: { color: [css("--accent"), css("--chosen")][i], width: 2 }, hovertemplate: "epoch %{x}: %{y:.4~g}<extra>" + (t.name ?? "") + "</extra>", ...t })),
-      layout({ margin: { l: 44, r: 8, t: 6, b: 30 }, showlegend: false, font: { size: 12 }, shapes, annotations,
-        xaxis: { ...(epochs < 7 ? { dtick: 1, range: [0.5, epochs + 0.5] } : { nticks: 6 }), tickfont: { size: 11 } }, yaxis: { nticks: 5, tickfont: { size: 11 }, ...extra } }), config);
-  }
-
   function drawCourse() {
     const r = run(), h = r.history, x = h.epoch.map((e) => e + 1), frozen = h.loss.findIndex((v) => v != null), ms = (values) => values.map((v) => v * 1e3);
     // while nothing but weights is trained
@@ -133,20 +122,6 @@ function cofrontRuns(root, found, tools) {
     pictures.areas(shares, r, state.epoch);
   }
 
-  function drawTraining() {
-    const t = run().training;
-    trainingPart.hidden = !t;
-    if (!t) return;
-    training.hidden = !t.loss.length;
-    trainingNote.textContent = `${t.epochs} epoch${t.epochs === 1 ? "" : "s"} of ${t.images.toLocaleString("en")} images in ${seconds(t.seconds)}.` + (training.hidden ? " None was finished." : "") + (t.test == null ? " It was not tested." : ` Test accuracy, read once at the end: ${accuracy(t.test)} of ${t.test_images.toLocaleString("en")} images.`);
-    if (training.hidden) return;
-    const x = (values) => values.map((_, i) => i + 1);
-    small(trainingCharts[0], [{ x: x(t.loss), y: t.loss }]);
-    small(trainingCharts[1], [{ x: x(t.validation), y: t.validation.map((v) => 100 * v) }], { ticksuffix: " %" },
-      t.test == null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: 100 * t.test, y1: 100 * t.test, line: { color: css("--chosen"), width: 1.2, dash: "dash" } }],
-      t.test == null ? [] : [{ xref: "paper", x: 1, xanchor: "right", y: 100 * t.test, yanchor: "bottom", text: `test ${accuracy(t.test)}`, showarrow: false, font: { size: 11 } }]);
-  }
-
   function drawOrigin() {
     const rows = Object.entries(run().fitted).filter(([, v]) => v != null && v !== "");
     fitted.replaceChildren(...(rows.length ? [heading("On the best accelerator for it"), table([{ title: "" }, { title: "", wrap: true }], rows.map(([k, v]) => [k.replaceAll("_", " "), /_s$/.test(k) && typeof v === "number" ? seconds(v) : card.plain(v, 4)]))] : []));
@@ -157,11 +132,11 @@ function cofrontRuns(root, found, tools) {
   epoch.addEventListener("input", () => { state.epoch = Number(epoch.value); drawShares(); });
   return card.show({
     parts: [title, about, figures, frontPart, heading("How the search went"), courseNote, course, networkPart,
-      heading("Probability of each option", make("label", { class: "slide" }, "epoch", epoch, epochWord)), sharesNote, sharesLegend, shares, trainingPart, fitted, heading("Where this run comes from"), provenance],
+      heading("Probability of each option", make("label", { class: "slide" }, "epoch", epoch, epochWord)), sharesNote, sharesLegend, shares, training.node, fitted, heading("Where this run comes from"), provenance],
     label,
     columns: [{ title: "system" }, { title: "space", wrap: true }, n("latency"), n("target"), n("off by"), n("supernet"), n("trained"), n("test"), n("regret"), n("search")],
     row: (r) => [`${r.system}${r.interrupted ? " (interrupted)" : ""}`, `${r.space}, ${r.device}`, seconds(r.latency_s), seconds(r.target_s), signed(r.target_error), accuracy(r.accuracy), seconds(r.trained_s), accuracy(r.test), points(r.regret), seconds(r.search_s)],
     picked: () => { state.network = run().chosen ?? 0; state.epoch = run().history.epoch.length - 1; },
-    draw: () => { drawFigures(); drawFront(); drawCourse(); drawNetwork(); drawShares(); drawTraining(); drawOrigin(); },
+    draw: () => { drawFigures(); drawFront(); drawCourse(); drawNetwork(); drawShares(); training.fill(run().training); drawOrigin(); },
     resized: () => { drawNetwork(); drawShares(); } });
 }
