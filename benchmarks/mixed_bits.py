@@ -82,7 +82,7 @@ class Scene:
 
 def against_uniform(scene: Scene, tables: LossTables, images: int) -> list[dict[str, Any]]:
     rows = []
-    costs = bit_costs(scene.network, "bismo-edge", WIDTHS, WIDTHS, scene.wide)
+    costs = bit_costs(scene.network, "bismo-edge", WIDTHS, WIDTHS, dict.fromkeys(scene.wide, (8, 8)))
     for name in ("W4A4", "W3A3"):
         uniform = on_layers(costs, tables, (Budget("latency", share=1.0),), "exact", 0).uniform[name]
         chosen = on_layers(costs, tables, (Budget("latency", limit=uniform.costs["latency"]),), "exact", 0).point
@@ -112,7 +112,7 @@ def _row(scene: Scene, device: str, name: str, uniform: Point, mixed: Point | No
 
 def specialised(scene: Scene, tables: LossTables, images: int) -> dict[str, Any]:
     """Latency (policies, devices) and test accuracy of each policy."""
-    costs = {d: bit_costs(scene.network, d, WIDTHS, WIDTHS, scene.wide) for d in DEVICES}
+    costs = {d: bit_costs(scene.network, d, WIDTHS, WIDTHS, dict.fromkeys(scene.wide, (8, 8))) for d in DEVICES}
     found: dict[str, Point] = {}
     for d, c in costs.items():
         rise = np.array([[tables.rise(n, *p) for p in c.pairs] for n in c.layers])

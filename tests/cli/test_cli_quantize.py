@@ -131,6 +131,12 @@ def test_on_an_fpga_part_bits_and_accelerator_are_found_together(as_json, cofron
         (("--weight-bits", "2-9"), "0.5x size", 2, "widths from 1 to 8"),
         (("--act-bits", "x"), "0.5x size", 2, "expects widths such as 2-8"),
         (("--images", "3"), "0.5x size", 2, "16"),
+        (("--fix", "b"), "0.9x size", 2, "--fix expects LAYER=W4A8, got 'b'"),
+        (("--fix", "d*=W4A8"), "0.9x size", 2, "no layer is called 'd*'; there are a, b, c"),
+        (("--fix", "b=W1A8"), "0.9x size", 2, "here weights have 2, 3, 4, 5, 6, 7, 8 bits and activations 8"),
+        (("--fix", "a=W8A4", "-d", "bismo-edge"), "0.9x size", 2, "layer 'a' reads pixels, which have 8 bits"),
+        (("--fix", "b=W4A4", "-d", "zu3eg"), "0.9x latency", 2, "on an FPGA part layers can only be held at W8A8"),
+        (("--fix", "b=W4A8", "--method", "haq"), "0.9x size", 2, "with --method haq layers can only be held at W8A8"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_in_one_line(cofront, ask, more, budget, code, text):
@@ -163,6 +169,27 @@ def test_on_a_bit_serial_accelerator_layers_have_their_own_bits(as_json, ask):
     one = [as_json(*ask("--device", "bismo-edge", "--refine", "none", "--method", method, "-o", "out",
                         budget="0.5x latency")) for method in ("exact", "greedy", "evolution")]  # fmt: skip
     assert all(other["rise"] >= one[0]["rise"] - 1e-12 and other["gap"] is None for other in one[1:])
+
+
+def test_layers_that_are_fixed_keep_their_bits(as_json, cofront, ask):
+    free = as_json(*ask("-o", "free", budget="0.5x size"))
+    bits = {n["name"]: n["weight_bits"] for n in free["layers"]}
+    assert bits["b"] < 8
+    held = as_json(*ask("--fix", "*=W3A8", "--fix", "b=W8A8", "-o", "held", budget="0.9x size"))
+    assert [(n["weight_bits"], n["act_bits"]) for n in held["layers"]] == [(3, 8), (8, 8), (3, 8), (3, 8)]
+    assert held["status"] == "optimal"
+    code, out, _ = cofront(*ask("--fix", "b=W8A8", "--fix", "c=W8A8", "-o", "none", budget="0.5x size"))
+    assert code == 1 and "infeasible: the least size is" in out
+
+
+def test_large_networks_are_sensed_by_curvature():
+    from cofront.api.quantise.sensing import model_for
+    from cofront.network import zoo
+
+    both = (2, 3, 4, 5, 6, 7, 8), (2, 3, 4, 5, 6, 7, 8)
+    assert model_for(network(), 256, both) == "divergence"
+    assert model_for(zoo.load("resnet18"), 256, both) == "hessian"
+    assert model_for(zoo.load("resnet18"), 64, ((4, 8), (8,))) == "divergence"
 
 
 def test_a_table_of_latencies_is_a_device(as_json, cofront, ask):

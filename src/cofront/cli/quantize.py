@@ -63,8 +63,13 @@ def run(
     ] = None,
     method: Annotated[str, typer.Option("--method", help="exact, greedy, evolution or haq.")] = "exact",
     sensitivity: Annotated[
-        str, typer.Option("--sensitivity", help="divergence or loss (measured), hessian or fisher (curvature).")
-    ] = "divergence",
+        str,
+        typer.Option(
+            "--sensitivity",
+            help="divergence or loss (measured), hessian or fisher (curvature); auto: divergence, hessian for large "
+            "networks.",
+        ),
+    ] = "auto",
     images: Annotated[int, typer.Option("--images", min=16, help="Training images to calibrate on.")] = 256,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="safetensors file of a design's or name's weights.")
@@ -74,6 +79,10 @@ def run(
     std: Std = None,
     weight_bits: Annotated[str, typer.Option("--weight-bits", help="Widths to choose from, 1 to 8.")] = "2-8",
     act_bits: Annotated[str, typer.Option("--act-bits", help="Widths to choose from, 2 to 8.")] = "2-8",
+    fix: Annotated[
+        list[str] | None,
+        typer.Option("--fix", metavar="LAYER=W4A8", help="Bits of a layer that are not chosen; * in names; repeat it."),
+    ] = None,
     refine: Annotated[
         str, typer.Option("--refine", help="none, bias, moments, rounding, or train (fine-tuning by --epochs).")
     ] = "rounding",
@@ -96,7 +105,7 @@ def run(
         weights=weights, input_shape=parse_shape(input_shape),
         normalised=parse_normalisation(mean, std), weight_bits=widths("--weight-bits", weight_bits),
         act_bits=widths("--act-bits", act_bits), refine=refine, epochs=epochs,
-        episodes=episodes, keep_float=keep_float,
+        episodes=episodes, fix=tuple(fix or ()), keep_float=keep_float,
         clock_hz=parse_clock(clock), seed=seed,
     )  # fmt: skip
     document = carry_out(request, out and a_folder("--out", out), study)

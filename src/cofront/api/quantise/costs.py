@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -57,15 +57,16 @@ def bit_costs(
     device: str | None,
     weight_bits: Sequence[int],
     act_bits: Sequence[int],
-    wide: Collection[str],
+    held: Mapping[str, Pair],
 ) -> BitCosts:
     """Costs on a bit-serial accelerator by name, by a table (l, 8, 8) in a `.npy` file, or of the size alone (None).
 
-    `wide` layers keep 8 and 8 bits. UsageError for an unknown device, InputError for a table that does not fit.
+    Layers of `held` have its (weight bits, activation bits), the others choose. UsageError for an unknown device,
+    InputError for a table that does not fit.
     """
     nodes = network.layers
     pairs = tuple(product(sorted({*weight_bits, 8}), sorted({*act_bits, 8})))
-    allowed = np.array([[n.name not in wide or pair == (8, 8) for pair in pairs] for n in nodes])
+    allowed = np.array([[pair == held.get(n.name, pair) for pair in pairs] for n in nodes])
     weights = np.array([math.prod(n.op.weight_shape(network.in_shapes(n)) or ()) for n in nodes], float)
     costs: dict[str, FloatArray] = {"size": weights[:, None] * np.array([w / 8 for w, _ in pairs])}
     note, fixed = "size: bytes of the weights", dict[str, float]()

@@ -50,8 +50,8 @@ def document_of(
     gap = None if best is None or chosen.bound is None else max(0.0, best.rise - chosen.bound)
     roofline, roofline_note = roofline_of(scene, chosen)
     document = QuantisedDocument(
-        model=scene.model.label, device=request.device or "", method=request.method, sensitivity=request.sensitivity,
-        task="cifar10" if request.data is None else str(request.data), sensitivity_words=MODELS[request.sensitivity],
+        model=scene.model.label, device=request.device or "", method=request.method, sensitivity=scene.sensitivity,
+        task="cifar10" if request.data is None else str(request.data), sensitivity_words=MODELS[scene.sensitivity],
         weight_bits=list(tables.weight_bits), act_bits=list(tables.act_bits), budgets=budgets,
         layers=[] if best is None else _layers(scene, chosen, tables, best),
         units=[] if best is None else _units(chosen, best), points=points, accuracies=accuracies,

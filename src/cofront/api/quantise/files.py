@@ -87,7 +87,7 @@ def _design(scene: Scene, chosen: Chosen, network: Network, source: Path, path: 
     document = DesignDocument(
         device=str(request.device), device_file=device_file(str(request.device)), design=design,
         clock_hz=chosen.accelerator["clock_hz"], network=str(source.resolve()), network_sha256=file_hash(source),
-        provenance={"model": request.model, "sensitivity": request.sensitivity, "budget": request.budget},
+        provenance={"model": request.model, "sensitivity": scene.sensitivity, "budget": request.budget},
     )  # fmt: skip
     write_atomic(path, design_text(document, path.parent))
 

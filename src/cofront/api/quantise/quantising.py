@@ -59,9 +59,9 @@ def _quantize(scene: Scene) -> QuantisedDocument:
     widths = scene.widths()
     key = {"model": model_key(scene), "images": scene.data.fingerprint(), "source": source_hash()}
     sensed = Sensed(module, scene.model.weights, scene.calibration, scene.labels, widths, key)
-    scene.say("sensing", MODELS[request.sensitivity])
+    scene.say("sensing", MODELS[scene.sensitivity])
     tables = sense(
-        sensed, request.sensitivity, scene.folder, request.seed, lambda d: scene.say("sensing", d), scene.stop
+        sensed, scene.sensitivity, scene.folder, request.seed, lambda d: scene.say("sensing", d), scene.stop
     ).falling()
     scene.timed("sensitivity", began)
     began = time.perf_counter()
@@ -92,7 +92,7 @@ def choose(scene: Scene, module: QuantModule, tables: LossTables) -> Chosen:
 
         offered = tuple(n for n, (w, a) in PRECISIONS.items() if w in tables.weight_bits and a in tables.act_bits)
         return bit_parts.on_part(
-            network, load_device(str(request.device)), tables, scene.budgets, wide=scene.wide(), offered=offered,
+            network, load_device(str(request.device)), tables, scene.budgets, wide=tuple(scene.held()), offered=offered,
             clock_hz=request.clock_hz, should_stop=scene.stop,
         )  # fmt: skip
     if request.method == "haq":

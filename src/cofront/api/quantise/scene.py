@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +15,9 @@ import numpy as np
 
 from cofront.api.budgets import Budget, parse_budgets
 from cofront.api.quantise.choosing import METHODS
-from cofront.api.quantise.costs import ENGINES, BitCosts, bit_costs, quantity_of
+from cofront.api.quantise.costs import ENGINES, BitCosts, Pair, bit_costs, quantity_of
 from cofront.api.quantise.parts import check_budgets
-from cofront.api.quantise.sensing import MODELS, input_layers
+from cofront.api.quantise.sensing import AUTO, MODELS, input_layers, model_for
 from cofront.api.recorded import asked_of
 from cofront.api.request import OnProgress, Progress
 from cofront.api.trained import Normalisation, TrainedModel, load_trained
@@ -36,7 +38,8 @@ class QuantizeRequest:
     """What `cofront quantize` is asked.
 
     `data`: images that calibrate, validate and test; CIFAR-10 where $COFRONT_DATA says if None. `device`: an FPGA part,
-    a bit-serial accelerator, a `.npy` table (layers, 8, 8), or None, when only the size can be limited.
+    a bit-serial accelerator, a `.npy` table (layers, 8, 8), or None, when only the size can be limited. `fix`: bits of
+    layers that are not chosen, "name=W4A8", where * stands for any letters; later ones win.
     """
 
     model: str
@@ -44,7 +47,7 @@ class QuantizeRequest:
     data: Path | None = None
     device: str | None = None
     method: str = "exact"
-    sensitivity: str = "divergence"
+    sensitivity: str = AUTO
     images: int = 256
     weights: Path | None = None
     input_shape: tuple[int, ...] | None = None
@@ -54,6 +57,7 @@ class QuantizeRequest:
     refine: str = "rounding"
     epochs: int = 3
     episodes: int = 300
+    fix: tuple[str, ...] = ()
     keep_float: bool = False
     clock_hz: float | None = None
     seed: int = 0
@@ -61,7 +65,7 @@ class QuantizeRequest:
     def __post_init__(self) -> None:
         parse_budgets(self.budget)
         for what, value, known in (
-            ("method", self.method, METHODS), ("sensitivity", self.sensitivity, MODELS),
+            ("method", self.method, METHODS), ("sensitivity", self.sensitivity, (AUTO, *MODELS)),
             ("refinement", self.refine, REFINEMENTS),
         ):  # fmt: skip
             if value not in known:
@@ -151,6 +155,9 @@ class Scene:
         # images of a folder come class by class: some of them must be of all classes
         self._some = {"val": rng.permutation(len(self.data.x_val)), "test": rng.permutation(len(self.data.x_test))}
         self._check()
+        self.sensitivity = request.sensitivity
+        if self.sensitivity == AUTO:
+            self.sensitivity = model_for(self.network, len(self.calibration), self.widths())
 
     def _check(self) -> None:
         """What the later stages would refuse, before anything is computed."""
@@ -162,10 +169,11 @@ class Scene:
                 )
             check_part(str(request.device))
             check_budgets(self.budgets)
+            self.held()
             return
         if request.clock_hz is not None:
             raise UsageError("--clock is for the subgraph accelerator on an FPGA part; leave it out here")
-        self.costs = bit_costs(self.network, request.device, *self.widths(), self.wide())
+        self.costs = bit_costs(self.network, request.device, *self.widths(), self.held())
         for budget in self.budgets:
             quantity_of(self.costs, budget.quantity)
         if request.method == "haq":
@@ -179,9 +187,35 @@ class Scene:
             return tuple(b for b in weight if b in (4, 8)), tuple(b for b in act if b in (4, 8))
         return weight, (8,) if request.device is None and request.method != "haq" else act
 
-    def wide(self) -> tuple[str, ...]:
-        """Layers that keep 8 bits: those that read the image, and the last."""
-        return (*input_layers(self.network), self.network.layers[-1].name)
+    def held(self) -> dict[str, Pair]:
+        """Bits of layers that are not chosen: 8 and 8 where the image is read and of the last, and what `fix` says.
+
+        UsageError for a name that no layer has and for bits that the layer cannot have.
+        """
+        readers, names = input_layers(self.network), [n.name for n in self.network.layers]
+        out: dict[str, Pair] = dict.fromkeys((*readers, names[-1]), (8, 8))
+        offered = self.widths()
+        for asked in self.request.fix:
+            pattern, _, bits = asked.rpartition("=")
+            found = re.fullmatch(r"[Ww](\d)[Aa](\d)", bits)
+            layers = fnmatch.filter(names, pattern)
+            if not found:
+                raise UsageError(f"--fix expects LAYER=W4A8, got '{asked}'")
+            if not layers:
+                raise UsageError(f"--fix {asked}: no layer is called '{pattern}'; there are {', '.join(names)}")
+            pair = int(found[1]), int(found[2])
+            if pair[0] not in offered[0] or pair[1] not in offered[1]:
+                raise UsageError(
+                    f"--fix {asked}: here weights have {', '.join(map(str, offered[0]))} bits and activations "
+                    f"{', '.join(map(str, offered[1]))}"
+                )
+            if pair[1] != 8 and (same := [n for n in layers if n in readers]):
+                raise UsageError(f"--fix {asked}: layer '{same[0]}' reads pixels, which have 8 bits")
+            if pair != (8, 8) and (on_part(self.request) or self.request.method == "haq"):
+                where = "on an FPGA part" if on_part(self.request) else "with --method haq"
+                raise UsageError(f"--fix {asked}: {where} layers can only be held at W8A8")
+            out |= dict.fromkeys(layers, pair)
+        return out
 
     def say(self, stage: str, detail: str = "") -> None:
         self.tell(Progress(stage, time.perf_counter() - self.started, detail=detail))

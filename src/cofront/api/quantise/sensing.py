@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cofront.errors import unknown_name
 from cofront.study.provenance import digest, write_atomic
 
@@ -26,6 +28,17 @@ MODELS: Mapping[str, str] = {
     "hessian": "half the mean curvature of a layer times its squared quantisation error (HAWQ-V2)",
     "fisher": "half the sum of the curvature of each weight and activation times its squared quantisation error",
 }
+
+
+#: The default: `divergence` where measuring takes at most so many multiply-accumulates (minutes), `hessian` beyond.
+AUTO, MOST_MACS = "auto", 1e13
+
+
+def model_for(network: Network, images: int, widths: tuple[tuple[int, ...], tuple[int, ...]]) -> str:
+    """The sensitivity model that "auto" stands for: what is behind a layer is computed again for each width of it."""
+    settings = sum(len([b for b in part if b != 8]) for part in widths)
+    behind = np.cumsum([network.node_macs(n) for n in reversed(network.layers)], dtype=float)
+    return "divergence" if images * settings * float(behind.sum()) <= MOST_MACS else "hessian"
 
 
 @dataclass(frozen=True)
