@@ -49,11 +49,9 @@ def run_model(
             model, target, calib=task, device=device, method="haq", episodes=episodes, out=out, study=study, json=json,
             seed=seed,
         )  # fmt: skip
-    if study is not None:
-        raise UsageError("--study is not for lana: its folder keeps every stage; leave it out")
     from cofront.cli.accelerate import run as accelerate
 
     return accelerate(
         model, device, target, data=task, candidates=candidates, epochs=8 if epochs is None else epochs, out=out,
-        json=json, seed=seed,
+        study=study, json=json, seed=seed,
     )  # fmt: skip
