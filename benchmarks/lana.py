@@ -286,18 +286,25 @@ def train(scene: Scene, found: dict[str, dict[str, object]]) -> dict[str, object
 
 
 def scratch(scene: Scene, found: dict[str, dict[str, object]]) -> dict[str, object]:
-    """The same network from the start, for as many epochs as take the fine-tuning's processor time."""
+    """The same network from the start, for as many epochs as take all of LANA's processor time.
+
+    That is learning, scores, the choice and the fine-tuning, without the prices, which a network of its own needs, too.
+    """
     lana = scene.lana
     start = lana.student(scene.learnt, found["choose"]["chosen"]["names"])  # type: ignore[call-overload,index]
     plain = replace(lana.recipe.schedule, rate=0.1)
     taught, own = cost_of(lana.training(start)), cost_of(ScratchTraining(start.network, lana.data, plain))
-    epochs = round(lana.recipe.schedule.epochs * taught / own)
-    record.say(f"from scratch: {epochs} epochs; a step takes {own:.3f} s, distilled {taught:.3f} s")
+    steps = ScratchTraining(start.network, lana.data, plain).steps // plain.epochs
+    before = sum(float(found[stage]["cpu_s"]) for stage in ("learn", "score", "choose"))  # type: ignore[arg-type]
+    epochs = round(lana.recipe.schedule.epochs * taught / own + before / (own * steps))
+    record.say(
+        f"from scratch: {epochs} epochs; a step takes {own:.3f} s, distilled {taught:.3f} s, before {before:.0f} s"
+    )
     training = ScratchTraining(
         start.network, lana.data, replace(plain, epochs=epochs), scene.work / "scratch.safetensors"
     )
     out = finished(training, scene.work, "scratch")
-    return {**out, "step_cpu_s": own, "distilled_step_cpu_s": taught}
+    return {**out, "step_cpu_s": own, "distilled_step_cpu_s": taught, "cpu_s_before_fine_tuning": before}
 
 
 def judge(scene: Scene, found: dict[str, dict[str, object]]) -> dict[str, object]:
