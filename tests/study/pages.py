@@ -5,7 +5,7 @@ import re
 from browser import drawn
 
 from cofront.study import Study
-from cofront.study.documents import QuantisedDocument, RunDocument
+from cofront.study.documents import AccelerateDocument, QuantisedDocument, RunDocument
 from cofront.study.report import report_data, write_report
 
 
@@ -14,6 +14,7 @@ def store(study, found):
     inputs = {
         RunDocument: lambda: ("run", {"system": found.system, "space": found.space, "target_s": found.target_s}),
         QuantisedDocument: lambda: ("quantize", {"model": found.model, "method": found.method, "images": 256}),
+        AccelerateDocument: lambda: ("accelerate", {"budget": found.budget, "device": found.device, "images": 2048}),
     }  # fmt: skip
     run = study.start(*inputs[type(found)]())
     run.finish("interrupted" if getattr(found, "interrupted", False) else "done", found)
