@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -64,16 +66,20 @@ def _taken(found: AccelerateDocument) -> AcceleratedNetwork | None:
 
 
 def in_order(lists: Sequence[Sequence[str]]) -> list[str]:
-    """Names of all lists, each once, in an order that agrees with theirs: a new one comes after the one before it."""
-    out: list[str] = []
+    """Names of all lists, each once, in an order that agrees with all of theirs; as they come where none does."""
+    before: dict[str, dict[str, None]] = {name: {} for names in lists for name in names}
     for names in lists:
-        at = 0
-        for name in names:
-            if name in out:
-                at = out.index(name) + 1
-            else:
-                out.insert(at, name)
-                at += 1
+        for first, second in pairwise(names):
+            before[second][first] = None
+    sorter, ready, out = TopologicalSorter(before), list[str](), list[str]()
+    try:
+        sorter.prepare()
+    except CycleError:
+        return list(before)
+    while sorter.is_active():
+        ready += reversed(sorter.get_ready())
+        out.append(ready.pop())  # what comes after the last one, so that neighbours stay together
+        sorter.done(out[-1])
     return out
 
 

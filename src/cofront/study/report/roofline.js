@@ -94,7 +94,7 @@ function cofrontRoofline({ make, table, layout, css, seconds, sig, metric, escap
     const words = (name) => `<b>${escape(name)}</b>${sides.map((s, i) => told(s, named[i][name])).join("")}`;
     const joined = before.points.map((p) => p.name).filter((name) => named[0][name] && named[1][name]);
     traces.push({ x: joined.flatMap((k) => [intensity(named[0][k]), intensity(named[1][k]), null]), y: joined.flatMap((k) => [speed(named[0][k]), speed(named[1][k]), null]), mode: "lines",
-      line: { color: css("--soft"), width: 1 }, opacity: 0.6, hoverinfo: "skip", showlegend: false });
+      line: { color: css("--soft"), width: 1.3 }, opacity: 0.75, hoverinfo: "skip", showlegend: false });
     sides.forEach((s, i) => traces.push({ x: s.points.map(intensity), y: s.points.map(speed), mode: "markers", name: s.label, text: s.points.map((p) => words(p.name)), hovertemplate: "%{text}<extra></extra>",
       marker: { color: colours[i], symbol: i ? "circle" : "circle-open", opacity: i ? 0.85 : 1, size: s.points.map((p) => 6 + 24 * Math.sqrt(p.seconds / s.latency_s)), line: { color: i ? css("--card") : colours[0], width: i ? 1 : 1.5 } } }));
     const all = sides.map(whole), text = `<b>whole network</b>${sides.map((s, i) => told(s, all[i])).join("")}`;
