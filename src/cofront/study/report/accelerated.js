@@ -5,7 +5,8 @@ function cofrontAccelerated(root, found, tools) {
   const { make, table, tiles, layout, css, seconds, sig, fixed, accuracy, metric, escape, logTicks, config } = tools;
   const card = cofrontCard(root, found, tools), { run, n, heading, sentences, small } = card;
   const pictures = cofrontPictures(tools), map = cofrontHeat({ ...tools, small }, pictures);
-  const time = (v) => seconds(v).replace(" ", "\u00a0"); // a number stays beside its unit, in what is narrow
+  // a number stays beside its unit, in what is narrow
+  const time = (v) => seconds(v).replace(" ", "\u00a0"), share = (v) => accuracy(v).replace(" ", "\u00a0");
   const times = (v) => (v == null ? "–" : `${fixed(v, 2)}×`), signed = (v) => (v > 0 ? `+${small(v)}` : small(v));
   const best = (r) => (r.chosen == null ? null : r.solutions[r.chosen]), plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 
@@ -17,7 +18,7 @@ function cofrontAccelerated(root, found, tools) {
   const roof = cofrontRoofline(tools).part(heading, "unit"), training = card.training("Fine-tuning with the teacher's answers"), provenance = make("div", { class: "scroll" });
 
   function drawFigures() {
-    const r = run(), t = r.training, m = r.measured, changed = r.units.filter((u) => u.chosen !== u.names[0]).length;
+    const r = run(), t = r.training, m = r.measured;
     title.textContent = `${r.title}${r.interrupted ? " (interrupted)" : ""}`;
     title.hidden = card.titled(title.textContent); // which the page says above
     about.textContent = sentences([!card.stated(r.statement) && r.statement, r.latency_note && `latency: ${r.latency_note}`, ...r.notes]);
@@ -25,11 +26,10 @@ function cofrontAccelerated(root, found, tools) {
       r.before_s > 0 && ["latency", time(r.latency_s ?? r.before_s), r.latency_s == null ? `of the teacher; ${time(r.limit_s)} allowed` : `${time(r.limit_s)} allowed; ${time(r.before_s)} before`],
       r.speed_up && ["speed-up", times(r.speed_up), "by the device's prices"],
       m && ["measured", times(m.speed_up), `95 %: ${fixed(m.interval_95[0], 2)} to ${fixed(m.interval_95[1], 2)}; ${time(m.before_s)} to ${time(m.after_s)}, ${plural(m.visits, "visit")} each`],
-      t?.test != null && ["test accuracy", accuracy(t.test), `teacher ${accuracy(r.teacher_test)}, ${plural(t.test_images, "image")}`],
-      r.validation != null && ["validation", accuracy(r.validation), `teacher ${accuracy(r.teacher_validation)}`],
+      t?.test != null && ["test accuracy", accuracy(t.test), `teacher ${share(r.teacher_test)}, ${plural(t.test_images, "image")}`],
+      r.validation != null && ["validation", accuracy(r.validation), `teacher ${share(r.teacher_validation)}`],
       r.macs.length === 2 && ["MACs", metric(r.macs[1]), `${metric(r.macs[0])} before`],
-      r.params.length === 2 && ["parameters", metric(r.params[1]), `${metric(r.params[0])} before`],
-      r.units.length && ["units", String(r.units.length), `${changed} with another operator`]]);
+      r.params.length === 2 && ["parameters", metric(r.params[1]), `${metric(r.params[0])} before`]]);
   }
 
   function drawFront() {

@@ -20,7 +20,7 @@ function cofrontHeat({ make, css, small }, { svg, frame, tell, ink, channels, da
     const each = Math.min(Math.max(room / groups.length, LEAST), MOST);
     let x = left;
     const at = groups.map((_, i) => { x += gap * apart[i]; const here = x; x += each; return here; });
-    return { at, each, left, wide: Math.ceil(x + 2) };
+    return { at, each, left, wide: Math.ceil(x + 2 - 1e-6) }; // a sum of shares may miss the room by rounding
   }
 
   // Names under the columns; what they need is their height.
@@ -57,7 +57,7 @@ function cofrontHeat({ make, css, small }, { svg, frame, tell, ink, channels, da
         const fill = colour(v, s), box = { x: x + 0.5, y: y + 0.5, width: c.each - 1, height: height - 1 }, cell = svg("rect", { ...box, fill });
         tell(cell, () => words(i, row, v));
         picture.append(cell);
-        const shown = v === 0 ? "0" : c.each >= 52 ? small(v, 2) : v < 0 ? "−" : "";
+        const shown = v === 0 ? "0" : c.each >= 58 ? small(v, 2) : v < 0 ? "−" : "";
         if (shown) picture.append(text(shown, { x: x + c.each / 2, y: y + height / 2, "text-anchor": "middle", "font-size": 10, fill: v > 0 ? ink(fill) : css("--soft") }));
         if (taken(i, row)) frames.push(svg("rect", { ...box, x: box.x + 0.5, y: box.y + 0.5, width: box.width - 1, height: box.height - 1, rx: 2, fill: "none", stroke: css("--ink"), "stroke-width": 2, "pointer-events": "none" }));
       });
