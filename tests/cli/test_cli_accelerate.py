@@ -12,6 +12,8 @@ from cofront.network import Builder
 from cofront.network.onnx_io import import_onnx, to_onnx
 from cofront.network.weights import load, random_weights
 from cofront.space.operators_of import OperatorsOf, units_of
+from cofront.study import Study
+from cofront.study.report import report_data
 
 pytest.importorskip("torch")
 
@@ -84,15 +86,44 @@ def test_a_model_becomes_faster_and_is_not_done_again(as_json, cofront, model):
     again = judge(to_torch(written.network, written.weights), data.x_test, data.y_test).accuracy
     assert again == pytest.approx(found["training"]["test"], abs=0.02)
     assert json.loads(Path("out/accelerate.json").read_text()) == found
-    kept = {p.name: p.stat().st_mtime_ns for p in Path("out").glob("scores-*.json")}
+    assert found["roofline"] is None and found["roofline_note"].startswith("no roofline: a table of latencies")
+    # the same question is not worked at again; the study keeps it, and the report shows it
+    made = made_at("*.safetensors") | made_at("*.onnx")
     code, out, _ = cofront(*ask(model, "-o", "out"))
     assert code == 0 and "solutions swapped in" in out and "after 1 epochs of fine-tuning" in out
-    assert kept == {p.name: p.stat().st_mtime_ns for p in Path("out").glob("scores-*.json")}
+    assert made == {
+        p.name: p.stat().st_mtime_ns for p in Path("out").iterdir() if p.suffix in (".safetensors", ".onnx")
+    }
+    assert json.loads(Path("out/accelerate.json").read_text()) == found
+    kept, _ = entries("out/study.sqlite")
+    assert [e["units"] for e in kept] == [found["units"]]
+    assert (found["study"], found["report"]) == ("out/study.sqlite", "out/report.html")
+    assert "Cheaper operators in " in Path("out/report.html").read_text()
+    # a file that is gone is made again, from the stages in the folder
+    scores = made_at("scores-*.json")
+    Path("out/accelerated.onnx").unlink()
+    again = as_json(*ask(model, "-o", "out"))
+    assert Path("out/accelerated.onnx").is_file() and again["units"] == found["units"]
+    assert scores == made_at("scores-*.json")
+
+
+def made_at(pattern):
+    """When the files were written."""
+    return {p.name: p.stat().st_mtime_ns for p in Path("out").glob(pattern)}
+
+
+def entries(study):
+    """What the report shows of a study's accelerated networks, and its title."""
+    with Study(Path(study), write=False) as opened:
+        data = report_data(opened)
+    return data["accelerated"]["entries"], data["title"]
 
 
 def test_without_fine_tuning(as_json, model):
-    found = as_json(*ask(model, "--no-finetune", budget="0.9x latency"))
+    found = as_json(*ask(model, "--no-finetune", "--study", "mine.sqlite", budget="0.9x latency"))
     assert found["training"]["epochs"] == 0 and Path("runs/accelerate-net/accelerated.onnx").is_file()
+    assert found["study"] == "mine.sqlite" and len(entries("mine.sqlite")[0]) == 1
+    assert not Path("runs/accelerate-net/study.sqlite").exists()
 
 
 def test_a_stopped_run_goes_on(as_json, model, monkeypatch):
@@ -106,8 +137,13 @@ def test_a_stopped_run_goes_on(as_json, model, monkeypatch):
     stopped = as_json(*ask(model, "-o", "out"), code=130)
     assert stopped["interrupted"] and stopped["units"] == [] and stopped["limit_s"] > 0
     assert not Path("out/accelerate.json").exists()
+    (kept,), title = entries("out/study.sqlite")
+    assert kept["interrupted"] and kept["status"] == "interrupted" and title == "net.onnx accelerated on table"
+    assert "stopped before operators were chosen" in Path("out/report.html").read_text()
     monkeypatch.setattr(Layerwise, "run", true)
     assert not as_json(*ask(model, "-o", "out"))["interrupted"]
+    (kept,), _ = entries("out/study.sqlite")  # the one that went on from it
+    assert kept["status"] == "done" and kept["id"] == 2
 
 
 def test_refusals(refused, model):
@@ -129,6 +165,10 @@ def test_refusals(refused, model):
     assert "has no operator" in refused(*ask(model, "--candidates", "ib3e1"))[1]
     Path("accelerate.json").write_text("{}")
     assert "was not written by cofront" in refused(*ask(model, "-o", "."))[1]
+    assert not Path("runs").exists()  # what was refused leaves nothing behind
+    Path("here").mkdir()
+    Path("here/accelerated.onnx").write_bytes(Path(model).read_bytes())
+    assert "would be overwritten" in refused(*ask("here/accelerated.onnx", "-o", "here"))[1]
 
 
 def test_on_an_fpga_operators_are_priced_by_its_accelerator(as_json, model):
@@ -136,3 +176,12 @@ def test_on_an_fpga_operators_are_priced_by_its_accelerator(as_json, model):
     assert "at W8A8" in found["latency_note"] and found["measured"] is None
     assert found["solutions"][0]["latency_s"] <= found["limit_s"]
     assert all(s is not None for u in found["units"] for s in u["seconds"])
+    before, after = found["roofline"]["before"], found["roofline"]["after"]
+    taken = found["solutions"][found["chosen"]]
+    assert (before["latency_s"], after["latency_s"]) == (found["before_s"], taken["latency_s"])
+    units = {u["name"]: u for u in found["units"] if len(u["names"]) > 1}
+    for side, own in ((before, lambda u: 0), (after, lambda u: u["names"].index(u["chosen"]))):
+        for p in side["points"]:
+            if p["name"] in units:
+                u = units[p["name"]]
+                assert p["seconds"] == pytest.approx(u["seconds"][own(u)])
