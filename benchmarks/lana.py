@@ -357,11 +357,14 @@ def claims(found: dict[str, dict[str, Any]]) -> list[Claim]:
     more = found.get("scratch", {}).get("epochs", "no")
     low, high = times["interval_95"]
     out = [
-        Claim("error and score of the teacher's own operator", "0", f"{learnt['teacher_error']:g}, {zero:g}", own, "derived"),
+        Claim(
+            "error and score of the teacher's own operator", "0", f"{learnt['teacher_error']:g}, {zero:g}", own,
+            "derived",
+        ),
         Claim(
             "operators whose error learning halves", "most", f"{learnt['share_halved']:.0%} of {learnt['operators']}",
             own, "derived",
-            f"median cut {learnt['median_cut']:.0%}; {learnt['share_explaining_half']:.0%} end below half of a variance",
+            f"median cut {learnt['median_cut']:.0%}; {learnt['share_explaining_half']:.0%} end below .5 of a variance",
         ),
         Claim(
             "selection against all 15,625 choices, 6 x 5", "equal",
