@@ -2,11 +2,12 @@
 
 import re
 
+import pytest
 from browser import drawn
 
 from cofront.study import Study
 from cofront.study.documents import AccelerateDocument, QuantisedDocument, RunDocument
-from cofront.study.report import report_data, write_report
+from cofront.study.report import has_search, report_data, write_report
 
 
 def store(study, found):
@@ -45,6 +46,27 @@ def card_of(dom, name):
 
 def words_of(dom):
     return re.sub(r"<[^>]*>", " ", re.sub(r"<(script|style).*?</\1>", "", dom, flags=re.S))
+
+
+def check_words(card):
+    """The words of a card, in which nothing is missing."""
+    words = words_of(card)
+    assert not re.search("NaN|undefined|null|Infinity", words), words
+    return words
+
+
+def check_nothing_yet(path, verb, found):
+    """A run without a result is no report; a result that is no document is named in a line."""
+    with Study(path) as study:
+        study.start(verb, {}).finish("failed")
+        assert not has_search(study)
+        store(study, found)
+        assert has_search(study)
+        broken = {"kind": type(found).__struct_config__.tag, "schema": 1, "history": [1], "model": 3}
+        study.start(verb, {"a": 1}).finish("done", broken)
+        with pytest.raises(Exception, match="run 3 of study") as caught:
+            report_data(study)
+    assert "\n" not in str(caught.value)
 
 
 def with_script(page, script):

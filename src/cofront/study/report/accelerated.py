@@ -13,7 +13,7 @@ import msgspec
 from cofront.figures import accuracy, number, seconds
 from cofront.study.documents import AcceleratedNetwork, AccelerateDocument
 from cofront.study.report.entries import Card
-from cofront.study.report.origins import origins, when
+from cofront.study.report.origins import provenance
 from cofront.study.store import RunRecord
 
 #: The teacher's own operator, in every unit.
@@ -102,9 +102,6 @@ def _entry(run: RunRecord, found: AccelerateDocument) -> dict[str, Any]:
 
 def _provenance(run: RunRecord, found: AccelerateDocument) -> list[list[Any]]:
     rows: list[list[Any]] = [
-        ["command", run.command, True],
-        ["run", when(run)],
-        ["seed", str(run.seed)],
         ["images", found.task],
         ["budget", found.budget],
         ["latency", found.latency_note or "–"],
@@ -113,8 +110,7 @@ def _provenance(run: RunRecord, found: AccelerateDocument) -> list[list[Any]]:
         rows.append(["operators learnt from", number(count, "training image")])
     if (t := found.training) is not None and t.epochs:
         rows.append(["fine-tuned for", f"{seconds(t.seconds)}: {number(t.epochs, 'epoch')} of {t.images:,} images"])
-    rows += [["file", f"{name}: {path}", True] for name, path in found.files.items()]
-    return rows + origins(run)
+    return provenance(run, rows, found.files)
 
 
 ACCELERATED = Card("accelerate", AccelerateDocument, title, statement, _entry, goes_on=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,14 @@ def origins(run: RunRecord) -> list[list[Any]]:
     return rows + [
         [f"hash of {k.removesuffix('_hash')}", str(v), True] for k, v in run.inputs.items() if k.endswith("_hash")
     ]
+
+
+def provenance(run: RunRecord, rows: Iterable[list[Any]], files: Mapping[str, str]) -> list[list[Any]]:
+    """The command of a run, `rows` of its own, its files by what they are, and what it depends on."""
+    return [
+        ["command", run.command, True], ["run", when(run)], ["seed", str(run.seed)], *rows,
+        *(["file", f"{name}: {path}", True] for name, path in files.items()), *origins(run),
+    ]  # fmt: skip
 
 
 def when(run: RunRecord) -> str:

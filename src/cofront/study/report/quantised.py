@@ -10,7 +10,7 @@ from cofront.figures import accuracy, limit_words, number, seconds
 from cofront.study.documents import QuantAccuracy, QuantisedDocument
 from cofront.study.documents.parts import Limit
 from cofront.study.report.entries import Card
-from cofront.study.report.origins import origins, when
+from cofront.study.report.origins import provenance
 from cofront.study.store import RunRecord
 
 #: What its accuracies are called of the network as it came.
@@ -114,9 +114,6 @@ def _entry(run: RunRecord, found: QuantisedDocument) -> dict[str, Any]:
 
 def _provenance(run: RunRecord, found: QuantisedDocument) -> list[list[Any]]:
     rows: list[list[Any]] = [
-        ["command", run.command, True],
-        ["run", when(run)],
-        ["seed", str(run.seed)],
         ["images", found.task],
         ["sensitivity", f"{found.sensitivity}: {found.sensitivity_words}"],
         ["allocation", f"{found.method}, {found.status}" if found.status else found.method],
@@ -126,8 +123,7 @@ def _provenance(run: RunRecord, found: QuantisedDocument) -> list[list[Any]]:
         rows.append(["calibrated on", number(count, "training image")])
     if found.seconds:
         rows.append(["time", ", ".join(f"{stage} {seconds(s)}" for stage, s in found.seconds.items())])
-    rows += [["file", f"{name}: {path}", True] for name, path in found.files.items()]
-    return rows + origins(run)
+    return provenance(run, rows, found.files)
 
 
 QUANTISED = Card("quantize", QuantisedDocument, title, statement, _entry)

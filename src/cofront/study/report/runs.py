@@ -12,7 +12,7 @@ import msgspec
 from cofront.figures import seconds
 from cofront.study.documents import RunDocument, RunLayer, RunNetwork
 from cofront.study.report.entries import Card
-from cofront.study.report.origins import origins, when
+from cofront.study.report.origins import provenance
 from cofront.study.store import RunRecord
 
 #: Role of the network that a run ends with, and of what stands for it where it ended early.
@@ -175,9 +175,6 @@ def cells_of(layers: Sequence[RunLayer]) -> list[dict[str, Any]] | None:
 
 def _provenance(run: RunRecord, found: RunDocument) -> list[list[Any]]:
     rows: list[list[Any]] = [
-        ["command", run.command, True],
-        ["run", when(run)],
-        ["seed", str(run.seed)],
         ["system", f"{found.system}, preset {found.preset}"],
         ["task", found.task],
         ["searched for", _searched(found)],
@@ -190,8 +187,7 @@ def _provenance(run: RunRecord, found: RunDocument) -> list[list[Any]]:
     if found.peak_bytes is not None:
         rows.append(["memory", f"{found.peak_bytes / 2**20:,.0f} MiB at most"])
     rows += [["accuracy", found.predictor_note or "–"], ["latency", found.latency_note or "–"]]
-    rows += [["file", f"{name}: {path}", True] for name, path in found.files.items()]
-    return rows + origins(run)
+    return provenance(run, rows, found.files)
 
 
 def _searched(found: RunDocument) -> str:
