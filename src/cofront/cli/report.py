@@ -57,7 +57,7 @@ def run(
 
 
 def _newest() -> Path:
-    """The newest study under runs/ that holds a front, a differentiable run or a quantised network."""
+    """The newest study under runs/ whose report would be about something."""
     from cofront.errors import StudyError, UsageError
     from cofront.study import Study
     from cofront.study.report import has_search
@@ -73,6 +73,6 @@ def _newest() -> Path:
         except StudyError as error:
             output.note(f"cofront: passed over: {error}")
     raise UsageError(
-        f"no study under runs/ holds a front, a differentiable run or a quantised network (newest: {found[0]}); make "
-        "one with `cofront search`"
+        f"no study under runs/ holds a front, a differentiable run, a quantised or an accelerated network (newest: "
+        f"{found[0]}); make one with `cofront search`"
     )
