@@ -233,12 +233,15 @@ def main() -> None:
         "table": measured.table_hash, "accuracy": measured.note, "penalty": penalty, "device": "zu3eg",
         "grid": "coarse", "settings": {k: v for k, v in asdict(HaoSettings(args.proposals)).items() if k != "seed"},
     }  # fmt: skip
+    tables = Path(cofront.__file__).parent / "data_tables"
+    if (hessian := tables / f"{args.space}_hessian.json").is_file():
+        inputs["sensitivities"] = file_hash(hessian)
     if args.evaluator == "supernet":
-        inputs["weights"] = file_hash(Path(cofront.__file__).parent / "data_tables/subgraph32_supernet.safetensors")
+        inputs["weights"] = file_hash(tables / "subgraph32_supernet.safetensors")
     name = f"{args.space}/{args.evaluator}"
     part = document.setdefault("runs", {}).get(name, {})
     known = [[d.latency_s, d.accuracy] for d in best.designs]
-    if part.get("inputs") != inputs or part["exact"]["front"] != known:  # other accuracies, costs, settings: begin anew
+    if part.get("inputs") != inputs or part["exact"]["front"] != known:  # other accuracies, costs, bits: begin anew
         part = {"inputs": inputs, "seeds": {}}
     part["command"] = command()
     part["exact"] = {
