@@ -73,6 +73,6 @@ def _newest() -> Path:
         except StudyError as error:
             output.note(f"cofront: passed over: {error}")
     raise UsageError(
-        "no study under runs/ holds a front, an accelerated network, a differentiable run or a quantised network (newest: "
-        f"{found[0]}); make one with `cofront search`"
+        "no study under runs/ holds a front, an accelerated network, a differentiable run or a quantised network "
+        f"(newest: {found[0]}); make one with `cofront search`"
     )
