@@ -165,6 +165,9 @@ def test_refusals(refused, model):
     assert "has no operator" in refused(*ask(model, "--candidates", "ib3e1"))[1]
     Path("accelerate.json").write_text("{}")
     assert "was not written by cofront" in refused(*ask(model, "-o", "."))[1]
+    Path("mine").mkdir()
+    Path("mine/accelerate.svg").write_text("<svg/>")
+    assert "accelerate.svg would be replaced and was not written by" in refused(*ask(model, "-o", "mine"))[1]
     assert not Path("runs").exists()  # what was refused leaves nothing behind
     Path("here").mkdir()
     Path("here/accelerated.onnx").write_bytes(Path(model).read_bytes())

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 #: Visits of each network when both are measured in turns.
 VISITS = 50
 #: Every file that may be written, besides stages.
-WRITTEN = ("accelerated.onnx", "accelerated.safetensors", "accelerate.json")
+WRITTEN = ("accelerated.onnx", "accelerated.safetensors", "accelerate.json", "accelerate.svg")
 
 
 def accelerate(

@@ -47,6 +47,8 @@ def picture(document: AccelerateDocument) -> str:
     key = "line: exact front of the sum of single changes; dots: solutions swapped in; circle: teacher"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" style="{_STYLE}">'
+        # how `cofront` tells its own files from others
+        '<metadata><meta name="generator" content="cofront"></meta></metadata>'
         f'<rect width="100%" height="100%" fill="#fff"/><text x="{LEFT}" y="14">{title}</text>'
         + "".join(parts)
         + f'<text x="{LEFT}" y="{HEIGHT - 8}" fill="#555">{key}</text></svg>\n'
