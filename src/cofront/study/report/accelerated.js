@@ -61,7 +61,10 @@ function cofrontAccelerated(root, found, tools) {
     const r = run(), open = r.units.filter((u) => u.names.length > 1), rest = r.units.length - open.length;
     heatPart.hidden = !open.length;
     if (heatPart.hidden) return;
-    const left = Math.max(...r.operators.map((o) => o.length)) * LETTER + 14, c = map.columns(heat, open.map((u) => u.name), left), height = r.operators.length > 40 ? 16 : 21, foot = height * r.operators.length + 4;
+    const tall = r.operators.length > 45; // then it has a scroll bar of its own, for which there must be room
+    heat.className = `scroll wide${tall ? " limited tall" : ""}`;
+    heat.style.overflowY = tall ? "scroll" : "";
+    const left = Math.max(...r.operators.map((o) => o.length)) * LETTER + 14, c = map.columns(heat, open.map((u) => u.name), left), height = tall ? 16 : 21, foot = height * r.operators.length + 4;
     const labels = open.map((u) => u.name), number = (u, o) => u.names.indexOf(o), refused = (u, o) => number(u, o) >= 0 && u.seconds[number(u, o)] == null;
     const said = open.map((u) => `${u.name} ${u.chosen}`).join(", "), values = open.flatMap((u) => u.change), s = map.span(values, MOST);
     const picture = pictures.svg("svg", { ...pictures.frame(c.wide, foot + map.names(null, labels, c, 0)), role: "img", "aria-label": `Change of the loss by each operator of each unit. Chosen: ${said}.` });
