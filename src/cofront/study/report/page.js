@@ -179,7 +179,7 @@
   }
 
   function drawRoof(d) {
-    const said = d.roof ? roofline.one(byId("roof"), d, search.clock_hz, patterns, colour) : "";
+    const said = roofline.one(byId("roof"), d, search.clock_hz, patterns, colour);
     byId("roof").hidden = !said;
     byId("roof-note").textContent = said || "Not recorded for this design.";
   }
@@ -347,8 +347,7 @@
   }
 
   const tools = { make, table, tiles, layout, css, seconds, sig, fixed, accuracy, percent, metric, escape, logTicks, config: small };
-  const roofline = cofrontRoofline(tools);
-  // each returns what draws its card again
+  const roofline = cofrontRoofline(tools); // each card's function returns what draws it again
   const drawn = (name, found, draw) => { byId(`${name}-card`).hidden = !found; return found ? draw(byId(name), found, tools) : () => {}; };
   const drawCards = () => [drawn("predictors", data.predictors.length ? data.predictors : null, cofrontPredictors), drawn("differentiable", data.differentiable, cofrontRuns), drawn("quantised", data.quantised, cofrontQuantised),
     drawn("accelerated", data.accelerated, cofrontAccelerated)];
