@@ -408,11 +408,11 @@ def claims(found: dict[str, dict[str, Any]]) -> list[Claim]:
         if f"student{e}" not in judged or f"scratch{e}" not in judged:
             continue
         by = {k: 100 * judged[k]["test"] for k in ("teacher", f"student{e}", f"scratch{e}")}
-        teacher_, student, alone = by.values()
+        whole, student, alone = by.values()
         out.append(
             Claim(
                 f"test accuracy after {e} epochs of distillation", "within points of the teacher",
-                f"{student:.2f} %, {student - teacher_:+.2f} points from the teacher's {teacher_:.2f} %", own, "derived",
+                f"{student:.2f} %, {student - whole:+.2f} points from the teacher's {whole:.2f} %", own, "derived",
                 f"the same network from the start, {found['scratch'][str(e)]['epochs']} epochs, as much processor time "
                 f"as all of LANA: {alone:.2f} %",
             )
