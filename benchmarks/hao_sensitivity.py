@@ -1,6 +1,6 @@
 """HAO's bit sensitivities and its accuracy table beside `task/quantise` -> hao_sensitivity.json.
 
-    python benchmarks/hao_sensitivity.py [--parts quantiser,rank] [--table NAME=FILE ...]
+    python benchmarks/hao_sensitivity.py [--parts quantiser,why,rank] [--table NAME=FILE ...]
 
 `quantiser`: points of the shipped accuracy table, the same number of each kind of precision, folded and quantised by
 `task/quantise`, on the validation images that the table was measured on: nearest integers, and refined ("moments",
@@ -8,10 +8,13 @@ which stands for the batch norms that the table's quantiser estimates anew). Ran
 refinement sees some of them. It is fixed beforehand when the table has to be measured again: when the mean over a kind
 differs by more than a point, or when the rank correlation over all points is below .97.
 
+`why`: what the point that loses most by nearest integers loses otherwise.
+
 `rank`: networks with random precisions of their blocks, measured by the table's quantiser ("first") and by
 `task/quantise` (nearest integers); the rank correlation within each network between what was measured and the sums of
 sensitivities: of tables of blocks ("shipped", and others by `--table`), and of the network's own layers (hessian,
-fisher and measured divergence, on training images).
+fisher and measured divergence, on training images). The table's quantiser is judged on "other" validation images, too,
+and on "all"; "other images" is the correlation between its accuracies on the two sets: what chance leaves.
 
 Every point is kept as soon as it is measured: a killed benchmark goes on. Tables are judged again by every run.
 """
@@ -39,6 +42,7 @@ from cofront.task.data import Dataset, load_dataset
 from cofront.task.evaluate import CALIBRATION, Evaluator, tensor
 from cofront.task.folded import folded
 from cofront.task.quantise.curvature import LossTables, curvature_tables
+from cofront.task.quantise.grids import Rules
 from cofront.task.quantise.measured import ChosenQuantisers, measured_tables
 from cofront.task.quantise.observe import observe, watched
 from cofront.task.quantise.refine import refine
@@ -53,6 +57,8 @@ KINDS = (*PRECISION_NAMES, "mixed")
 POINTS, REFINED_ON = 15, 256
 #: Training images for sensitivities; validation images and allocations of each network.
 IMAGES, VALIDATION, ALLOCATIONS, SEED = 256, 2000, 24, 20
+#: Accuracies of an allocation: by the table's quantiser on the same images, on others and on all, and nearest integers.
+BY = ("first", "other", "all", "nearest")
 #: Resolution, widths, depths less one (all choices by number), operators of the nine blocks.
 NETWORKS: dict[str, tuple[int, list[int], list[int], list[int]]] = {
     "dw3e4, wider later": (1, [0, 1, 2], [1, 2, 2], [2] * 9),
@@ -115,6 +121,27 @@ def quantiser(data: Dataset) -> None:
         say(f"{len(rows)}: {json.dumps(rows[-1])}")
 
 
+def why(data: Dataset) -> None:
+    """The worst point with its first convolution at 8 bits, refined, and with another rule for the weights."""
+    row = min(read(OUT)["quantiser"]["points"], key=lambda r: r["nearest"] - r["table"])
+    x, y, point = data.x_val[:VALIDATION], data.y_val[:VALIDATION], np.array(row["point"])
+    module, weights = module_of(point, data)
+    nearest = module.set_bits()
+    found = {"nearest": module.accuracy(x, y)}
+    for method in ("bias", "moments"):
+        module.use(refine(nearest, module.network, weights, data.x_train[:REFINED_ON], method))
+        found[method] = module.accuracy(x, y)
+    bits = bits_of(module, point)
+    second = list(bits)[1]  # the stem has 8 bits anyway
+    module.set_bits(bits | {second: (8, 8)})
+    found[f"nearest, {second} at 8 bits"] = module.accuracy(x, y)
+    other = QuantModule(Subgraph32().network(point), weights, module.chooser.ranges, Rules("max", "mse"))
+    other.set_bits()
+    found["nearest, weights by their greatest"] = other.accuracy(x, y)
+    part = {"point": row["point"], "validation_images": VALIDATION, "refined_on": REFINED_ON, "accuracy": found}
+    write(OUT, {**read(OUT), "why": {**made("numpy", "torch"), **part}})
+
+
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Accuracy less that of the table, in points, by kind; rank correlations."""
     out: dict[str, Any] = {}
@@ -154,6 +181,7 @@ def rank_part(data: Dataset, tables: dict[str, Path]) -> None:
         part = found.setdefault(name, {"allocations": [], "own": {}, "tables": {}})
         if len(part["allocations"]) < ALLOCATIONS or not part["own"]:
             measure(data, points, part, keep)
+        repeat(data, part)
         for label, file in tables.items():
             known = {tuple(r[:5]): r[5] for r in json.loads(file.read_text(encoding="utf-8"))["rows"]}
             part["tables"][label] = [tabulated(known, p) for p in points]
@@ -162,7 +190,12 @@ def rank_part(data: Dataset, tables: dict[str, Path]) -> None:
                 model: round(-rank(said, [a[by] for a in part["allocations"]]), 4)
                 for model, said in {**part["tables"], **part["own"]}.items()
             }
-            for by in ("first", "nearest")
+            for by in BY
+        }
+        first, other = ([a[k] for a in part["allocations"]] for k in ("first", "other"))
+        part["spearman"]["first"]["other images"] = round(rank(first, other), 4)
+        part["deviation"] = {
+            by: round(100 * float(np.std([a[by] for a in part["allocations"]], ddof=1)), 3) for by in BY
         }
         say(f"{name}: {json.dumps(part['spearman'])}")
         keep()
@@ -182,6 +215,16 @@ def measure(data: Dataset, points: list[Any], part: dict[str, Any], keep: Callab
         keep()
         say(json.dumps(row))
     part["own"] = {t.model: [rise(t, bits) for bits in every] for t in own_tables(module, weights, data)}
+
+
+def repeat(data: Dataset, part: dict[str, Any]) -> None:
+    """The table's quantiser on the other validation images: how far a rank correlation with it can go."""
+    other = Evaluator(load_supernet()[0], data, (data.x_val[VALIDATION:], data.y_val[VALIDATION:]))
+    for row in part["allocations"]:
+        if "other" not in row:
+            row["other"] = other.accuracy(row["point"])
+        share = VALIDATION / len(data.y_val)
+        row["all"] = share * row["first"] + (1 - share) * row["other"]
 
 
 def bits_of(module: QuantModule, point: Any) -> dict[str, tuple[int, int]]:
@@ -221,25 +264,28 @@ def means(found: dict[str, Any]) -> dict[str, dict[str, float]]:
     out: dict[str, dict[str, float]] = defaultdict(dict)
     for by, said in done[0].items() if done else ():
         for model in said:
-            if all(model in d[by] for d in done):
+            if all(model in d.get(by, {}) for d in done):
                 out[by][model] = round(float(np.mean([d[by][model] for d in done])), 4)
     return out
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default="quantiser,rank")
+    parser.add_argument("--parts", default="quantiser,why,rank")
     parser.add_argument("--table", action="append", default=[], metavar="NAME=FILE", help="more tables to judge")
     args = parser.parse_args()
     prepare_cpu(1)
     data = load_dataset()
     if "quantiser" in args.parts.split(","):
         quantiser(data)
+    if "why" in args.parts.split(","):
+        why(data)
     if "rank" in args.parts.split(","):
         tables = {"shipped": SHIPPED} | {name: Path(file) for name, _, file in (t.partition("=") for t in args.table)}
         rank_part(data, tables)
     kept = read(OUT)
     print(json.dumps({k: v for k, v in kept.get("quantiser", {}).items() if k != "points"}, indent=1))
+    print(json.dumps(kept.get("why", {}).get("accuracy", {}), indent=1))
     print(json.dumps(kept.get("rank", {}).get("mean", {}), indent=1))
 
 
