@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
-
-from cofront.errors import InputError
 
 if TYPE_CHECKING:
     from cofront.device import Device
@@ -16,31 +14,6 @@ if TYPE_CHECKING:
     from cofront.space.base import Layered
 
 Mode = Literal["fused", "split", "memory", "infeasible"]
-
-
-def check_clock(clock_hz: Any) -> None:
-    """An InputError unless a configuration's clock is a positive number of at most 1e12."""
-    number = isinstance(clock_hz, int | float) and not isinstance(clock_hz, bool)
-    if not number or not 0 < clock_hz <= 1e12:
-        raise InputError(f"accelerator: clock_hz must be a positive number of at most 1e12, got {clock_hz!r}")
-
-
-def check_whole(config: object, names: tuple[str, ...], most: int, least: int = 1) -> None:
-    """An InputError unless these fields of a configuration are whole numbers from `least` to `most`."""
-    for key in names:
-        value = getattr(config, key)
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise InputError(f"accelerator: {key} must be a whole number of {least} to {most}, got {value!r}")
-
-
-def config_fields(data: Any, names: tuple[str, ...], clock_hz: float | None) -> dict[str, Any]:
-    """A JSON object of exactly these fields and "clock_hz", for which `clock_hz` stands in; else an InputError."""
-    if isinstance(data, Mapping) and clock_hz is not None and "clock_hz" not in data:
-        data = {**data, "clock_hz": clock_hz}
-    known = (*names, "clock_hz")
-    if not isinstance(data, Mapping) or set(data) != set(known):
-        raise InputError(f"accelerator: expected an object with {', '.join(known)}, got {data!r:.80}")
-    return dict(data)
 
 
 @dataclass(frozen=True)

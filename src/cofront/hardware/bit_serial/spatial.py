@@ -7,20 +7,19 @@ several cycles, is the paper's; how layers map to rows and columns, and the ener
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from cofront.hardware.base import check_clock, check_whole, config_fields
 from cofront.hardware.bit_serial.units import unit
 from cofront.hardware.bit_serial.work import Columns, moved_bits
 from cofront.hardware.die import Die
+from cofront.hardware.flat import FlatConfig
 from cofront.problem import INFEASIBLE, IntArray
 
 NAME, ARRAY = "bit_fusion", "array"
 BRICKS = 16
-_FIELDS = ("rows", "columns", "buffer_bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,17 +41,16 @@ class Chip(Die):
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(FlatConfig):
     """`rows` x `columns` fusion units and bytes of buffer."""
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("rows", "columns", "buffer_bytes")
+    MOST: ClassVar[int] = 1 << 30
 
     rows: int
     columns: int
     buffer_bytes: int = 112 * 1024
     clock_hz: float = 500e6
-
-    def __post_init__(self) -> None:
-        check_whole(self, _FIELDS, 1 << 30)
-        check_clock(self.clock_hz)
 
     @property
     def bricks(self) -> int:
@@ -61,14 +59,6 @@ class Config:
     @property
     def resources(self) -> dict[str, int]:
         return {"units": self.rows * self.columns, "buffer_bytes": self.buffer_bytes}
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Any, clock_hz: float | None = None) -> Config:
-        """What `to_dict` gave; `clock_hz` where it has none. An InputError otherwise."""
-        return cls(**config_fields(data, _FIELDS, clock_hz))
 
     def __str__(self) -> str:
         return f"{self.rows} x {self.columns} units at {self.clock_hz / 1e6:g} MHz"

@@ -8,35 +8,33 @@ fit the buffers, inputs are fetched again for every row of tiles whose weights f
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
-from cofront.hardware.base import check_clock, check_whole, config_fields
 from cofront.hardware.bit_serial.units import unit
 from cofront.hardware.bit_serial.work import Columns, moved_bits
+from cofront.hardware.flat import FlatConfig
 from cofront.problem import INFEASIBLE, IntArray
 
 NAME, ARRAY = "bit_serial", "array"
 #: A block of memory: 36 kbit, 72 bits wide and 512 deep.
 BLOCK_WIDTH, BLOCK_DEPTH = 72, 512
-_FIELDS = ("d_m", "d_k", "d_n", "depth")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(FlatConfig):
     """`d_m` x `d_n` units of `d_k` bits; each row and column has a buffer of `depth` words of d_k bits."""
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("d_m", "d_k", "d_n", "depth")
+    MOST: ClassVar[int] = 1 << 20
 
     d_m: int
     d_k: int
     d_n: int
     depth: int = 1024
     clock_hz: float = 200e6
-
-    def __post_init__(self) -> None:
-        check_whole(self, _FIELDS, 1 << 20)
-        check_clock(self.clock_hz)
 
     @property
     def binary_macs(self) -> int:
@@ -54,14 +52,6 @@ class Config:
             "ff": 0,
             "bram36": 1 + blocks,
         }
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Any, clock_hz: float | None = None) -> Config:
-        """What `to_dict` gave; `clock_hz` where it has none. An InputError otherwise."""
-        return cls(**config_fields(data, _FIELDS, clock_hz))
 
     def __str__(self) -> str:
         return f"{self.d_m} x {self.d_k} x {self.d_n} at {self.clock_hz / 1e6:g} MHz"

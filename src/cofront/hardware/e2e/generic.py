@@ -6,17 +6,18 @@ Without a configuration the array has the shape that is best for the network, of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
 from cofront.device import Device
 from cofront.errors import UsageError, unknown_name
 from cofront.front import Infeasible
-from cofront.hardware.base import CallCost, Cost, check_clock, check_whole, config_fields
+from cofront.hardware.base import CallCost, Cost
 from cofront.hardware.calls import Call, distinct
 from cofront.hardware.e2e.work import Work, calls_of, cycles
+from cofront.hardware.flat import FlatConfig
 from cofront.network import Network
 from cofront.problem import INFEASIBLE, RESOURCES, CodesignProblem, Engine, IntArray, KernelTable, Trellis
 from cofront.space.base import Layered
@@ -31,28 +32,19 @@ NOTE = "multipliers are counted, one to a DSP; logic, buffers and energy are not
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(FlatConfig):
     """`t_in` lanes of inputs by `t_out` lanes of outputs."""
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("t_in", "t_out")
+    MOST: ClassVar[int] = 1 << 16
 
     t_in: int
     t_out: int
     clock_hz: float
 
-    def __post_init__(self) -> None:
-        check_whole(self, ("t_in", "t_out"), 1 << 16)
-        check_clock(self.clock_hz)
-
     @property
     def multipliers(self) -> int:
         return self.t_in * self.t_out
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Any, clock_hz: float | None = None) -> Config:
-        """What `to_dict` gave; `clock_hz` where it has none. An InputError otherwise."""
-        return cls(**config_fields(data, ("t_in", "t_out"), clock_hz))
 
     def __str__(self) -> str:
         return f"{self.t_in} x {self.t_out} at {self.clock_hz / 1e6:g} MHz"

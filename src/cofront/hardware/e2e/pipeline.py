@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
 from cofront.device import Device
 from cofront.errors import UsageError, unknown_name
 from cofront.front import Infeasible
-from cofront.hardware.base import CallCost, Cost, check_clock, check_whole, config_fields
+from cofront.hardware.base import CallCost, Cost
 from cofront.hardware.calls import distinct
 from cofront.hardware.e2e.work import Work, calls_of, cycles, stored_bytes
+from cofront.hardware.flat import FlatConfig
 from cofront.network import Network
 from cofront.problem import INFEASIBLE, RESOURCES, CodesignProblem, Engine, IntArray, KernelTable, Trellis
 
@@ -120,23 +121,14 @@ def pipeline(network: Network, multipliers: int) -> Pipeline:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(FlatConfig):
     """At most so many `multipliers` in all stages together."""
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("multipliers",)
+    MOST: ClassVar[int] = MOST
 
     multipliers: int
     clock_hz: float
-
-    def __post_init__(self) -> None:
-        check_whole(self, ("multipliers",), MOST)
-        check_clock(self.clock_hz)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Any, clock_hz: float | None = None) -> Config:
-        """What `to_dict` gave; `clock_hz` where it has none. An InputError otherwise."""
-        return cls(**config_fields(data, ("multipliers",), clock_hz))
 
     def __str__(self) -> str:
         return f"{self.multipliers} multipliers at {self.clock_hz / 1e6:g} MHz"

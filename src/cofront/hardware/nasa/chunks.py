@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from cofront.errors import UsageError
-from cofront.hardware.base import check_clock, check_whole, config_fields
 from cofront.hardware.die import Die
+from cofront.hardware.flat import FlatConfig
 from cofront.hardware.nasa.mapping import Chunk
 from cofront.hardware.nasa.units import CHUNKS, KINDS, Kind, Units
 from cofront.hardware.nasa.work import Layer
 
 #: Bytes of a buffer that give it a byte per cycle: 256 bytes per cycle for all 128 KB.
 BYTES_PER_PORT_BYTE = 512
-_FIELDS = ("clp", "slp", "alp", "clp_buffer", "slp_buffer", "alp_buffer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +40,12 @@ class Silicon(Die):
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(FlatConfig):
     """Processing elements and bytes of buffer of the three arrays (0 elements: absent), and the clock."""
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("clp", "slp", "alp", "clp_buffer", "slp_buffer", "alp_buffer")
+    MOST: ClassVar[int] = (1 << 30) - 1
+    LEAST: ClassVar[int] = 0
 
     clp: int
     slp: int
@@ -51,10 +54,6 @@ class Config:
     slp_buffer: int
     alp_buffer: int
     clock_hz: float = 250e6
-
-    def __post_init__(self) -> None:
-        check_whole(self, _FIELDS, (1 << 30) - 1, least=0)
-        check_clock(self.clock_hz)
 
     @classmethod
     def of(cls, arrays: Mapping[Kind, tuple[int, int]], clock_hz: float) -> Config:
@@ -79,14 +78,6 @@ class Config:
     def chunk(self, kind: Kind, silicon: Silicon, units: Units) -> Chunk:
         """One array; its buffer has ports in proportion to its size (ours)."""
         return chunk(kind, self.elements(kind), self.buffer(kind), self.clock_hz, silicon, units)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Any, clock_hz: float | None = None) -> Config:
-        """What `to_dict` gave; `clock_hz` where it has none. An InputError otherwise."""
-        return cls(**config_fields(data, _FIELDS, clock_hz))
 
     def __str__(self) -> str:
         sizes = ((c.upper(), getattr(self, c), getattr(self, f"{c}_buffer")) for c in CHUNKS.values())

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from cofront.errors import InputError
-from cofront.hardware.base import check_clock
+from cofront.hardware.flat import check_clock
 from cofront.hardware.subgraph.calls import KERNELS
 from cofront.hardware.subgraph.engines import ENGINES
 
