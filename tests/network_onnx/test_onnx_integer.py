@@ -71,6 +71,16 @@ def test_the_integer_file_is_bit_exact(seed: int) -> None:
     assert len(np.unique(want)) > 10
 
 
+def test_the_files_say_what_their_numbers_mean() -> None:
+    net = integers(network(), 0)
+    graph = to_integer_onnx(net).graph
+    assert (graph.input[0].name, graph.output[0].name) == (net.network.input.name, net.network.output.name)
+    assert graph.input[0].doc_string == "pixels from 0 to 255"
+    assert graph.output[0].doc_string == f"logits, in steps of {SCALE['fc']:.6g}"
+    real = to_qonnx(net.network, quantisation_of(net)).graph
+    assert real.input[0].doc_string == "(whole number from 0 to 255 - 128) * 0.015625"
+
+
 def test_as_qonnx_it_differs_by_rounding_only() -> None:
     net = integers(network(), 0)
     q = quantisation_of(net)

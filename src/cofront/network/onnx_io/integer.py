@@ -170,6 +170,14 @@ class _IntegerWriter:
         self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
         return name
 
+    def renamed(self, tensor: str, name: str) -> str:
+        """The last node's output under another name, if that is free."""
+        last = self.nodes[-1]
+        if last.output[0] != tensor or name in {t for n in self.nodes for t in (*n.input, *n.output)}:
+            return tensor
+        last.output[0] = name
+        return name
+
     def real(self, tensor: str, zero: int) -> str:
         """Stored integers minus their zero point, as float64."""
         return self.add("Sub", self.add("Cast", tensor, to=TensorProto.DOUBLE), self.number(zero))
@@ -270,7 +278,8 @@ class _IntegerWriter:
 def to_integer_onnx(net: IntegerNetwork, batch: int | None = None) -> onnx.ModelProto:
     """An ONNX model of standard operators that computes an integer network bit for bit.
 
-    Its input is uint8 images (n, c, h, w) at the network's resolution, its output the integer logits (n, classes).
+    Its input is uint8 images (n, c, h, w) at the network's resolution, its output the integer logits (n, classes), by
+    the names that the network has for them; both say in the file what their numbers mean.
     """
     writer = _IntegerWriter(net)
     network = net.network
@@ -279,15 +288,17 @@ def to_integer_onnx(net: IntegerNetwork, batch: int | None = None) -> onnx.Model
     layer = next((x for x in net.layers.values() if x.output == network.output.name), None)
     if layer is None or not isinstance(network.output.op, Linear | Conv2d | Activation | Add):
         raise UnsupportedError(f"network '{network.name}': the output '{network.output.name}' is no layer's")
-    out = writer.tensors[network.output.name]
+    out = writer.renamed(writer.tensors[network.output.name], network.output.name)
     first: int | str = BATCH if batch is None else batch
     kind = TensorProto.UINT8 if layer.out_bits else TensorProto.INT64
     image = [first, *network.shapes[network.input.name]]
+    scale = net.scales.get(network.output.name)
+    step = "" if scale is None else f", in steps of {scale:.6g}"
     graph = helper.make_graph(
         writer.nodes,
         network.name or "network",
-        [helper.make_tensor_value_info(network.input.name, TensorProto.UINT8, image)],
-        [helper.make_tensor_value_info(out, kind, [first, *network.shapes[network.output.name]])],
+        [helper.make_tensor_value_info(network.input.name, TensorProto.UINT8, image, "pixels from 0 to 255")],
+        [helper.make_tensor_value_info(out, kind, [first, *network.shapes[network.output.name]], f"logits{step}")],
         writer.initializers,
     )
     return helper.make_model(

@@ -73,6 +73,14 @@ class _QuantisedWriter(Writer, ABC):
         name = super().output()
         return self._stored.get(name, name)
 
+    def input_words(self) -> str:
+        grid = self.quantisation.stored.get(self.network.input.name)
+        return (
+            ""
+            if grid is None
+            else f"(whole number from 0 to {2**grid.bits - 1} - {grid.zero_point}) * {grid.scale:.9g}"
+        )
+
 
 class _QonnxWriter(_QuantisedWriter):
     def quant(

@@ -169,6 +169,10 @@ class Writer:
         """Name of the graph's output tensor."""
         return self.network.output.name
 
+    def input_words(self) -> str:
+        """What the numbers of the input mean, where that is known."""
+        return ""
+
     def model(self, batch: int | None) -> onnx.ModelProto:
         """The whole model; `batch` fixes the first dimension, None leaves it symbolic."""
         network = self.network
@@ -186,6 +190,7 @@ class Writer:
         ends = (network.input.name, out)
         inner = [info(k, v) for k, v in shapes.items() if k not in ends]
         in_info = info(network.input.name, shapes[network.input.name])
+        in_info.doc_string = self.input_words()
         out_info = info(out, shapes[network.output.name])
         graph = helper.make_graph(
             self.nodes,
