@@ -124,6 +124,7 @@ def document(layers=53, budget=(("latency", 0.4),), method="exact", device="bism
             QuantAccuracy(what="floating point", part="validation", accuracy=0.92, images=1000),
             *(QuantAccuracy(what=p.label, part="validation", accuracy=p.accuracy or 0.0, images=1000) for p in uniform),
             QuantAccuracy(what="chosen", part="validation", accuracy=chosen.accuracy or 0.0, images=1000),
+            QuantAccuracy(what="the integers", part="validation", accuracy=(chosen.accuracy or 0.0) + 0.01, images=500),
             QuantAccuracy(what="the integers", part="test", accuracy=(chosen.accuracy or 0.0) - 0.003, images=10000),
         ],
         rise=chosen.rise, bound=chosen.rise if exact else None, gap=0.0 if exact else None,

@@ -72,6 +72,13 @@ def _tested(found: QuantisedDocument) -> QuantAccuracy | None:
     return next((a for a in found.accuracies if a.part == "test" and a.what != FLOATING), None)
 
 
+def _validated(found: QuantisedDocument) -> float | None:
+    """Validation accuracy of what is tested; before a network is written, of the chosen bits."""
+    tested = _tested(found)
+    known = {a.what: a.accuracy for a in found.accuracies if a.part == "validation"}
+    return known.get(tested.what if tested is not None else "chosen", known.get("chosen"))
+
+
 def _floating(found: QuantisedDocument) -> QuantAccuracy | None:
     """Of the network as it came: on test images where that is known."""
     known = [a for a in found.accuracies if a.what == FLOATING]
@@ -95,7 +102,6 @@ def _refusal(limit: Limit) -> str:
 
 def _entry(run: RunRecord, found: QuantisedDocument) -> dict[str, Any]:
     tested, was = _tested(found), _floating(found)
-    chosen = next((p for p in found.points if p.kind == "chosen"), None)
     plain = msgspec.to_builtins(found)
     return {
         "id": run.id, "title": title(found), "statement": statement(found),
@@ -107,7 +113,7 @@ def _entry(run: RunRecord, found: QuantisedDocument) -> dict[str, Any]:
         "infeasible": [] if found.layers else _refusals(found),
         "float": None if was is None else msgspec.to_builtins(was),
         "tested": None if tested is None else msgspec.to_builtins(tested),
-        "validated": None if chosen is None else chosen.accuracy,
+        "validated": _validated(found),
         "provenance": _provenance(run, found),
     }  # fmt: skip
 
