@@ -90,7 +90,7 @@ def test_a_model_becomes_faster_and_is_not_done_again(as_json, cofront, model):
     # the same question is not worked at again; the study keeps it, and the report shows it
     made = made_at("*.safetensors") | made_at("*.onnx")
     code, out, _ = cofront(*ask(model, "-o", "out"))
-    assert code == 0 and "solutions swapped in" in out and "after 1 epochs of fine-tuning" in out
+    assert code == 0 and "solutions swapped in" in out and "after 1 epoch of fine-tuning" in out
     assert made == {
         p.name: p.stat().st_mtime_ns for p in Path("out").iterdir() if p.suffix in (".safetensors", ".onnx")
     }
@@ -124,6 +124,13 @@ def test_without_fine_tuning(as_json, model):
     assert found["training"]["epochs"] == 0 and Path("runs/accelerate-net/accelerated.onnx").is_file()
     assert found["study"] == "mine.sqlite" and len(entries("mine.sqlite")[0]) == 1
     assert not Path("runs/accelerate-net/study.sqlite").exists()
+
+
+def test_run_lana_is_accelerate_with_its_lists(cofront, model, monkeypatch):
+    monkeypatch.setattr("cofront.cli.run_models.PRESETS", {"small": (1, OFFERED)})
+    words = ("--model", model, "--device", "table.csv", "--task", "images.npz", "--mean", "0.5", "--std", "0.25")
+    code, out, err = cofront("run", "lana", *words, "--target", "0.6x latency", "--epochs", "1", "-o", "out")
+    assert code == 0 and "after 1 epoch of fine-tuning" in out and "its normalisation was moved" in out, err
 
 
 def test_a_stopped_run_goes_on(as_json, model, monkeypatch):

@@ -117,6 +117,37 @@ def test_wrong_requests(refused, images, given, said):
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("system", "more", "said"),
+    [
+        ("fbnet", ("--mean", "0.5", "--std", "0.5"), "--mean is for haq and lana, which start from a trained network"),
+        ("fbnet", ("--weights", "a.safetensors"), "--weights is for haq and lana"),
+        ("fbnet", ("--input-shape", "3x32x32"), "--input-shape is for haq and lana"),
+        ("fbnet", ("--episodes", "5"), "--episodes is for haq, whose agent has them; leave it out"),
+        ("fbnet", ("--epochs", "1"), "--epochs of the search of fbnet expects at least 2, got 1"),
+        ("haq", ("--epochs", "1"), "--epochs is not for haq"),
+        ("lana", ("--episodes", "5"), "--episodes is for haq"),
+        ("haq", ("--mean", "grey", "--std", "1"), "--mean expects numbers"),
+    ],
+)
+def test_options_of_other_systems(refused, system, more, said):
+    own = ("--model", "net.onnx", "--target", "0.6x latency") if system in ("haq", "lana") else ()
+    code, line = refused("run", system, "--device", "zu3eg", *own, *more)
+    assert code == 2 and said in line
+
+
+def test_haq_gets_what_says_which_network(cofront, monkeypatch):
+    given = {}
+    monkeypatch.setattr("cofront.cli.quantize.run", lambda model, budget, **more: given.update(more) or 0)
+    words = ("--weights", "w.safetensors", "--input-shape", "3x8x8", "--mean", "0.4", "--std", "0.2")
+    code, _, _ = cofront("run", "haq", "--model", "net", "--device", "d", "--target", "1ms", *words, "--episodes", "7")
+    told = {k: given[k] for k in ("weights", "input_shape", "mean", "std", "episodes", "method")}
+    assert code == 0 and told == {
+        "weights": Path("w.safetensors"), "input_shape": "3x8x8", "mean": "0.4", "std": "0.2", "episodes": 7,
+        "method": "haq",
+    }  # fmt: skip
+
+
 _WHOLE: list[dict[str, object]] = []
 
 

@@ -9,6 +9,7 @@ import typer
 
 from cofront.cli import output
 from cofront.cli.options import Data, InputShape, Json, Mean, Seed, Std, a_folder, parse_normalisation, parse_shape
+from cofront.figures import number
 
 if TYPE_CHECKING:
     from cofront.study.documents import AccelerateDocument
@@ -108,7 +109,11 @@ def show(found: AccelerateDocument, folder: Path) -> None:
         f"{len(found.solutions)} solutions swapped in: loss {best.loss:.4f} of the chosen one, {first.loss:.4f} of the "
         f"exact optimum of the sum of changes, {found.teacher_loss:.4f} of the teacher"
     )
-    trained = f"after {found.training.epochs} epochs of fine-tuning" if found.training.epochs else "without fine-tuning"
+    trained = (
+        f"after {number(found.training.epochs, 'epoch')} of fine-tuning"
+        if found.training.epochs
+        else "without fine-tuning"
+    )
     teacher = output.accuracy(found.teacher_test)
     output.line(
         f"test accuracy {output.accuracy(found.training.test)} {trained}, teacher {teacher}, "

@@ -10,7 +10,7 @@ import typer
 
 from cofront.cli import output
 from cofront.cli.options import Clock, Json, Seed, a_folder, parse_clock, positive
-from cofront.cli.run_models import SYSTEMS, run_model
+from cofront.cli.run_models import SYSTEMS, Trained, run_model
 from cofront.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,12 +61,33 @@ def run(
     model: Annotated[
         str | None, typer.Option("--model", help="Of haq and lana: ONNX file, module:callable or design.")
     ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Of haq and lana: safetensors file, for a design or a name.")
+    ] = None,
+    input_shape: Annotated[
+        str | None, typer.Option("--input-shape", help="Of haq and lana: the model's input, e.g. 3x32x32.")
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            "--mean",
+            help="Of haq and lana: what the model was trained with, (pixel / 255 - mean) / std; (pixel - 128) / 64 if "
+            "not given.",
+        ),
+    ] = None,
+    std: Annotated[str | None, typer.Option("--std", help="The same.")] = None,
     space: Annotated[str | None, typer.Option("--space", help="Another space than the preset's.")] = None,
     column: Annotated[str | None, typer.Option("--column", help="Column of the table with the latencies.")] = None,
     weight: Annotated[
         float | None, typer.Option("--weight", help="Exchange rate of the latency, in the system's own terms.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=2, help="Epochs of the search.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", min=1, help="Epochs of the search, 2 at least; of lana, epochs of the fine-tuning."),
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option("--episodes", min=1, help="Of haq: episodes of its agent; the preset's if not given.")
+    ] = None,
     train_epochs: Annotated[
         int | None, typer.Option("--train-epochs", min=1, help="Epochs of the derived network's training.")
     ] = None,
@@ -83,15 +104,23 @@ def run(
     from cofront.cli.main import INTERRUPTED
     from cofront.cli.running import carry_out
 
+    own = {"--model": model, "--weights": weights, "--input-shape": input_shape, "--mean": mean, "--std": std}
     if system in SYSTEMS:
         return run_model(
-            system, model, target, device=device, task=task, preset=preset, epochs=epochs, out=out and
-            a_folder("--out", out), study=study, json=json, seed=seed,
+            system, Trained(model, weights, input_shape, mean, std), target, device=device, task=task, preset=preset,
+            epochs=epochs, episodes=episodes, out=out and a_folder("--out", out), study=study, json=json, seed=seed,
             unused={"--budget": budget, "--space": space, "--column": column, "--weight": weight, "--clock": clock,
                     "--train-epochs": train_epochs, "--no-train": True if no_train else None},
         )  # fmt: skip
-    if model is not None:
-        raise UsageError(f"--model is for {' and '.join(SYSTEMS)}, which start from a trained network; leave it out")
+    if given := [name for name, value in {**own, "--episodes": episodes}.items() if value is not None]:
+        whose = (
+            "haq, whose agent has them"
+            if given[0] == "--episodes"
+            else (f"{' and '.join(SYSTEMS)}, which start from a trained network")
+        )
+        raise UsageError(f"{given[0]} is for {whose}; leave it out")
+    if epochs == 1:
+        raise UsageError(f"--epochs of the search of {system} expects at least 2, got 1")
     minutes = positive("--budget", budget)
     request = RunRequest(
         system=system, device=device, task=task, column=column, space=space, preset=preset,
