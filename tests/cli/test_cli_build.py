@@ -142,6 +142,9 @@ def test_a_build_keeps_names_and_hashes_but_no_places(cofront, tmp_path, monkeyp
     assert cofront("fit", "one/own.onnx", "--budget", "dsp=20", "--save", "small.json")[0] == 0
     code, _, err = cofront("build", "small.json", "-o", "one/b")
     assert code == 0 and err.endswith("one/b held another design (own on zu3eg): replaced\n")
+    Path("integers.safetensors").touch()
+    code, out, err = cofront("build", "small.json", "-o", "one/b", "--json")
+    assert code == 0 and json.loads(out)["notes"][-1].endswith("beside the design: --weights integers.safetensors")
 
 
 def save_design() -> None:
