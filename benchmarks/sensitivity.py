@@ -37,7 +37,7 @@ from cofront.network.weights import random_weights
 from cofront.search.allocation import Problem, allocate, greedy
 from cofront.task.data import load_dataset
 from cofront.task.folded import folded
-from cofront.task.quantise.curvature import LossTables, curvature_tables
+from cofront.task.quantise.curvature import SAMPLES, LossTables, curvature_tables
 from cofront.task.quantise.inputs import PIXELS, pixels_of
 from cofront.task.quantise.measured import ChosenQuantisers, measured_tables
 from cofront.task.quantise.observe import observe, watched
@@ -215,9 +215,9 @@ def resnet_part() -> dict[str, Any]:
     net = watched(network, weights)
     curvature_tables(
         net, ChosenQuantisers(module.chooser), (pixels_of(images, network) - PIXELS.zero) * PIXELS.scale,
-        weight_bits=WIDTHS, act_bits=WIDTHS, samples=4, batch=16, on_progress=lambda n: say(f"image {n}"),
+        weight_bits=WIDTHS, act_bits=WIDTHS, batch=16, on_progress=lambda n: say(f"image {n}"),
     )  # fmt: skip
-    return {"images": CALIBRATION, "draws": 4, "calibration_s": calibrated, "all_s": time.perf_counter() - began}
+    return {"images": CALIBRATION, "draws": SAMPLES, "calibration_s": calibrated, "all_s": time.perf_counter() - began}
 
 
 def main() -> None:
