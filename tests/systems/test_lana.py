@@ -150,6 +150,30 @@ def test_the_whole_method_up_to_the_student(lana, tmp_path):
     assert lana.training(module).guidance == lana.recipe.guidance
 
 
+def test_an_operator_that_diverged_spoils_neither_the_front_nor_the_judge(lana):
+    from cofront.task.distil.scores import Scores
+    from cofront.task.distil.student import judge
+
+    rng = np.random.default_rng(3)
+    shape = len(lana.space.operators), max(map(len, lana.space.operators))
+    change, seconds = np.abs(rng.normal(size=shape)), rng.uniform(0.1, 1.0, shape)
+    there = np.arange(shape[1]) < np.array([len(o) for o in lana.space.operators])[:, None]
+    change[~there] = seconds[~there] = np.nan
+    change[:, 0] = 0.0
+    prices = Prices(seconds, 0.0, "test", "")
+    sound = lana.front(Scores(change, 0.1, 60), prices)
+    change[0, 1] = 3e35
+    assert sound[-1][1] == pytest.approx(0.0)
+    spoilt = lana.front(Scores(change, 0.1, 60), prices)
+    assert spoilt[-1] == sound[-1] and len(spoilt) > 2
+    import torch
+
+    module = lana.student(lana.distillation(), [next(iter(o)) for o in lana.space.operators])
+    with torch.no_grad():
+        next(module.parameters()).fill_(float("inf"))
+    assert np.isfinite(judge(module, *lana.held).loss)
+
+
 def test_what_does_not_fit_is_one_line(lana):
     from dataclasses import replace
 

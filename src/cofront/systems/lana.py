@@ -38,6 +38,10 @@ from cofront.task.distil.units import Teacher
 from cofront.task.scratch import Schedule
 
 
+#: Nats beyond which a network guesses, whatever its loss: operators that diverged have any number.
+BEYOND = 10.0
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How many training images the operators learn from, are scored on, and norms are re-estimated on; how many
@@ -169,9 +173,10 @@ class Lana:
 
     def front(self, scores: Scores, prices: Prices, points: int = 200) -> list[tuple[float, float]]:
         """(seconds, sum of changes) of the front, up to the teacher's latency, to a thousandth of its range; of more
-        than `points`, some left out evenly."""
+        than `points`, some left out evenly. An operator that changes the loss by more than `BEYOND` does not stretch
+        the range."""
         problem = problem_of(scores.change, prices)
-        spread = float(np.ptp(np.where(problem.allowed, problem.loss, 0.0), axis=1).sum())
+        spread = float(np.ptp(np.where(problem.allowed, np.minimum(problem.loss, BEYOND), 0.0), axis=1).sum())
         limit = prices.teacher_s - prices.base_s
         found = front(problem, LATENCY, limit=limit, tolerance=1e-3 * spread)
         kept = np.unique(np.linspace(0, len(found) - 1, points).round().astype(np.int64))

@@ -60,7 +60,7 @@ def single_swaps(
     for first in range(0, len(x), batch):
         features = teacher.features(inputs_of(teacher.network, x[first : first + batch]))
         labels = torch.from_numpy(y[first : first + batch]).long()
-        plain = _loss(features[-1], labels)
+        plain = summed_loss(features[-1], labels)
         own += plain
         for i, operators in enumerate(learnt.operators):
             for o, name in enumerate(operators):
@@ -69,13 +69,13 @@ def single_swaps(
                 if learnt.module(i, name) is teacher.modules[i]:
                     continue
                 logits = teacher.behind(i, learnt.output(i, name, features[i]))
-                total[i, o] += _loss(logits, labels) - plain
+                total[i, o] += summed_loss(logits, labels) - plain
             if on_unit is not None:
                 on_unit(i)
     return Scores(total / len(x), own / len(x), len(x))
 
 
-def _loss(logits: Tensor, labels: Tensor) -> float:
+def summed_loss(logits: Tensor, labels: Tensor) -> float:
     """Summed over the images; what no float holds counts as the largest that one does."""
     value = float(F.cross_entropy(logits.float(), labels, reduction="sum"))
     return value if math.isfinite(value) else float(np.finfo(np.float32).max)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from cofront.network import stack
 from cofront.network.pytorch import NetworkModule
 from cofront.task.data import Images, Labels
 from cofront.task.distil.layerwise import Layerwise
+from cofront.task.distil.scores import summed_loss
 from cofront.task.distil.units import assembled, inputs_of
 
 
@@ -56,7 +56,7 @@ def judge(module: NetworkModule, x: Images, y: Labels, batch: int = 250) -> Judg
     for first in range(0, len(x), batch):
         logits = module(inputs_of(module.network, x[first : first + batch])).float()
         labels = torch.from_numpy(np.ascontiguousarray(y[first : first + batch])).long()
-        loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+        loss += summed_loss(logits, labels)
         right += int((logits.argmax(1) == labels).sum())
     return Judged(loss / len(x), right / len(x))
 
