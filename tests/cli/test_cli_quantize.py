@@ -178,6 +178,10 @@ def test_layers_that_are_fixed_keep_their_bits(as_json, cofront, ask):
     held = as_json(*ask("--fix", "*=W3A8", "--fix", "b=W8A8", "-o", "held", budget="0.9x size"))
     assert [(n["weight_bits"], n["act_bits"]) for n in held["layers"]] == [(3, 8), (8, 8), (3, 8), (3, 8)]
     assert held["status"] == "optimal"
+    low = as_json(*ask("-d", "bismo-edge", "--fix", "b=W2A2", "-o", "low", budget="0.6x latency"))
+    dearest = max(p["costs"]["latency"] for p in low["points"] if p["kind"] == "front")
+    for p in low["points"]:  # uniform ones, too, have the layer as it is held
+        assert p["costs"]["latency"] <= dearest * (1 + 1e-9) or p["kind"] == "front"
     code, out, _ = cofront(*ask("--fix", "b=W8A8", "--fix", "c=W8A8", "-o", "none", budget="0.5x size"))
     assert code == 1 and "infeasible: the least size is" in out
 

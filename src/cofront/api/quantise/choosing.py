@@ -91,13 +91,18 @@ def on_layers(costs: BitCosts, tables: LossTables, budgets: tuple[Budget, ...], 
         if w == a:
             o = costs.pairs.index((w, a))
             at = costs.pairs.index((8, 8))
-            uniform[f"W{w}A{a}"] = point([o if ok[o] else at for ok in costs.allowed])
+            uniform[f"W{w}A{a}"] = point([_allowed(ok, o, at) for ok in costs.allowed])
     return Chosen(
         point(found.array) if found.choice else None, found.status, found.bound if np.isfinite(found.bound) else None,
         now, limits, {n: (n,) for n in costs.layers}, _front(problem, first, left[first], point),
         dict(sorted(uniform.items())),
         costs.of_layer, tuple(_whole(e, costs) for e in found.infeasible), costs.note,
     )  # fmt: skip
+
+
+def _allowed(may: Any, *wanted: int) -> int:
+    """The first of the wanted options that a layer may have; the one that it is held at, otherwise."""
+    return next((o for o in wanted if may[o]), int(np.flatnonzero(may)[0]))
 
 
 def _whole(why: Infeasible, costs: BitCosts) -> Infeasible:
