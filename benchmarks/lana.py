@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -277,26 +278,32 @@ def finished(training: ScratchTraining, work: Path, name: str) -> dict[str, obje
     from cofront.network import weights as files
     from cofront.network.pytorch import fold_batchnorm
 
-    training.resume()
+    went_on = training.resume() and training.position > 0
     cpu = record.cpu_time()
     training.run(lambda log: record.say(f"{name}, epoch {log.epoch + 1}: {log.accuracy:.4f}"))
     spent = record.cpu_time() - cpu
     files.save(work / f"{name}_weights.safetensors", fold_batchnorm(training.net), {"network": "student"})
     return {
-        "epochs": training.schedule.epochs, "seconds": training.seconds, "cpu_s": spent,
+        "epochs": training.schedule.epochs, "seconds": training.seconds, "cpu_s": None if went_on else spent,
         "validation": [h.accuracy for h in training.history],
     }  # fmt: skip
 
 
+def by_length(found: dict[str, dict[str, Any]], stage: str) -> dict[str, Any]:
+    """What is known of a stage, by epochs of the fine-tuning."""
+    return {str(e): found[stage][str(e)] for e in EPOCHS if str(e) in found.get(stage, {})}
+
+
 def train(scene: Scene, found: dict[str, dict[str, Any]]) -> dict[str, object]:
     """The chosen network with distillation, by epochs."""
-    out = dict(found.get("train", {}))
+    out = by_length(found, "train")
     for epochs in EPOCHS:
         name = f"student{epochs}"
         if str(epochs) not in out or not (scene.work / f"{name}_weights.safetensors").is_file():
             start = scene.lana.student(scene.learnt, found["choose"]["chosen"]["names"])
             training = scene.for_epochs(epochs).training(start, scene.work / f"{name}.safetensors")
             out[str(epochs)] = finished(training, scene.work, name)
+            record.write(OUT, {**record.read(OUT), "train": out})
     return out
 
 
@@ -305,10 +312,13 @@ def scratch(scene: Scene, found: dict[str, dict[str, Any]]) -> dict[str, object]
 
     That is learning, scores, the choice and the fine-tuning, without the prices, which a network of its own needs, too.
     """
-    lana, out = scene.lana, dict(found.get("scratch", {}))
+    lana, out, pace = scene.lana, by_length(found, "scratch"), scene.work / "pace.json"
     start = lana.student(scene.learnt, found["choose"]["chosen"]["names"])
     plain = replace(lana.recipe.schedule, rate=0.1)
-    taught, own = cost_of(lana.training(start)), cost_of(ScratchTraining(start.network, lana.data, plain))
+    if not pace.is_file():  # once: a training that goes on has the epochs that it began with
+        costs = [cost_of(t) for t in (lana.training(start), ScratchTraining(start.network, lana.data, plain))]
+        pace.write_text(json.dumps(costs))
+    taught, own = json.loads(pace.read_text())
     steps = ScratchTraining(start.network, lana.data, plain).steps // plain.epochs
     before = sum(found[stage]["cpu_s"] for stage in ("learn", "score", "choose"))
     for epochs in EPOCHS:
@@ -320,6 +330,7 @@ def scratch(scene: Scene, found: dict[str, dict[str, Any]]) -> dict[str, object]
         training = ScratchTraining(start.network, lana.data, many, scene.work / f"{name}.safetensors")
         told = {"step_cpu_s": own, "distilled_step_cpu_s": taught, "cpu_s_before_fine_tuning": before}
         out[str(epochs)] = {**finished(training, scene.work, name), **told}
+        record.write(OUT, {**record.read(OUT), "scratch": out})
     return out
 
 
