@@ -134,6 +134,8 @@ def test_how_alike_devices_are(as_json, refused, macro, tmp_path):
     assert abs(at["other"] - at["twin"]) == 1, "those alike are neighbours"
     drawn = ElementTree.fromstring(picture.read_text())
     assert sum(e.tag.endswith("}rect") for e in drawn.iter()) == 1 + 4 * 4
+    # inside a page, an element of HTML ends a picture
+    assert {e.tag.rpartition("}")[2] for e in drawn.iter()} == {"svg", "title", "rect", "text", "g"}
     as_json(*asked)  # over a picture of our own
     picture.write_text("<svg/>")
     code, line = refused(*asked)

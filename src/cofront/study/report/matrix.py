@@ -23,8 +23,8 @@ def matrix_svg(found: AlikeDocument) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="Liberation Sans, Arial, sans-serif" font-size="12">',
-        # how `cofront` tells its own files from others
-        '<metadata><meta name="generator" content="cofront"></meta></metadata>',
+        # how `cofront` tells its own files from others; as an element it would end a picture inside a page
+        '<!-- <meta name="generator" content="cofront"> -->',
         f"<title>{escape(title)}</title>",
         f'<rect width="{width:.0f}" height="{height:.0f}" fill="#ffffff"/>',
         f'<text x="12" y="22" font-size="14" font-weight="bold">{escape(title)}</text>',
