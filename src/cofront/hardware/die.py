@@ -28,7 +28,10 @@ class Die:
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
                 raise InputError(f"{self.KIND}: {key} must be a number from 0, got {value!r}")
-            if not value and key not in self.RESOURCES:
+            if key in self.RESOURCES:
+                if not isinstance(value, int):
+                    raise InputError(f"{self.KIND}: {key} must be a whole number, got {value!r}")
+            elif not value:
                 raise InputError(f"{self.KIND}: {key} must be above 0")
 
     @property
@@ -44,5 +47,5 @@ class Die:
         """A copy with other amounts of `RESOURCES`."""
         for key in limits:
             if key not in self.RESOURCES:
-                raise unknown_name(f"resource of {self.KIND}", key, self.RESOURCES)
+                raise unknown_name(f"resource of {self.KIND} '{self.name}'", key, self.RESOURCES)
         return replace(self, **limits)  # type: ignore[arg-type]

@@ -121,6 +121,13 @@ def test_wrong_devices_and_figures_are_refused():
         TEMPORAL.estimate(small(), Chip())
     with pytest.raises(InputError, match="chip: clock_hz must be above 0"):
         Chip(clock_hz=0)
+    with pytest.raises(InputError, match=r"chip: units must be a whole number, got 1\.5"):
+        Chip(units=1.5)
+    with pytest.raises(InputError, match=r"chip: buffer_bytes must be a whole number, got 256\.0"):
+        Chip().with_budget(buffer_bytes=256.0)
+    with pytest.raises(UsageError, match="no resource of chip 'bit-fusion' named 'x'; known: buffer_bytes, units"):
+        Chip().with_budget(x=1)
+    assert Chip(units=0, bandwidth_bytes_per_s=0.5).budget["units"] == 0  # what is no resource need not be whole
     with pytest.raises(InputError, match="d_k must be a whole number of 1 to"):
         temporal.Config(8, 0, 8)
     with pytest.raises(UsageError, match="no configuration of accelerator 'bit_fusion' fits"):

@@ -154,7 +154,7 @@ def test_what_cannot_run_says_why() -> None:
         Config(-1, 1, 1, *share)
     with pytest.raises(InputError, match="clock_hz must be above 0"):
         Silicon(clock_hz=0)
-    with pytest.raises(UsageError, match="no resource of silicon named 'lut'"):
+    with pytest.raises(UsageError, match="no resource of silicon '45nm' named 'lut'"):
         Silicon().with_budget(lut=3)
 
 
