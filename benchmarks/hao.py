@@ -192,6 +192,7 @@ def merge(document: dict[str, Any], files: list[Path], target: Path) -> None:
             if mine["inputs"] != part["inputs"] or mine["exact"]["front"] != part["exact"]["front"]:
                 raise SystemExit(f"{file}: '{name}' was run on other accuracies, costs or settings")
             mine["seeds"] |= part["seeds"]
+            mine["command"] = "; ".join(dict.fromkeys([*mine["command"].split("; "), part["command"]]))
         document |= {k: v for k, v in other.items() if k not in ("runs", "claims")}
     document["claims"] = claims_json(claims(document))
     write(target, document)

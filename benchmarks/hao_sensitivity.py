@@ -5,8 +5,9 @@
 `quantiser`: points of the shipped accuracy table, the same number of each kind of precision, folded and quantised by
 `task/quantise`, on the validation images that the table was measured on: nearest integers, and refined ("moments",
 which stands for the batch norms that the table's quantiser estimates anew). Ranges come from the table's 640 images,
-refinement sees some of them. It is fixed beforehand when the table has to be measured again: when the mean over a kind
-differs by more than a point, or when the rank correlation over all points is below .97.
+refinement sees some of them. It was fixed beforehand when the table has to be measured again: when the mean over a kind
+differs by more than a point, or when the rank correlation over all points is below .97; that "moments", which is like
+for like, decides, was said when both were known.
 
 `why`: what the point that loses most by nearest integers loses otherwise.
 
@@ -14,7 +15,9 @@ differs by more than a point, or when the rank correlation over all points is be
 `task/quantise` (nearest integers); the rank correlation within each network between what was measured and the sums of
 sensitivities: of tables of blocks ("shipped", and others by `--table`), and of the network's own layers (hessian,
 fisher and measured divergence, on training images). The table's quantiser is judged on "other" validation images, too,
-and on "all"; "other images" is the correlation between its accuracies on the two sets: what chance leaves.
+and on "all"; "other images" is the correlation between its accuracies on the two sets: what chance leaves. The table
+"first" of the JSON is `subgraph32_hessian.json` as it was before this benchmark, in the repository's history, given by
+`--table first=FILE`.
 
 Every point is kept as soon as it is measured: a killed benchmark goes on. Tables are judged again by every run.
 """
