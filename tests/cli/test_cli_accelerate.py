@@ -157,7 +157,13 @@ def test_refusals(refused, model):
     code, text = refused(*ask(model, budget="0.01x latency"))
     assert code == 2 and "the fastest network of these operators takes" in text and "x latency" in text
     assert "expects '0.6x latency' or '12ms', got '3mJ'" in refused(*ask(model, budget="3mJ"))[1]
-    assert "no list or operator" in refused(*ask(model, "--candidates", "convs"))[1]
+    for given, near in (
+        ("convs", "did you mean conv"),
+        ("skip,ib3e22", "did you mean ib3e2"),
+        ("zzz", "there are skip"),
+    ):
+        _, text = refused(*ask(model, "--candidates", given))
+        assert near in text and "few, some, all are lists of them" in text and len(text) < 250
     assert "is a network without trained weights" in refused(*ask("mobilenet_v2"))[1]
     assert "there is no file 'other.onnx'" in refused(*ask("other.onnx"))[1]
     assert "no such file or folder" in refused(*ask(model, "--data", "none"))[1]
@@ -179,6 +185,26 @@ def test_refusals(refused, model):
     Path("here").mkdir()
     Path("here/accelerated.onnx").write_bytes(Path(model).read_bytes())
     assert "would be overwritten" in refused(*ask("here/accelerated.onnx", "-o", "here"))[1]
+
+
+def test_too_few_images_are_refused_at_once(cofront, refused, model, monkeypatch):
+    """With the least number that the message names it runs to the end."""
+    z = dict(np.load("images.npz"))
+
+    def of(n):
+        np.savez("images.npz", **{**z, "x_train": z["x_train"][:n], "y_train": z["y_train"][:n]})
+
+    of(12)
+    priced = []
+    with monkeypatch.context() as patched:
+        patched.setattr("cofront.api.accelerate.scene.priced_operators", lambda *_, **__: priced.append(1))
+        code, line = refused(*ask(model))
+    assert code == 2 and not priced
+    assert "12 training images are too few" in line and "give 15 at least" in line and "--no-finetune" in line
+    for n, more in ((15, ()), (6, ("--no-finetune",))):
+        of(n)
+        code, out, err = cofront(*ask(model, *more, "-o", f"out{n}"))
+        assert code == 0 and "images alone, which says little" in out, err
 
 
 def test_on_an_fpga_operators_are_priced_by_its_accelerator(as_json, model):

@@ -5,29 +5,28 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cofront.api.accelerate.pricing import OnPart, priced_operators
+from cofront.api.accelerate.recipe import check_images, few_images, offered, recipe_for
 from cofront.api.budgets import parse_budgets
 from cofront.api.request import OnProgress, Progress
 from cofront.api.trained import Normalisation, load_trained
-from cofront.errors import InputError, UsageError, unknown_name
+from cofront.errors import InputError, UsageError
 from cofront.study.provenance import digest, write_atomic
 
 if TYPE_CHECKING:
     from cofront.api.trained import TrainedModel
-    from cofront.systems.lana import Lana, Recipe
+    from cofront.systems.lana import Lana
     from cofront.systems.lana_prices import Prices
     from cofront.task.data import Dataset
     from cofront.task.distil.layerwise import Layerwise
     from cofront.task.distil.scores import Scores
 
-#: Lists of operators by the name that `--candidates` takes.
-LISTS = ("few", "some", "all")
 TELL_S = 5.0
 
 
@@ -57,38 +56,6 @@ class AccelerateRequest:
     seed: int = 0
 
 
-def offered(text: str) -> tuple[str, ...]:
-    """The names of operators that `--candidates` asks for, the teacher's own always; UsageError for unknown ones."""
-    from cofront.space.operators_of import EVERY, FEW, SOME, TEACHER
-
-    lists = {"few": FEW, "some": SOME, "all": EVERY}
-    if text in lists:
-        return lists[text]
-    names = tuple(part.strip() for part in text.split(","))
-    for name in names:
-        if name not in EVERY:
-            raise unknown_name(f"list or operator (lists: {', '.join(LISTS)})", name, (*LISTS, *EVERY))
-    return tuple(dict.fromkeys((TEACHER, *names)))
-
-
-def recipe_for(request: AccelerateRequest, n: int) -> Recipe:
-    """How many of n training images do what: a quarter at most for each of scoring and statistics."""
-    from cofront.systems.lana import Recipe
-
-    if request.epochs < 0 or request.images < 2:
-        raise UsageError(f"expected --epochs from 0 and --images from 2, got {request.epochs} and {request.images}")
-    plain = Recipe(offered=offered(request.candidates))
-    score, statistics = min(plain.score, max(n // 4, 1)), min(plain.statistics, max(n // 4, 2))
-    learn = min(request.images, n - score)
-    batch = max(2, min(plain.lesson.batch, learn // 4))
-    recipe = replace(
-        plain, score=score, statistics=min(statistics, max(learn, 2)), learn=learn,
-        lesson=replace(plain.lesson, batch=batch),
-        schedule=replace(plain.schedule, epochs=max(request.epochs, 1), batch=max(2, min(128, n // 8))),
-    )  # fmt: skip
-    return recipe.seeded(request.seed)
-
-
 class Acceleration:
     """A request with all that it names, read and checked, and the stages one after the other."""
 
@@ -116,7 +83,7 @@ class Acceleration:
         from cofront.task.data import load_dataset
 
         r = self.request
-        offered(r.candidates)
+        operators = offered(r.candidates)
         self.say("reading the model and the images")
         # an ONNX file is read before the images are, so that what is wrong with it is said at once
         read: list[Dataset] = []
@@ -132,7 +99,9 @@ class Acceleration:
         if self.model.has_bits:
             self.notes.append("the file's bit-widths are left out: operators learn in floating point")
         network = without_bits(self.model.network)
-        recipe = recipe_for(r, len(self.data.x_train))
+        check_images(self.data, r.epochs)
+        recipe = recipe_for(operators, r.images, r.epochs, r.seed, len(self.data.x_train))
+        self.notes += few_images(recipe)
         self.lana = Lana(network, self.model.weights, self.data, recipe)
         self.notes += self.model.notes
 
