@@ -12,6 +12,7 @@ from cofront.hardware.subgraph.grid import Grid  # noqa: E402
 from cofront.space import load as load_space  # noqa: E402
 from cofront.space.subgraph32 import OPS  # noqa: E402
 from cofront.systems.hao_bits import by_hessian  # noqa: E402
+from cofront.task import sensitivity  # noqa: E402
 from cofront.task.data import Dataset  # noqa: E402
 from cofront.task.folded import folded  # noqa: E402
 from cofront.task.quantise.choose import Chooser  # noqa: E402
@@ -98,3 +99,13 @@ def test_the_edges_of_the_space_find_their_rows(table):
     assert found.edges[100] == known[k.label, k.op.name, k.cin, k.cout, edges[100].precision]
     with pytest.raises(InputError, match=r"has no row for \('s1b1', 'dw3e2', 32, 32, 'W8A8'\)"):
         by_hessian(space, problem, {**document, "rows": [r for r in rows if r[1] != "dw3e2"]})
+
+
+def test_who_asks_is_told_and_nothing_is_printed(monkeypatch, capsys):
+    monkeypatch.setattr(sensitivity, "of_operator", lambda net, data, op, **how: ([["s1b1"]] * (op + 1), 0.1 * op))
+    told = []
+    rows, worst = sensitivity.sensitivities(None, None, progress=lambda *of: told.append(of))
+    assert told == [(op.name, i + 1) for i, op in enumerate(OPS)]
+    assert len(rows) == sum(n for _, n in told) and worst == 0.1 * (len(OPS) - 1)
+    assert sensitivity.sensitivities(None, None) == (rows, worst)
+    assert capsys.readouterr() == ("", "")

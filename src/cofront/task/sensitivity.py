@@ -19,7 +19,7 @@ import platform
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,17 +97,27 @@ def of_operator(
 
 
 def sensitivities(
-    net: Supernet, data: Dataset, *, images: int = IMAGES, samples: int = SAMPLES, seed: int = 0
+    net: Supernet,
+    data: Dataset,
+    *,
+    images: int = IMAGES,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    progress: Callable[[str, int], None] | None = None,
 ) -> tuple[list[Row], float]:
     """Rows [block, operator, inputs, outputs, precision, sensitivity], and the worst relative standard error of a
-    layer's trace in one network, of traces of at least a hundredth of its largest."""
+    layer's trace in one network, of traces of at least a hundredth of its largest.
+
+    `progress` is told each operator, and how many rows it has, as soon as they are known.
+    """
     rows: list[Row] = []
     worst = 0.0
     for op in range(len(OPS)):
         found, error = of_operator(net, data, op, images=images, samples=samples, seed=seed)
         rows += found
         worst = max(worst, error)
-        print(f"{OPS[op].name}: {len(found)} rows", file=sys.stderr, flush=True)
+        if progress is not None:
+            progress(OPS[op].name, len(found))
     return rows, worst
 
 
@@ -130,6 +140,10 @@ def write_table(path: Path, weights: Path, rows: list[Row], worst: float, *, com
     path.write_text(f'{body},\n "rows": [\n  {lines}\n ]\n}}\n', encoding="utf-8")
 
 
+def _say(operator: str, rows: int) -> None:
+    print(f"{operator}: {rows} rows", file=sys.stderr, flush=True)
+
+
 def main() -> None:
     from cofront.task.data import load_dataset
     from cofront.task.release import default_weights, load_supernet
@@ -146,7 +160,7 @@ def main() -> None:
     prepare_cpu(1)
     started = time.process_time()
     made = {"images": args.images, "samples": args.samples, "seed": args.seed}
-    rows, worst = sensitivities(load_supernet(args.weights)[0], load_dataset(args.data), **made)
+    rows, worst = sensitivities(load_supernet(args.weights)[0], load_dataset(args.data), progress=_say, **made)
     write_table(
         args.out, args.weights, rows, worst, command=" ".join(["python -m cofront.task.sensitivity", *sys.argv[1:]]),
         **made, processor_s=round(time.process_time() - started, 1),
