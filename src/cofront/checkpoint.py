@@ -36,8 +36,10 @@ def read_checkpoint(file: Path, what: str, keys: Collection[str]) -> tuple[dict[
             meta = json.loads(f.metadata()[_KEY])
             tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
         _ = [meta[key] for key in keys]
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"'{file}' is not a checkpoint of {what}: {error}") from None
+    except OSError as error:
+        raise InputError(f"cannot read the checkpoint '{file}': {error.strerror or error}") from None
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"'{file}' is not a checkpoint of {what} ({error}); remove it to begin anew") from None
     return tensors, meta
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,51 @@ def test_on_an_fpga_part_bits_and_accelerator_are_found_together(as_json, cofron
     assert code == 0 and "zu3eg" in out
     code, out, _ = cofront("build", "out/design.json", "--weights", "out/integers.safetensors", "-o", "built")
     assert code == 0 and Path("built").is_dir()
+    # the latency of its program is known without building it
+    assert found["accelerator"]["can_be_built"]
+    cycles = json.loads(Path("built/manifest.json").read_text())["expected"]["scheduled_cycles"]
+    assert found["accelerator"]["scheduled_s"] == pytest.approx(cycles / design["clock_hz"])
+    code, out, _ = cofront(*ask("--device", "zu3eg", "-o", "out", "--sensitivity", "fisher", budget="1x latency"))
+    assert "latency by the schedule of its program: " in out and "next: cofront build out/design.json" in out
+
+    from cofront.api.networks import design_network, read_design
+    from cofront.api.quantise.buildable import outlook
+    from cofront.rtl.standin import random_integers
+
+    document = read_design(Path("out/design.json"))
+    integers = random_integers(design_network(document))
+    asked = found["accelerator"]["scheduled_s"] / 1.02
+    late = outlook(document, integers, asked)
+    assert late.builds and "2 % over the budget" in late.notes[-1] and "; ask for " in late.notes[-1]
+    assert not any("over the budget" in note for note in outlook(document, integers, asked * 1.03).notes)
+    # what the program refuses is said, in the words of `build`
+    first = integers.layers["b"]
+    loud = replace(integers, layers={**integers.layers, "b": replace(first, bias=first.bias + 2**30)})
+    refused = outlook(document, loud, 1.0)
+    assert not refused.builds and refused.scheduled_s is None
+    assert refused.notes[-1].startswith("`cofront build` would refuse this design: layer 'b'")
+
+
+def test_what_cannot_be_built_is_said_before_calibration_and_not_handed_on(cofront, ask):
+    from cofront.network.weights import random_weights
+
+    b = Builder("pooled", (3, 12, 12))
+    for name in ("a", "b"):
+        b.block = name
+        b.conv(8, 3, 1, act="relu", norm=False, bias=True, name=name)
+        b.pool("max", 2)
+    b.block = "head"
+    b.classifier(4)
+    net = b.build()
+    Path("pooled.onnx").write_bytes(to_onnx(net, random_weights(net, np.random.default_rng(0))).SerializeToString())
+    more = ("-d", "zu3eg", "--refine", "none", "--sensitivity", "fisher", "-o", "out")
+    words = ("quantize", "pooled.onnx", *ask(*more, budget="1x latency")[2:])
+    code, out, err = cofront(*words)
+    text = "can be costed, not built yet: "
+    assert code == 0 and text in err and f"note: {text}" in out
+    assert "design: out/design.json" in out and "next:" not in out and "by the schedule" not in out
+    code, _, err = cofront(*words[:-1], "other", "--budget", "1ns")
+    assert code == 1 and text in err
 
 
 @pytest.mark.parametrize(
@@ -322,7 +368,8 @@ def test_a_training_out_of_all_numbers_is_one_line(cofront, ask, monkeypatch):
 
     monkeypatch.setattr(tuning.FineTuning, "_loss", lambda self, some: torch.tensor(np.nan))
     code, _, err = cofront(*ask("--refine", "train", "-o", "out"))
-    assert code == 2 and "fine-tuning 'net': the loss is nan in step 1 of" in err and "lower the rates" in err
+    assert code == 2 and "fine-tuning 'net': the loss is nan in step 1 of" in err
+    assert "take fewer epochs, or `--refine rounding`" in err
     assert len(err.strip().splitlines()) == 1 and not Path("out/integers.safetensors").exists()
 
 

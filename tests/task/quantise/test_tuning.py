@@ -148,8 +148,12 @@ def test_a_checkpoint_of_something_else_is_refused(
         with pytest.raises(UsageError, match=r"is of another fine-tuning .* remove it or name another"):
             FineTuning(setting, network, by, x, y, how, file).resume()
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(InputError, match="is not a checkpoint of a fine-tuning"):
+    with pytest.raises(InputError, match=r"is not a checkpoint of a fine-tuning \(.+\); remove it to begin anew$"):
         FineTuning(settings[1], *made, X, Y, HOW, file).resume()
+    folder = tmp_path / "f.safetensors"
+    folder.mkdir()
+    with pytest.raises(InputError, match=r"cannot read the checkpoint '.*f\.safetensors': "):
+        FineTuning(settings[1], *made, X, Y, HOW, folder).resume()
 
 
 @pytest.mark.parametrize(
@@ -167,7 +171,7 @@ def test_what_leaves_all_numbers_ends_in_one_line(
         tuning.run()
     message = str(error.value)
     assert "fine-tuning 'n': " in message and f"{what}, at rates 0.0005 of weights and 1000 of steps" in message
-    assert f"the checkpoint '{file}' is kept; lower the rates, or refine without training" in message
+    assert f"the checkpoint '{file}' is kept; take fewer epochs, or `--refine rounding` in place of training" in message
     assert "\n" not in message
     assert file.read_bytes() == kept
     with pytest.raises(UsageError, match="fine-tuning 'n'"):

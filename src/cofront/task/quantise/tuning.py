@@ -172,7 +172,7 @@ class FineTuning:
         rate, step_rate = self.rates
         return UsageError(
             f"fine-tuning '{self.network.name}': {what} in {at}, at rates {rate:g} of weights and {step_rate:g} of "
-            f"steps{kept}; lower the rates, or refine without training"
+            f"steps{kept}; take fewer epochs, or `--refine rounding` in place of training; in Python, also lower rates"
         )
 
     # checkpoints
