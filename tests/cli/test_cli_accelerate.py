@@ -126,6 +126,20 @@ def test_without_fine_tuning(as_json, model):
     assert not Path("runs/accelerate-net/study.sqlite").exists()
 
 
+@pytest.mark.parametrize("stage", ["reading", "pricing", "beginning operators", "scoring single swaps", "testing"])
+def test_a_stop_is_obeyed_in_every_stage(as_json, model, monkeypatch, stage):
+    from cofront.api.accelerate.scene import Acceleration
+    from cofront.cli.progress import Interrupt
+
+    seen = []
+    say = Acceleration.say
+    monkeypatch.setattr(Acceleration, "say", lambda self, now, *more: (seen.append(now), say(self, now, *more)))
+    monkeypatch.setattr(Interrupt, "__call__", lambda self: seen[-1].startswith(stage))
+    device = "zu3eg" if stage == "pricing" else "table.csv"
+    stopped = as_json(*ask(model, "-o", "out", device=device, budget="0.9x latency"), code=130)
+    assert stopped["interrupted"] and seen[-1].startswith(stage)
+
+
 def test_run_lana_is_accelerate_with_its_lists(cofront, model, monkeypatch):
     monkeypatch.setattr("cofront.cli.run_models.PRESETS", {"small": (1, OFFERED)})
     words = ("--model", model, "--device", "table.csv", "--task", "images.npz", "--mean", "0.5", "--std", "0.25")

@@ -37,7 +37,6 @@ from cofront.task.distil.student import Judged, re_estimate, student, swapped
 from cofront.task.distil.units import Teacher
 from cofront.task.scratch import Schedule
 
-
 #: Nats beyond which a network guesses, whatever its loss: operators that diverged have any number.
 BEYOND = 10.0
 
@@ -130,9 +129,10 @@ class Lana:
     def _order(self) -> NDArray[np.int64]:
         return np.random.default_rng(self.recipe.seed).permutation(len(self.data.x_train))
 
-    def distillation(self, file: Path | None = None) -> Layerwise:
-        """The operators, ready to learn."""
-        return Layerwise(self.teacher, self.space.operators, self.lessons, self.held[0], self.recipe.lesson, file)
+    def distillation(self, file: Path | None = None, on_begin: Callable[[int], None] | None = None) -> Layerwise:
+        """The operators, ready to learn; `on_begin` as in `Layerwise`."""
+        r = self.recipe
+        return Layerwise(self.teacher, self.space.operators, self.lessons, self.held[0], r.lesson, file, on_begin)
 
     def scores(
         self,

@@ -54,6 +54,49 @@ def test_an_operator_learns_the_same_whoever_is_beside_it(teacher, images):
     assert few.errors()[1, "dws3"] == pytest.approx(many.errors()[1, "dws3"], rel=1e-4)
 
 
+def test_it_stops_between_any_two_operators(teacher, images, tmp_path):
+    """In the errors before, in what is solved before and behind the steps: what goes on from it ends the same."""
+    lesson, offered = Lesson(1, 64, solve=64), ("skip", "conv1", "dws3")
+    asked = []
+    whole = make(teacher, images, lesson, offered=offered)
+    assert whole.run(should_stop=lambda: bool(asked.append(1)))
+    count = len(whole.modules)
+    measured = sum(len(o) for o in whole.operators)
+    assert len(asked) == measured + count + whole.steps + count
+    end = whole.errors()
+    for at in (1, measured + 2, len(asked)):
+        file = tmp_path / f"{at}.safetensors"
+        left = [at]
+
+        def stop(left=left):
+            left[0] -= 1
+            return left[0] < 1
+
+        first = make(teacher, images, lesson, file, offered)
+        assert not first.run(should_stop=stop) and left == [0] and not first.solved
+        again = make(teacher, images, lesson, file, offered)
+        assert again.resume() == (at == len(asked))
+        for one in (first, again):
+            assert one.run() and one.solved
+            for key, error in end.items():
+                assert one.errors()[key] == pytest.approx(error, rel=1e-3, abs=1e-6), (at, key)
+    assert whole.errors(should_stop=lambda: True) is None
+
+
+def test_what_is_called_before_an_operator_ends_the_making(teacher, images):
+    begun = []
+
+    def third(count):
+        begun.append(count)
+        if count == 2:
+            raise KeyboardInterrupt
+
+    space = OperatorsOf(teacher.parts, OFFERED)
+    with pytest.raises(KeyboardInterrupt):
+        Layerwise(teacher, space.operators, images[0][:192], images[0][192:], LESSON, on_begin=third)
+    assert begun == [0, 1, 2]
+
+
 def test_a_stopped_distillation_goes_on_to_the_same_end(teacher, images, tmp_path):
     whole = make(teacher, images, Lesson(2, 32, solve=64))
     whole.run()

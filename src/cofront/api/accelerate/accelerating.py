@@ -34,11 +34,14 @@ if TYPE_CHECKING:
     from cofront.study import Study
     from cofront.systems.lana import Checked
     from cofront.systems.lana_prices import Prices
+    from cofront.task.data import Images, Labels
     from cofront.task.distil.layerwise import Layerwise
     from cofront.task.distil.scores import Scores
 
 #: Visits of each network when both are measured in turns.
 VISITS = 50
+#: Images that are judged at once.
+BATCH = 250
 #: Every file that may be written, besides stages.
 WRITTEN = ("accelerated.onnx", "accelerated.safetensors", "accelerate.json", "accelerate.svg")
 
@@ -139,7 +142,6 @@ def _selected(
 def _finished(run: Acceleration, document: AccelerateDocument, learnt: Layerwise) -> AccelerateDocument:
     """The chosen network trained on, tested once, written and measured beside the teacher."""
     from cofront.network.pytorch import fold_batchnorm, to_torch
-    from cofront.task.distil.student import judge
 
     assert document.chosen is not None
     lana, names = run.lana, document.solutions[document.chosen].operators
@@ -149,23 +151,36 @@ def _finished(run: Acceleration, document: AccelerateDocument, learnt: Layerwise
         module, training = _trained(run, module)
     weights = fold_batchnorm(module)
     network = module.network
-    x, y = lana.data.x_val, lana.data.y_val
     before, teacher = lana.teacher.network, to_torch(lana.teacher.network, lana.weights)
     run.say("testing")
-    test = judge(module, lana.data.x_test, lana.data.y_test).accuracy
+    data = lana.data
+    test = _accuracy(run, module, data.x_test, data.y_test)
     if training is None:
         training = RunTraining(epochs=0, images=0, seconds=0.0, loss=[], validation=[])
     document = msgspec.structs.replace(
         document, macs=[before.macs, network.macs], params=[before.params, network.params],
-        validation=judge(module, x, y).accuracy, teacher_validation=judge(teacher, x, y).accuracy,
-        teacher_test=judge(teacher, lana.data.x_test, lana.data.y_test).accuracy,
-        training=msgspec.structs.replace(training, test=test, test_images=len(lana.data.y_test)),
+        validation=_accuracy(run, module, data.x_val, data.y_val),
+        teacher_validation=_accuracy(run, teacher, data.x_val, data.y_val),
+        teacher_test=_accuracy(run, teacher, data.x_test, data.y_test),
+        training=msgspec.structs.replace(training, test=test, test_images=len(data.y_test)),
     )  # fmt: skip
     document = _written(run, document, module, weights)
     device = run.request.device
     if device == "host" or device.startswith("ssh://"):
         document = _measured(run, document, module)
     return document
+
+
+def _accuracy(run: Acceleration, module: NetworkModule, x: Images, y: Labels) -> float:
+    """Share of images (n, h, w, 3) that are classified right; Stopped between batches of them."""
+    from cofront.task.distil.student import judge
+
+    right = 0
+    for first in range(0, len(x), BATCH):
+        run.check()
+        part = slice(first, first + BATCH)
+        right += round(judge(module, x[part], y[part], BATCH).accuracy * len(y[part]))
+    return right / len(x)
 
 
 def _trained(run: Acceleration, start: NetworkModule) -> tuple[NetworkModule, RunTraining]:

@@ -77,6 +77,11 @@ class Acceleration:
             self.told = time.perf_counter()
             self.say(stage, f"{done:,} of {total:,}")
 
+    def check(self) -> None:
+        """Stopped when somebody asked to."""
+        if self.stop():
+            raise Stopped
+
     def read(self) -> None:
         from cofront.network.bits import without_bits
         from cofront.systems.lana import Lana
@@ -122,7 +127,14 @@ class Acceleration:
         return digest(told)[:8]
 
     def learn(self) -> Layerwise:
-        learnt = self.lana.distillation(self.folder / f"operators-{self.key()}.safetensors")
+        operators = sum(len(o) for o in self.lana.space.operators)
+
+        def begun(count: int) -> None:
+            self.check()
+            self.step("beginning operators", count, operators)
+
+        self.say("beginning operators")
+        learnt = self.lana.distillation(self.folder / f"operators-{self.key()}.safetensors", begun)
         learnt.resume()
         count = len(learnt.modules)
 
@@ -142,15 +154,18 @@ class Acceleration:
             try:
                 kept = json.loads(file.read_text(encoding="utf-8"))
                 change = np.array([[np.nan if v is None else v for v in row] for row in kept["change"]], float)
-                errors = {(int(i), str(n)): float(v) for i, n, v in kept["errors"]}
-                return Scores(change, float(kept["teacher"]), int(kept["images"])), errors
+                known = {(int(i), str(n)): float(v) for i, n, v in kept["errors"]}
+                return Scores(change, float(kept["teacher"]), int(kept["images"])), known
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"'{file}' does not hold scores ({error}); remove it") from None
         units = len(self.lana.space.operators)
+        self.say("scoring single swaps")
+        errors = learnt.errors(should_stop=self.stop)
+        if errors is None:
+            raise Stopped
         found = self.lana.scores(learnt, lambda i: self.step("scoring single swaps, unit", i + 1, units), self.stop)
         if found is None:
             raise Stopped
-        errors = learnt.errors()
         kept = {
             "change": [[None if np.isnan(v) else float(v) for v in row] for row in found.change],
             "teacher": found.teacher, "images": found.images, "errors": [[*k, v] for k, v in errors.items()],
@@ -160,12 +175,15 @@ class Acceleration:
 
     def price(self) -> Prices:
         """The device's prices; a UsageError when the budget is below the fastest network."""
+        self.check()
+        self.say("pricing operators")
         prices, self.on_part = priced_operators(
             self.lana, self.request.device, self.request.column, self.folder / f"table-{self.key('table')}.parquet",
             on_step=lambda s: self.step("measuring operators, visit", s.done, s.total), should_stop=self.stop,
         )  # fmt: skip
         if prices is None:
             raise Stopped
+        self.check()
         (budget,) = parse_budgets(self.request.budget, ("latency",))
         limit, least = budget.of(prices.teacher_s), prices.least_s
         if limit < least:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -59,7 +60,8 @@ class Layerwise:
     """The state of the distillation. `operators` (l) of name -> layers; None (an identity) and "teacher" learn nothing.
 
     `x` (n, h, w, 3) are training images, `held` (m, h, w, 3) others on which errors are measured; `file` is where
-    checkpoints go, if anywhere.
+    checkpoints go, if anywhere. `on_begin` is called before each operator is begun, with how many there are already;
+    what it raises ends the making.
     """
 
     teacher: Teacher
@@ -68,6 +70,7 @@ class Layerwise:
     held: Images
     lesson: Lesson = field(default_factory=Lesson)
     file: Path | None = None
+    on_begin: Callable[[int], None] | None = None
 
     def __post_init__(self) -> None:
         network = self.teacher.network
@@ -83,6 +86,8 @@ class Layerwise:
             for name, operator in operators.items():
                 if operator is None or operator == self.teacher.parts[i]:
                     continue
+                if self.on_begin is not None:
+                    self.on_begin(len(self.modules))
                 begun = begin(self.teacher.modules[i], operator, name, self.lesson.seed, i)
                 settle(begun, features[i], features[i + 1])
                 self.modules[i, name] = speed_up(begun.module)
@@ -100,8 +105,10 @@ class Layerwise:
     def run(self, on_step: Callable[[int], None] | None = None, should_stop: Callable[[], bool] | None = None) -> bool:
         """All steps, or until asked to stop (False); it can then be run on."""
         if not self.before:
-            self.before = self.errors()
-            self._solve()
+            found = self.errors(should_stop=should_stop)
+            if found is None or not self._solve(should_stop):
+                return False
+            self.before = found
         started, before = time.perf_counter(), self.seconds
         saved = started
         while self.position < self.steps and self.adam is not None:
@@ -115,21 +122,30 @@ class Layerwise:
             if time.perf_counter() - saved > _SAVE_EVERY_S:
                 self.save()
                 saved = time.perf_counter()
-        if (self.position >= self.steps or self.adam is None) and not self.solved:
-            self._solve()
-            self.solved = True
         self.save()
-        return self.position >= self.steps or self.adam is None
+        if self.position < self.steps and self.adam is not None:
+            return False
+        if not self.solved:
+            if not self._solve(should_stop):  # what is kept is as it was before
+                return False
+            self.solved = True
+            self.save()
+        return True
 
-    def _solve(self) -> None:
-        """The last convolutions of all operators, on the first training images."""
+    def _solve(self, should_stop: Callable[[], bool] | None = None) -> bool:
+        """The last convolutions of all operators, on the first training images; False when asked to stop before all
+        are solved. Solving once more gives the same."""
         x = torch.split(inputs_of(self.teacher.network, self.x[: self.lesson.solve]), 128)
         features = [self.teacher.features(part) for part in x]
         for i, module in enumerate(self.teacher.modules):
             plain, own = before_activation(module), [f[i] for f in features]
             for (j, _), operator in self.modules.items():
-                if i == j:
-                    solve_last(operator, plain, own)
+                if i != j:
+                    continue
+                if should_stop is not None and should_stop():
+                    return False
+                solve_last(operator, plain, own)
+        return True
 
     def _step(self) -> None:
         assert self.adam is not None
@@ -147,15 +163,24 @@ class Layerwise:
             loss.backward()  # type: ignore[no-untyped-call]
         self.adam.step()
 
+    @overload
+    def errors(self, batch: int = 250) -> dict[Key, float]: ...
+
+    @overload
+    def errors(self, batch: int = 250, *, should_stop: Callable[[], bool] | None) -> dict[Key, float] | None: ...
+
     @torch.no_grad()
-    def errors(self, batch: int = 250) -> dict[Key, float]:
-        """Relative error of every operator on the held-out images, the teacher's own (0) and identities included."""
+    def errors(self, batch: int = 250, *, should_stop: Callable[[], bool] | None = None) -> dict[Key, float] | None:
+        """Relative error of every operator on the held-out images, the teacher's own (0) and identities included; None
+        when asked to stop."""
         total: dict[Key, float] = {}
         for first in range(0, len(self.held_inputs), batch):
             x = self.held_inputs[first : first + batch]
             features = self.teacher.features(x)
             for i, operators in enumerate(self.operators):
                 for name in operators:
+                    if should_stop is not None and should_stop():
+                        return None
                     given = self.output(i, name, features[i])
                     error = float(F.mse_loss(given, features[i + 1])) / self.scale[i]
                     total[i, name] = total.get((i, name), 0.0) + error * len(x) / len(self.held_inputs)
