@@ -129,7 +129,9 @@ def show(found: AccelerateDocument, folder: Path) -> None:
         )
     for note in found.notes:
         output.line(f"note: {note}")
-    files = {**found.files, "document": str(folder / "accelerate.json"), "report": found.report}
+    files = {**found.files, "document": str(folder / "accelerate.json")}
+    if found.report:
+        files["report"] = found.report
     for name, path in files.items():
         output.line(f"  {name:<10} {path}")
 
