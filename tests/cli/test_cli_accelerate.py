@@ -226,6 +226,7 @@ def test_on_an_fpga_operators_are_priced_by_its_accelerator(as_json, model):
     assert "at W8A8" in found["latency_note"] and found["measured"] is None
     assert found["solutions"][0]["latency_s"] <= found["limit_s"]
     assert all(s is not None for u in found["units"] for s in u["seconds"])
+    assert not any("not built yet" in n for n in found["notes"])
     before, after = found["roofline"]["before"], found["roofline"]["after"]
     taken = found["solutions"][found["chosen"]]
     assert (before["latency_s"], after["latency_s"]) == (found["before_s"], taken["latency_s"])
@@ -235,3 +236,18 @@ def test_on_an_fpga_operators_are_priced_by_its_accelerator(as_json, model):
             if p["name"] in units:
                 u = units[p["name"]]
                 assert p["seconds"] == pytest.approx(u["seconds"][own(u)])
+
+
+def test_on_an_fpga_what_cannot_be_built_is_said(as_json, cofront, model):
+    b = Builder("swish", (3, 12, 12))
+    b.conv(8, 3, 2, act="relu", bias=True, norm=False, name="a")
+    b.conv(16, 3, act="hswish", bias=True, norm=False, name="b")
+    b.classifier(4)
+    net = b.build()
+    Path("swish.onnx").write_bytes(to_onnx(net, random_weights(net, np.random.default_rng(0))).SerializeToString())
+    words = ask("swish.onnx", "--no-finetune", device="zu3eg", budget="1x latency")
+    found = as_json(*words, "--candidates", "conv1")
+    (teacher,) = (n for n in found["notes"] if n.startswith("the network as it is: can be costed, not built yet: "))
+    assert "(hswish)" in teacher and "`cofront build` has convolutions" in teacher
+    assert any(n.startswith("the chosen network: can be costed, not built yet: ") for n in found["notes"])
+    assert "note: the chosen network: can be costed" in cofront(*words, "--candidates", "conv1")[1]

@@ -74,13 +74,13 @@ def _accelerate(run: Acceleration) -> AccelerateDocument:
     document = AccelerateDocument(
         model=run.model.label, device=request.device, task=str(request.data or "cifar10"), budget=request.budget,
         limit_s=0.0, before_s=0.0, least_s=0.0, latency_note="", teacher_loss=0.0, teacher_validation=0.0,
-        notes=run.notes, interrupted=True,
+        notes=list(run.notes), interrupted=True,
     )  # fmt: skip
     try:
         prices = run.price()
         document = msgspec.structs.replace(
             document, limit_s=run.limit(prices), before_s=prices.teacher_s, least_s=prices.least_s,
-            latency_note=prices.note, device=prices.device,
+            latency_note=prices.note, device=prices.device, notes=list(run.notes),
         )  # fmt: skip
         learnt = run.learn()
         scores, errors = run.score(learnt)
@@ -135,6 +135,9 @@ def _selected(
         document, units=units, solutions=solutions, chosen=found.index(best), teacher_loss=scores.teacher,
         front=[AcceleratedPoint(latency_s=s, predicted=p) for s, p in run.lana.front(scores, prices)],
     )  # fmt: skip
+    if run.on_part is not None:
+        said = [f"the chosen network: {n}" for n in run.on_part.notes(best.names)]
+        document = msgspec.structs.replace(document, notes=[*document.notes, *said])
     roofline, note = roofline_of(run.on_part, document, run.request.device)
     return msgspec.structs.replace(document, roofline=roofline, roofline_note=note)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ import numpy as np
 
 from cofront.api.files import is_table, need_file
 from cofront.errors import UsageError
+from cofront.space.operators_of import TEACHER
 
 if TYPE_CHECKING:
     from cofront.device import Device
@@ -28,6 +29,16 @@ class OnPart:
     space: OperatorsOf
     part: Device
     config: Configuration
+
+    def notes(self, names: Sequence[str] | None = None) -> list[str]:
+        """What `estimate` notes of the network of these operators (the teacher if None) on this accelerator, and what
+        `build` would refuse."""
+        from cofront.api.costing import FAMILY, family, unbuildable
+
+        chosen = names or [TEACHER] * len(self.space.operators)
+        point = [list(o).index(name) for o, name in zip(self.space.operators, chosen, strict=True)]
+        network = self.space.network(np.array(point))
+        return [*family(FAMILY).estimate(network, self.part, self.config).notes, *unbuildable(network, FAMILY)]
 
 
 def priced_operators(

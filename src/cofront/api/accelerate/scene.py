@@ -192,6 +192,8 @@ class Acceleration:
                 f"{_ms(least)} on {prices.device}: give at least {least / prices.teacher_s + 5e-4:.3f}x latency"
                 + ("" if self.request.candidates == "all" else ", or offer more with --candidates all")
             )
+        if self.on_part is not None:
+            self.notes += [f"the network as it is: {n}" for n in self.on_part.notes()]
         return prices
 
     def limit(self, prices: Prices) -> float:
