@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import math
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from cofront.network import Network
 from cofront.study.documents import DesignDocument
 
+if TYPE_CHECKING:
+    from cofront.task.integer import QuantizedNetwork
 
-def scheduled_cycles(document: DesignDocument, network: Network) -> int | None:
-    """Cycles of an image; None where no program can be made: another accelerator, or without the extra `rtl`."""
+
+def scheduled_cycles(
+    document: DesignDocument, network: Network, integers: QuantizedNetwork | None = None
+) -> int | None:
+    """Cycles of an image; None where no program can be made: another accelerator, or without the extra `rtl`.
+
+    With its own `integers` the program may refuse: InputError, as `build` would say.
+    """
     from cofront.task.fusing import without_integers
 
     if document.accelerator != "subgraph" or find_spec("amaranth") is None or without_integers(network):
@@ -25,7 +34,7 @@ def scheduled_cycles(document: DesignDocument, network: Network) -> int | None:
     config = Config.from_dict(document.design.config, document.clock_hz)
     bus = coefficients.load().bus_bits(device, config.clock_hz)
     # Which integers they are changes no cycle.
-    program = compile_program(random_integers(network), config, device, bus_bits=bus)
+    program = compile_program(integers or random_integers(network), config, device, bus_bits=bus)
     return expected_cycles(program, config, device)
 
 

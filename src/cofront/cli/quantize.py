@@ -21,6 +21,7 @@ from cofront.cli.options import (
     parse_shape,
 )
 from cofront.errors import UsageError
+from cofront.figures import limit_words
 
 if TYPE_CHECKING:
     from cofront.study.documents import QuantisedDocument
@@ -129,15 +130,20 @@ def widths(option: str, text: str) -> tuple[int, ...]:
 
 def show(document: QuantisedDocument) -> None:
     """The layers with their bits, what was proven, and accuracies."""
+    from cofront.api.quantise.shortage import SI, least_and_asked
+
     if document.infeasible:
         for limit in document.infeasible:
             if limit.limit == "limits":
                 output.line("infeasible: no allocation keeps all limits together, though each can be kept alone")
                 continue
-            output.line(
-                f"infeasible: the least {limit.limit} is {quantity(limit.limit, limit.needed)}, the budget "
-                f"{quantity(limit.limit, limit.available)}; {limit.remedy}"
-            )
+            if limit.limit not in SI:
+                output.line(
+                    f"infeasible: {limit_words(limit.limit, limit.needed, limit.available, limit.unit, limit.remedy)}"
+                )
+                continue
+            least, asked = least_and_asked(limit.limit, limit.needed, limit.available)
+            output.line(f"infeasible: the least {limit.limit} is {least}, the budget {asked}; {limit.remedy}")
         return
     if not document.layers:
         output.line(
@@ -156,6 +162,8 @@ def show(document: QuantisedDocument) -> None:
             f"{b.quantity}: {quantity(b.quantity, b.taken or 0.0)} of {quantity(b.quantity, b.limit)} allowed; "
             f"{quantity(b.quantity, b.at_8_bits)} at 8 bits"
         )
+    if (scheduled := document.accelerator.get("scheduled_s")) is not None:
+        output.line(f"latency by the schedule of its program: {output.seconds(scheduled, 4)}")
     if document.gap is not None and document.bound is not None:
         proven = "proven optimal" if document.gap <= 1e-9 else f"at most {document.gap:.2g} above the optimum"
         output.line(f"expected rise of the loss {document.rise:.3g}: {proven} for this sensitivity model")
@@ -169,7 +177,7 @@ def show(document: QuantisedDocument) -> None:
         output.line(f"note: {note}")
     for kind, path in document.files.items():
         output.line(f"{kind}: {path}")
-    if "design" in document.files:
+    if "design" in document.files and document.accelerator.get("can_be_built", True):
         output.line(f"next: cofront build {document.files['design']} --weights {document.files['integers']}")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cofront.api.quantise.costs import BitCosts, Pair, quantity_of
+from cofront.api.quantise.shortage import impossible, whole
 from cofront.errors import unknown_name
 from cofront.front import Infeasible
 
@@ -65,15 +66,26 @@ def problem_of(costs: BitCosts, tables: LossTables) -> Problem:
     return Problem(loss, dict(costs.costs), costs.allowed)
 
 
+def hopeless(costs: BitCosts, budgets: tuple[Budget, ...]) -> Chosen | None:
+    """The answer where costs alone prove that nothing is within the budgets; None where they do not."""
+    why = impossible(costs, budgets)
+    if not why:
+        return None
+    limits = {b.quantity: b.of(costs.now[b.quantity]) for b in budgets}
+    units = {n: (n,) for n in costs.layers}
+    return Chosen(None, "infeasible", None, costs.now, limits, units, infeasible=why, note=costs.note)
+
+
 def on_layers(costs: BitCosts, tables: LossTables, budgets: tuple[Budget, ...], method: str, seed: int) -> Chosen:
-    """Least expected rise within the budgets; the gap is proven with "exact", nothing is with the others."""
+    """Least expected rise within the budgets: proven with "exact"; the others are bounded by what is proven by it."""
     from cofront.search.allocation import allocate, evolutionary, greedy
 
     problem, now = problem_of(costs, tables), costs.now
     limits = {quantity_of(costs, b.quantity): b.of(now[b.quantity]) for b in budgets}
     left = {q: limit - costs.fixed.get(q, 0.0) for q, limit in limits.items()}
+    exact = allocate(problem, left, seed=seed)
     if method == "exact":
-        found = allocate(problem, left, seed=seed)
+        found = exact
     elif method == "greedy":
         found = greedy(problem, left)
     elif method == "evolution":
@@ -93,28 +105,16 @@ def on_layers(costs: BitCosts, tables: LossTables, budgets: tuple[Budget, ...], 
             at = costs.pairs.index((8, 8))
             uniform[f"W{w}A{a}"] = point([_allowed(ok, o, at) for ok in costs.allowed])
     return Chosen(
-        point(found.array) if found.choice else None, found.status, found.bound if np.isfinite(found.bound) else None,
+        point(found.array) if found.choice else None, found.status, exact.bound if np.isfinite(exact.bound) else None,
         now, limits, {n: (n,) for n in costs.layers}, _front(problem, first, left[first], point),
         dict(sorted(uniform.items())),
-        costs.of_layer, tuple(_whole(e, costs) for e in found.infeasible), costs.note,
+        costs.of_layer, tuple(whole(e, costs, budgets) for e in found.infeasible), costs.note,
     )  # fmt: skip
 
 
 def _allowed(may: Any, *wanted: int) -> int:
     """The first of the wanted options that a layer may have; the one that it is held at, otherwise."""
     return next((o for o in wanted if may[o]), int(np.flatnonzero(may)[0]))
-
-
-def _whole(why: Infeasible, costs: BitCosts) -> Infeasible:
-    """A limit that nothing meets, with what has no bits."""
-    more = costs.fixed.get(why.limit, 0.0)
-    units = {"latency": "s", "energy": "J", "size": "bytes"}
-    if why.limit not in units:
-        return why
-    return replace(
-        why, needed=why.needed + more, available=why.available + more, unit=units[why.limit],
-        remedy="allow at least that",
-    )  # fmt: skip
 
 
 def _front(problem: Problem, quantity: str, asked: float, point: Callable[[Any], Point]) -> tuple[Point, ...]:

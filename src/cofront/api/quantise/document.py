@@ -30,13 +30,16 @@ if TYPE_CHECKING:
 def document_of(
     scene: Scene,
     chosen: Chosen,
-    tables: LossTables,
+    tables: LossTables | None,
     accuracies: list[QuantAccuracy],
     by_point: Mapping[int | str, float],
     files: dict[str, str],
 ) -> QuantisedDocument:
-    """The document; without a choice it says why there is none. `by_point`: accuracies of points that were measured."""
-    request, best = scene.request, chosen.point
+    """The document; without a choice it says why there is none, maybe before there are `tables`.
+
+    `by_point`: accuracies of points that were measured.
+    """
+    request, best, widths = scene.request, chosen.point, scene.widths()
     budgets = [
         QuantBudget(
             quantity=q, at_8_bits=chosen.now.get(q, math.nan), limit=limit, taken=best.costs.get(q) if best else None
@@ -52,12 +55,13 @@ def document_of(
     document = QuantisedDocument(
         model=scene.model.label, device=request.device or "", method=request.method, sensitivity=scene.sensitivity,
         task="cifar10" if request.data is None else str(request.data), sensitivity_words=MODELS[scene.sensitivity],
-        weight_bits=list(tables.weight_bits), act_bits=list(tables.act_bits), budgets=budgets,
-        layers=[] if best is None else _layers(scene, chosen, tables, best),
+        weight_bits=list(widths[0]), act_bits=list(widths[1]), budgets=budgets,
+        layers=[] if best is None or tables is None else _layers(scene, chosen, tables, best),
         units=[] if best is None else _units(chosen, best), points=points, accuracies=accuracies,
         rise=None if best is None else best.rise, bound=chosen.bound, gap=gap, status=chosen.status,
         infeasible=limits_of(chosen.infeasible), cost_note=chosen.note, refined=request.refine,
-        accelerator=clean(dict(chosen.accelerator)), floating=scene.floating, seconds=scene.seconds, files=files,
+        accelerator=clean({**chosen.accelerator, **(scene.outlook.to_dict() if scene.outlook else {})}),
+        floating=scene.floating, seconds=scene.seconds, files=files,
         hashes={name: file_hash(Path(path)) for name, path in files.items()}, notes=scene.notes,
         roofline=roofline, roofline_note=roofline_note,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cofront import __version__
+from cofront.api.quantise.buildable import outlook
 from cofront.study.documents import Design, DesignDocument, QuantAccuracy, clean
 from cofront.study.provenance import file_hash, write_atomic
 
@@ -69,12 +70,15 @@ def _integers(scene: Scene, integers: QuantizedNetwork, chosen: Chosen) -> dict[
     write_atomic(paths["onnx"], to_integer_onnx(integers).SerializeToString())
     if chosen.point is not None and chosen.point.design is not None:
         paths["design"] = folder / "design.json"
-        _design(scene, chosen, network, paths["qonnx"], paths["design"])
+        document = _design(scene, chosen, network, paths["qonnx"], paths["design"])
+        scene.say("scheduling the program")
+        scene.outlook = outlook(document, integers, chosen.limits["latency"])
+        scene.notes += [note for note in scene.outlook.notes if note not in scene.notes]
     return {name: str(path) for name, path in paths.items()}
 
 
-def _design(scene: Scene, chosen: Chosen, network: Network, source: Path, path: Path) -> None:
-    """The network and the accelerator that was found with its bits, as a design file."""
+def _design(scene: Scene, chosen: Chosen, network: Network, source: Path, path: Path) -> DesignDocument:
+    """The network and the accelerator that was found with its bits, written as a design file."""
     from cofront.api.networks import block_precisions, design_text
     from cofront.api.parts import device_file
 
@@ -90,6 +94,7 @@ def _design(scene: Scene, chosen: Chosen, network: Network, source: Path, path: 
         provenance={"model": request.model, "sensitivity": scene.sensitivity, "budget": request.budget},
     )  # fmt: skip
     write_atomic(path, design_text(document, path.parent))
+    return document
 
 
 def _real_weights(scene: Scene, setting: Setting) -> dict[str, str]:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofront.api.quantise.choosing import Chosen, Point
+from cofront.api.quantise.shortage import short
 from cofront.errors import UsageError
-from cofront.front import Design, Infeasible
+from cofront.front import Design
 from cofront.network.bits import PRECISIONS
 from cofront.network.split import split
 
@@ -93,7 +94,7 @@ def on_part(
     within = [p for p in points if p.costs["latency"] <= limit * (1 + 1e-9)]
     best = min(within, key=lambda p: p.rise, default=None)
     fastest = min(p.costs["latency"] for p in points)
-    why = () if best is not None else (Infeasible("latency", fastest, limit, "s", "allow at least that"),)
+    why = () if best is not None else (short(budgets[0], fastest, limit, now["latency"]),)
     gap = found.gap * 3 * SCORES / scale
     status = "infeasible" if best is None else "optimal" if not found.gap else "feasible"
     return Chosen(

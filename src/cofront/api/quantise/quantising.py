@@ -37,10 +37,14 @@ def quantize(
     study: Study | None = None,
     on_progress: OnProgress | None = None,
     should_stop: Callable[[], bool] | None = None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> QuantisedDocument:
-    """Calibrate, sense, choose, refine, test, write; sensitivities stay in `folder` for the next budget."""
+    """Calibrate, sense, choose, refine, test, write; sensitivities stay in `folder` for the next budget.
+
+    `note` hears early of what the document will note too.
+    """
     need_torch("quantising a network")
-    scene = Scene(request, folder, on_progress or (lambda _: None), should_stop or (lambda: False))
+    scene = Scene(request, folder, on_progress or (lambda _: None), should_stop or (lambda: False), note)
     return recorded(
         study, "quantize", QuantisedDocument, inputs_of(scene), request.seed, folder, lambda: _quantize(scene)
     )
@@ -51,6 +55,8 @@ def _quantize(scene: Scene) -> QuantisedDocument:
     from cofront.task.quantise.simulate import QuantModule
 
     request, began = scene.request, time.perf_counter()
+    if scene.hopeless is not None:
+        return document_of(scene, scene.hopeless, None, [], {}, {})
     scene.say("calibrating", f"{len(scene.calibration)} images")
     ranges = observe(scene.network, scene.model.weights, scene.calibration)
     module = QuantModule(scene.network, scene.model.weights, ranges)

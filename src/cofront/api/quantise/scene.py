@@ -6,7 +6,7 @@ import fnmatch
 import hashlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cofront.api.budgets import Budget, parse_budgets
-from cofront.api.quantise.choosing import METHODS
+from cofront.api.quantise.buildable import refused
+from cofront.api.quantise.choosing import METHODS, Chosen, hopeless
 from cofront.api.quantise.costs import ENGINES, BitCosts, Pair, bit_costs, quantity_of
 from cofront.api.quantise.parts import check_budgets
 from cofront.api.quantise.sensing import AUTO, MODELS, input_layers, model_for
@@ -25,6 +26,7 @@ from cofront.api.training import load_data
 from cofront.errors import UnsupportedError, UsageError, unknown_name
 
 if TYPE_CHECKING:
+    from cofront.api.quantise.buildable import Outlook
     from cofront.network import Network
     from cofront.task.data import Dataset
 
@@ -106,14 +108,23 @@ class Scene:
     """A request with its model and images, read and checked, and how it tells of itself."""
 
     costs: BitCosts  # where layers add up
+    hopeless: Chosen | None = None  # where costs alone say that nothing is within the budget
+    outlook: Outlook | None = None  # of the design on an FPGA part, once it is written
 
-    def __init__(self, request: QuantizeRequest, folder: Path, tell: OnProgress, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        request: QuantizeRequest,
+        folder: Path,
+        tell: OnProgress = lambda _: None,
+        stop: Callable[[], bool] = lambda: False,
+        remark: Callable[[str], None] = lambda _: None,
+    ) -> None:
         from cofront.network.bits import without_bits
         from cofront.network.blocks import label_blocks
         from cofront.task.quantise.inputs import check_images
         from cofront.task.quantise.steps import without_integers
 
-        self.request, self.folder, self.tell, self.stop = request, folder, tell, stop
+        self.request, self.folder, self.tell, self.stop, self.remark = request, folder, tell, stop, remark
         self.started, self.seconds = time.perf_counter(), dict[str, float]()
         self.budgets: tuple[Budget, ...] = parse_budgets(request.budget)
         self.say("reading", request.model)
@@ -170,6 +181,7 @@ class Scene:
             check_part(str(request.device))
             check_budgets(self.budgets)
             self.held()
+            self.note(refused(self.network))
             return
         if request.clock_hz is not None:
             raise UsageError("--clock is for the subgraph accelerator on an FPGA part; leave it out here")
@@ -178,6 +190,7 @@ class Scene:
             quantity_of(self.costs, budget.quantity)
         if request.method == "haq":
             haq_range(request, self.budgets)
+        self.hopeless = hopeless(self.costs, self.budgets)
 
     def widths(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Weight and activation bits that are sensed. Where nothing depends on those of activations, they stay at 8."""
@@ -216,6 +229,12 @@ class Scene:
                 raise UsageError(f"--fix {asked}: {where} layers can only be held at W8A8")
             out |= dict.fromkeys(layers, pair)
         return out
+
+    def note(self, notes: Iterable[str]) -> None:
+        """Noted, and said at once: before what takes long."""
+        for text in notes:
+            self.notes.append(text)
+            self.remark(text)
 
     def say(self, stage: str, detail: str = "") -> None:
         self.tell(Progress(stage, time.perf_counter() - self.started, detail=detail))
