@@ -181,6 +181,9 @@ def test_refusals(refused, model):
     assert "is a network without trained weights" in refused(*ask("mobilenet_v2"))[1]
     assert "there is no file 'other.onnx'" in refused(*ask("other.onnx"))[1]
     assert "no such file or folder" in refused(*ask(model, "--data", "none"))[1]
+    for device, near in (("bismo-edge", "(gx1150, "), ("zu3e", "(zu3eg"), ("45nm", "(gx1150, ")):
+        code, text = refused(*ask("other.onnx", device=device))
+        assert code == 2 and f"--device {device}: operators are priced on host, ssh://" in text and near in text
     assert "is a column of a table" in refused(*ask(model, "--column", "latency_s", device="host"))[1]
     b = Builder("five", (3, 12, 12))
     b.conv(8, 3, name="a")

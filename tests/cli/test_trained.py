@@ -49,6 +49,16 @@ def test_an_onnx_file_has_its_weights_inside(tmp_path: Path) -> None:
         load_trained(str(tmp_path / "net.onnx"), weights=tmp_path / "other.safetensors")
 
 
+def test_of_several_outputs_it_says_what_can_be_done(tmp_path: Path) -> None:
+    net = small().build()
+    model = to_onnx(net, files.random_weights(net, np.random.default_rng(0)))
+    model.graph.output.add().CopyFrom(model.graph.output[0])
+    model.graph.output[1].name = model.graph.node[0].output[0]
+    (tmp_path / "two.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(CofrontError, match=r"has 2 outputs \(.*\); expected one: export .* extract_model"):
+        load_trained(str(tmp_path / "two.onnx"))
+
+
 def test_a_module_is_called_and_traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_nets_of_test.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)

@@ -77,15 +77,21 @@ def resolve(
     return Resolved(network, label, precision_label(network), design, notes)
 
 
+#: What can be done where the command line has no option for it.
+ONE_OUTPUT = "expected one: export the network with that alone, or cut the file (onnx.utils.extract_model)"
+
+
 def imported(path: Path, input_shape: tuple[int, ...] | None) -> Imported:
-    """What is in an ONNX or QONNX file; its errors speak of the option that fixes dynamic sizes."""
+    """What is in an ONNX or QONNX file; its errors speak of the command line's options."""
     from cofront.network.onnx_io import import_onnx
 
     need_file(path, "an ONNX model")
     try:
         return import_onnx(path, input_shape=input_shape)
     except UnsupportedError as error:
-        raise UnsupportedError(str(error).replace("(input_shape=...)", "(--input-shape 3x224x224)")) from None
+        text = str(error).replace("(input_shape=...)", "(--input-shape 3x224x224)")
+        text = text.replace("say which one is meant with output=NAME", ONE_OUTPUT)
+        raise UnsupportedError(text) from None
 
 
 def _own_shape(network: Network, label: str, asked: tuple[int, ...] | None) -> None:

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from cofront.api.accelerate.picture import picture
+from cofront.api.accelerate.pricing import check_device
 from cofront.api.accelerate.roofline import roofline_of
 from cofront.api.accelerate.scene import AccelerateRequest, Acceleration, Stopped
 from cofront.api.budgets import parse_budgets
@@ -60,6 +61,7 @@ def accelerate(
     `study` keeps this document. UsageError, InputError or UnsupportedError says in a line what is wrong with a request.
     """
     parse_budgets(request.budget, ("latency",))
+    check_device(request.device, request.column)
     need_torch("distillation")
     check_data(request.data)
     run = Acceleration(request, folder, on_progress or (lambda _: None), should_stop or (lambda: False))

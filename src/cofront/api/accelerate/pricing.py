@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from cofront.api.files import is_table, need_file
 from cofront.errors import UsageError
+from cofront.measure.target import parse_target
 from cofront.space.operators_of import TEACHER
 
 if TYPE_CHECKING:
@@ -41,6 +43,24 @@ class OnPart:
         return [*family(FAMILY).estimate(network, self.part, self.config).notes, *unbuildable(network, FAMILY)]
 
 
+def check_device(device: str, column: str | None) -> None:
+    """UsageError for a device on which operators cannot be priced, before anything is read."""
+    from cofront.device import names
+
+    if column is not None and not is_table(device):
+        raise UsageError(f"--column {column} is a column of a table; --device {device} is none")
+    if is_table(device):
+        need_file(Path(device), "a table of operators, as `cofront measure` writes it")
+    elif device == "host" or device.startswith("ssh://"):
+        parse_target(device)
+    elif not device.lower().endswith(".toml") and (name := device.strip().lower()) not in names():
+        near = difflib.get_close_matches(name, names(), n=3, cutoff=0.5)
+        raise UsageError(
+            f"--device {device}: operators are priced on host, ssh://user@board, a table of operators (.parquet, .csv) "
+            f"or an FPGA part ({', '.join(near or names())}); take one of these"
+        )
+
+
 def priced_operators(
     lana: Lana,
     device: str,
@@ -58,16 +78,11 @@ def priced_operators(
     """
     from cofront.systems.lana_prices import measured, tabled
 
-    if column is not None and not is_table(device):
-        raise UsageError(f"--column {column} is a column of a table; --device {device} is none")
+    check_device(device, column)
     if is_table(device):
-        need_file(Path(device), "a table of operators, as `cofront measure` writes it")
         return tabled(lana.space, Path(device), column), None
     if device == "host" or device.startswith("ssh://"):
-        from cofront.measure.target import parse_target
-
-        target = parse_target(device)
-        return measured(lana.space, target, table, on_step=on_step, should_stop=should_stop), None
+        return measured(lana.space, parse_target(device), table, on_step=on_step, should_stop=should_stop), None
     return _on_part(lana.space, lana.recipe.offered, device)
 
 
