@@ -55,7 +55,7 @@ def test_of_several_outputs_it_says_what_can_be_done(tmp_path: Path) -> None:
     model.graph.output.add().CopyFrom(model.graph.output[0])
     model.graph.output[1].name = model.graph.node[0].output[0]
     (tmp_path / "two.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(CofrontError, match=r"has 2 outputs \(.*\); expected one: export .* extract_model"):
+    with pytest.raises(CofrontError, match=r"has 2 outputs \(.*\); expected one: export .*extract_model"):
         load_trained(str(tmp_path / "two.onnx"))
 
 
