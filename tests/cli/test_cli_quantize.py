@@ -228,8 +228,8 @@ def test_layers_that_are_fixed_keep_their_bits(as_json, cofront, ask):
     free = as_json(*ask("-o", "free", budget="0.5x size"))
     bits = {n["name"]: n["weight_bits"] for n in free["layers"]}
     assert bits["b"] < 8
-    held = as_json(*ask("--fix", "*=W3A8", "--fix", "b=W8A8", "-o", "held", budget="0.9x size"))
-    assert [(n["weight_bits"], n["act_bits"]) for n in held["layers"]] == [(3, 8), (8, 8), (3, 8), (3, 8)]
+    held = as_json(*ask("--fix", "*=W3A8", "--fix", "b=W8A8", "--fix", "a=W4A8", "-o", "held", budget="0.9x size"))
+    assert [(n["weight_bits"], n["act_bits"]) for n in held["layers"]] == [(4, 8), (8, 8), (3, 8), (8, 8)]
     assert held["status"] == "optimal"
     low = as_json(*ask("-d", "bismo-edge", "--fix", "b=W2A2", "-o", "low", budget="0.6x latency"))
     dearest = max(p["costs"]["latency"] for p in low["points"] if p["kind"] == "front")

@@ -203,15 +203,17 @@ class Scene:
     def held(self) -> dict[str, Pair]:
         """Bits of layers that are not chosen: 8 and 8 where the image is read and of the last, and what `fix` says.
 
-        UsageError for a name that no layer has and for bits that the layer cannot have.
+        A pattern leaves those out that have 8 anyway; their own names take them. UsageError for a name that no layer
+        has and for bits that the layer cannot have.
         """
         readers, names = input_layers(self.network), [n.name for n in self.network.layers]
-        out: dict[str, Pair] = dict.fromkeys((*readers, names[-1]), (8, 8))
+        ends: dict[str, Pair] = dict.fromkeys((*readers, names[-1]), (8, 8))
+        out = dict(ends)
         offered = self.widths()
         for asked in self.request.fix:
             pattern, _, bits = asked.rpartition("=")
             found = re.fullmatch(r"[Ww](\d)[Aa](\d)", bits)
-            layers = fnmatch.filter(names, pattern)
+            layers = [pattern] if pattern in names else [n for n in fnmatch.filter(names, pattern) if n not in ends]
             if not found:
                 raise UsageError(f"--fix expects LAYER=W4A8, got '{asked}'")
             if not layers:
