@@ -82,8 +82,8 @@ def _moved(found: TrainedModel, how: Normalisation) -> TrainedModel:
     offset = [(128 / 255 - m) / s for m, s in zip(mean, std, strict=False)]
     network, weights = rescaled_input(found.network, found.weights, gain, offset)
     note = (
-        "its normalisation was moved into the first layer: what is written takes (pixel - 128) / 64, not what --mean and "
-        "--std say; padding stands for grey now"
+        "its normalisation was moved into the first layer: what is written takes (pixel - 128) / 64, not what --mean "
+        "and --std say; padding stands for grey now"
     )
     return replace(found, network=network, weights=weights, notes=(*found.notes, note))
 
