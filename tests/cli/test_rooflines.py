@@ -11,7 +11,7 @@ from cofront.api.budgets import parse_budgets
 from cofront.api.costing import family
 from cofront.api.parts import load_device
 from cofront.api.quantise.choosing import on_layers
-from cofront.api.quantise.costs import bit_costs
+from cofront.api.quantise.costs import bit_costs, engine_of
 from cofront.api.quantise.parts import on_part
 from cofront.api.quantise.roofline import at_bits, roofline_of
 from cofront.api.quantise.scene import QuantizeRequest
@@ -19,6 +19,7 @@ from cofront.api.rooflines import by_call, by_group
 from cofront.network import Builder
 from cofront.network.blocks import label_blocks
 from cofront.network.split import split
+from cofront.network.zoo import load as load_network
 from cofront.space.operators_of import OperatorsOf, units_of
 from cofront.study.documents import AcceleratedNetwork, AccelerateDocument
 
@@ -58,6 +59,7 @@ def check(side):
     for p in side.points:
         roof = min(p.peak_macs_per_s, p.macs / p.bytes * side.bandwidth_bytes_per_s)
         assert 0 < p.macs / p.seconds <= roof * (1 + 1e-9), p
+    assert side.bytes >= sum(p.bytes for p in side.points)
     assert sum(p.seconds for p in side.points) <= side.latency_s * (1 + 1e-9)
 
 
@@ -82,6 +84,20 @@ def test_of_a_bit_serial_accelerator(device):
             assert after.peak_macs_per_s / before.peak_macs_per_s == pytest.approx(64 / (w * a))
         for b in (before, after):
             assert b.macs == net.node_macs(net.by_name[b.name])
+
+
+def test_bytes_of_what_multiplies_nothing_count_for_the_whole_network():
+    """The sums of a residual network move bytes, too."""
+    net = at_bits(load_network("resnet18"), {})
+    kind, part, config = engine_of("bismo-edge")
+    side, cost = by_call("all", net, kind, part, config), kind.estimate(net, part, config)
+    assert side.bytes == sum(c.bytes_moved for c in cost.calls)
+    beside = sum(c.bytes_moved for c in cost.calls if not c.macs)
+    assert beside > 0 and side.bytes == beside + sum(p.bytes for p in side.points)
+    groups = [(p.name, p) for p in split(net)]
+    assert by_group("all", groups, cost.latency_s, kind, part, config).bytes == sum(
+        c.bytes_moved for _, p in groups for c in kind.estimate(p, part, config).calls
+    )
 
 
 def test_of_an_fpga_part_each_network_has_its_own_accelerator():

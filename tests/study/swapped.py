@@ -20,8 +20,11 @@ NOTE = "invented for tests, no measurement"
 ALL = ("teacher", "narrow0.5", "skip", "conv1", "dws3", "bottleneck3r0.25")
 
 
-def roofline(points=6, seed=0, shrink=0.6):
-    """Points below a roof of 100 GMAC/s and 4 GB/s, before and after; the last part multiplies nothing afterwards."""
+def roofline(points=6, seed=0, shrink=0.6, beside=2000):
+    """Points below a roof of 100 GMAC/s and 4 GB/s, before and after; the last part multiplies nothing afterwards.
+
+    Calls that multiply nothing move bytes `beside`; None as in older documents, which do not say.
+    """
     rng = np.random.default_rng(seed)
 
     def side(label, factor, count):
@@ -33,7 +36,8 @@ def roofline(points=6, seed=0, shrink=0.6):
             out.append(RoofPoint(name=f"u{i}", macs=macs, bytes=moved, seconds=seconds, peak_macs_per_s=100e9,
                                  precision="W8A8", bound_by=bound))  # fmt: skip
         total = sum(p.seconds for p in out) * 1.1
-        return RoofSide(label=label, latency_s=total, bandwidth_bytes_per_s=4e9, points=out)
+        moved = None if beside is None else beside + sum(p.bytes for p in out)
+        return RoofSide(label=label, latency_s=total, bandwidth_bytes_per_s=4e9, points=out, bytes=moved)
 
     return RoofPair(before=side("teacher", 1.0, points), after=side("with the chosen operators", shrink, points - 1))
 

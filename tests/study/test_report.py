@@ -5,16 +5,18 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import synthetic
 from browser import drawn, embedded, needs_chromium
+from pages import page_of, said, with_script
 
 from cofront.errors import StudyError
 from cofront.study import Study
-from cofront.study.documents import PredictorDocument, PredictorScore, clean
+from cofront.study.documents import Call, PredictorDocument, PredictorScore, clean
 from cofront.study.report import report_data, write_report
 from cofront.study.report.build import front_note, scientific, statement
 
@@ -134,15 +136,15 @@ def test_the_certified_front_says_what_a_heuristic_of_the_same_problem_lost(tmp_
     exact = synthetic.document(6)
     half = msgspec.structs.replace(exact, method="random", status="heuristic", gap=None, front=exact.front[1::2])
     worst = max(100 * (exact.front[i].accuracy - exact.front[i - 1].accuracy) for i in (2, 4))
-    for more, said in (({}, True), ({"grid": "fine"}, False)):
-        with Study(tmp_path / str(said)) as study:
+    for more, whole in (({}, True), ({"grid": "fine"}, False)):
+        with Study(tmp_path / str(whole)) as study:
             study.start("search", {"method": "exact", "grid": "coarse"}).finish(
                 "done", clean(msgspec.to_builtins(exact))
             )
             inputs = {"method": "random", "seed": 3, "grid": "coarse", **more}
             study.start("search", inputs).finish("done", clean(msgspec.to_builtins(half)))
             (other,) = report_data(study)["others"]
-        expected = f": loses at most {worst:.2f} points, 1 faster designs missed" if said else ""
+        expected = f": loses at most {worst:.2f} points, 1 faster designs missed" if whole else ""
         assert other["label"] == f"random (run 2){expected}"
 
 
@@ -245,6 +247,38 @@ def test_a_window_of_1100_pixels_shows_every_column(report, tmp_path):
     assert len(boxes) == 3 and all(0 < needed <= there for needed, there in boxes.values()), boxes
     accelerator = re.search(r'<div id="accelerator".*?</table>', dom, re.S).group(0)
     assert "></th>" not in accelerator and ">value</th>" in accelerator
+
+
+@needs_chromium
+def test_the_roofline_of_a_design_has_all_its_calls_and_is_drawn_where_it_is_seen(tmp_path):
+    """The first design has no roof, so that its picture is hidden; the second has a call that only moves bytes."""
+    found, rng = synthetic.document(2), np.random.default_rng(0)
+    first, second = (synthetic.cost(d, rng) for d in found.front)
+    idle = Call(name="sum", layers=["sum"], precision="", cycles=10**5, mode="memory", macs=0, bound_by="memory",
+                dram_bytes=4 * sum(c.dram_bytes for c in second.calls))  # fmt: skip
+    second = msgspec.structs.replace(second, calls=[*second.calls, idle])
+    costs = msgspec.structs.replace(first, roof=None), second
+    with Study(tmp_path / "s") as study:
+        run = study.start("search", {})
+        run.record([({"point": d.point, "config": d.config}, clean(msgspec.to_builtins(c)))
+                    for d, c in zip(found.front, costs, strict=True)])  # fmt: skip
+        run.finish("done", found)
+    page = with_script(
+        page_of(tmp_path / "s", tmp_path / "r.html"),
+        """
+      const roof = document.getElementById("roof"), react = Plotly.react;
+      say(roof.hidden);
+      Plotly.react = (node, ...more) => { if (node === roof) say(roof.clientWidth > 0); return react(node, ...more); };
+      document.getElementById("next").click();
+      const star = roof.data.find((t) => t.name === "whole network");
+      say(`${star.x[0]} ${star.y[0]} ${Math.log10(star.x[0]) > roof.layout.xaxis.range[0]}`); say(roof.hidden);""",
+    )
+    hidden, seen, star, hidden_then = said(drawn(page, "#design-1"))[:4]
+    assert (hidden, seen, hidden_then) == ("true", "true", "false")
+    x, y, inside = star.split()
+    macs, moved, cycles = (sum(getattr(c, k) for c in second.calls) for k in ("macs", "dram_bytes", "cycles"))
+    assert float(x) == pytest.approx(macs / moved) and inside == "true"
+    assert float(y) == pytest.approx(macs / (cycles / found.clock_hz) / 1e9)
 
 
 @needs_chromium

@@ -28,7 +28,7 @@ from pages import (
 )
 
 from cofront.study import Study
-from cofront.study.documents import AccelerateDocument, AcceleratedPoint
+from cofront.study.documents import AccelerateDocument, AcceleratedPoint, RoofPair
 from cofront.study.report import write_report
 from cofront.study.report.accelerated import in_order, losses, statement
 
@@ -203,3 +203,25 @@ def test_a_quantised_network_has_its_roofline_or_says_why_not(tmp_path):
     assert texts[0][0] and not texts[1][0] and not texts[2][0]  # a document from before has neither
     assert "js-plotly-plot" in texts[1][1] and "limits" in texts[1][1] and "js-plotly-plot" not in texts[2][1]
     assert "No roofline: a table of latencies says nothing of it." in texts[2][1]
+
+
+@needs_chromium
+def test_the_whole_network_moves_also_what_multiplies_nothing(tmp_path, faster):
+    before, after = swapped.roofline(beside=None).before, swapped.roofline(beside=10**7).after
+    study_of(tmp_path / "s", msgspec.structs.replace(faster, roofline=RoofPair(before=before, after=after)))
+    page = with_script(
+        page_of(tmp_path / "s", tmp_path / "r.html"),
+        """
+      const root = document.getElementById("accelerated"), chart = [...root.querySelectorAll("h3")]
+        .find((h) => h.textContent.startsWith("Roofline")).closest(".part").parentElement.querySelector(".chart");
+      const star = chart.data.find((t) => t.name === "whole network"), [low] = chart.layout.xaxis.range;
+      say(star.x.join(" ")); say(star.x.every((x) => Math.log10(x) > low)); say(star.text[0]);""",
+    )
+    shown, inside, text = said(drawn(page, ""))
+    moved = [sum(p.bytes for p in before.points), 10**7 + sum(p.bytes for p in after.points)]
+    macs = [sum(p.macs for p in s.points) for s in (before, after)]
+    assert [float(v) for v in shown.split()] == pytest.approx([m / b for m, b in zip(macs, moved, strict=True)])
+    assert inside == "true" and after.bytes == moved[1] and before.bytes is None
+    # an older document does not say all bytes, and so the page says which these are
+    first, second = text.split("with the chosen operators")
+    assert "MAC/byte of what multiplies," in first and "MAC/byte," in second

@@ -19,7 +19,7 @@ def by_call(label: str, network: Network, family: Accelerator, part: Device, con
     points = [found.point(c.name, [c]) for c in found.cost.calls]
     return RoofSide(
         label=label, latency_s=found.cost.latency_s, bandwidth_bytes_per_s=found.bandwidth,
-        points=[p for p in points if p is not None],
+        points=[p for p in points if p is not None], bytes=found.bytes,
     )  # fmt: skip
 
 
@@ -31,13 +31,13 @@ def by_group(
 
     `latency_s` is of the whole network.
     """
-    points, bandwidth = [], 0.0
+    points, bandwidth, moved = [], 0.0, 0
     for name, network in groups:
         found = _Roofed(network, family, part, config)
-        bandwidth = max(bandwidth, found.bandwidth)
+        bandwidth, moved = max(bandwidth, found.bandwidth), moved + found.bytes
         if (point := found.point(name, found.cost.calls)) is not None:
             points.append(point)
-    return RoofSide(label=label, latency_s=latency_s, bandwidth_bytes_per_s=bandwidth, points=points)
+    return RoofSide(label=label, latency_s=latency_s, bandwidth_bytes_per_s=bandwidth, points=points, bytes=moved)
 
 
 class _Roofed:
@@ -47,6 +47,7 @@ class _Roofed:
         self.cost = family.estimate(network, part, config)
         self.roofs = {r.call: r for r in family.roofline(self.cost, part)}
         self.bandwidth = max((r.bandwidth_bytes_per_s for r in self.roofs.values()), default=0.0)
+        self.bytes = sum(c.bytes_moved for c in self.cost.calls)
         self.bits = {n.name: f"W{n.weight_bits}A{n.in_bits}" for n in network.layers}
 
     def point(self, name: str, calls: Iterable[CallCost]) -> RoofPoint | None:

@@ -79,12 +79,16 @@ class RoofPoint(Part, frozen=True, kw_only=True):
 
 
 class RoofSide(Part, frozen=True, kw_only=True):
-    """A network on an accelerator, what multiplies one by one; `latency_s` is of all of it."""
+    """A network on an accelerator, what multiplies one by one; `latency_s` and `bytes` are of all of it.
+
+    `bytes` moved through memory include what multiplies nothing; None in documents from before they were counted.
+    """
 
     label: str
     latency_s: float
     bandwidth_bytes_per_s: float
     points: list[RoofPoint]
+    bytes: int | None = None
 
 
 class RoofPair(Part, frozen=True, kw_only=True):

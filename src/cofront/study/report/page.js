@@ -179,9 +179,7 @@
   }
 
   function drawRoof(d) {
-    const said = roofline.one(byId("roof"), d, search.clock_hz, patterns, colour);
-    byId("roof").hidden = !said;
-    byId("roof-note").textContent = said || "Not recorded for this design.";
+    byId("roof-note").textContent = roofline.one(byId("roof"), d, search.clock_hz, patterns, colour) || "Not recorded for this design.";
   }
 
   function drawHistory() {

@@ -36,10 +36,13 @@ function cofrontRoofline({ make, table, layout, css, seconds, sig, metric, escap
 
   function one(node, d, clock, patterns, colour) {
     const calls = d.calls.filter((c) => c.macs > 0 && c.dram_bytes > 0 && c.cycles > 0);
-    if (!d.roof || !calls.length) return "";
+    node.hidden = !d.roof || !calls.length; // before anything is drawn, which has no size in what is hidden
+    if (node.hidden) return "";
     const speed = (c) => rate(c.macs, c.cycles / clock), intensity = (c) => c.macs / c.dram_bytes;
     const peak = d.roof.peak_macs_per_s / GIGA, band = d.roof.bandwidth_bytes_per_s / GIGA, ridge = peak / band;
-    const at = bounds(calls.map(intensity), calls.map(speed), [ridge], band, peak), total = calls.reduce((a, c) => a + c.cycles, 0);
+    // the whole network has also the calls that multiply nothing: they take time, and move bytes
+    const sum = (key) => d.calls.reduce((a, c) => a + (c[key] ?? 0), 0), total = sum("cycles"), all = { x: sum("macs") / sum("dram_bytes"), y: rate(sum("macs"), total / clock) };
+    const at = bounds([...calls.map(intensity), all.x], [...calls.map(speed), all.y], [ridge], band, peak);
     const traces = [roofLine([at.lo, ridge, at.hi], [at.lo * band, peak, peak], { color: css("--soft"), width: 2 }, { name: "roof" })];
     // the roof of each kernel by itself, from where memory could feed it
     const own = d.kernels.filter((k) => k.peak_macs_per_s);
@@ -51,8 +54,7 @@ function cofrontRoofline({ make, table, layout, css, seconds, sig, metric, escap
           symbol: { conv: "square", dw: "circle", pw: "diamond", memory: "triangle-up", overhead: "x" }[kind] },
         hovertemplate: "<b>%{text}</b><br>%{y:.3~g} GMAC/s at %{x:.3~g} MAC/byte<extra>limited by " + kind + "</extra>" });
     }
-    const macs = calls.reduce((a, c) => a + c.macs, 0), bytes = calls.reduce((a, c) => a + c.dram_bytes, 0);
-    traces.push({ x: [macs / bytes], y: [rate(macs, total / clock)], mode: "markers", name: "whole network",
+    traces.push({ x: [all.x], y: [all.y], mode: "markers", name: "whole network",
       marker: { symbol: "star", size: 15, color: css("--chosen"), line: { color: css("--card"), width: 1 } },
       hovertemplate: "<b>whole network</b><br>%{y:.3~g} GMAC/s<extra></extra>" });
     Plotly.react(node, traces, layout({ ...axes(at), legend: { orientation: "h", y: 1.01, yanchor: "bottom", x: 0, itemsizing: "constant" },
@@ -70,7 +72,8 @@ function cofrontRoofline({ make, table, layout, css, seconds, sig, metric, escap
   }
   const whole = (side) => {
     const sum = (key) => side.points.reduce((a, p) => a + p[key], 0);
-    return { name: "whole network", macs: sum("macs"), bytes: sum("bytes"), seconds: side.latency_s, precision: "", bound_by: "" };
+    // older documents do not say what is moved where nothing is multiplied
+    return { name: "whole network", macs: sum("macs"), bytes: side.bytes ?? sum("bytes"), seconds: side.latency_s, precision: "", bound_by: "", part: side.bytes == null };
   };
   const usable = (pair) => [pair?.before, pair?.after].every((s) => s && s.bandwidth_bytes_per_s > 0 && s.points.some((p) => p.bytes > 0 && p.seconds > 0));
 
@@ -78,7 +81,7 @@ function cofrontRoofline({ make, table, layout, css, seconds, sig, metric, escap
     const sides = [before, after].map((s) => ({ ...s, points: s.points.filter((p) => p.bytes > 0 && p.seconds > 0 && p.macs > 0), band: s.bandwidth_bytes_per_s / GIGA }));
     const colours = [css("--soft"), css("--accent")], both = sides.flatMap((s) => s.points), roofs = sides.map(roofsOf);
     const peak = Math.max(...roofs.flat().map((r) => r.peak)) / GIGA, band = Math.max(...sides.map((s) => s.band));
-    const at = bounds(both.map(intensity), both.map(speed), [peak / band], band, peak);
+    const all = sides.map(whole), shown = [...both, ...all], at = bounds(shown.map(intensity), shown.map(speed), [peak / band], band, peak);
     const traces = [], labels = [];
     // memory's roof up to the highest level one; a second one only where the clock, and so the bandwidth, differs
     sides.forEach((s, i) => { if (!i || Math.abs(s.band / sides[0].band - 1) > 1e-3) traces.push(roofLine([at.lo, peak / s.band], [at.lo * s.band, peak], { color: css("--soft"), width: 2 }, { showlegend: false })); });
@@ -90,14 +93,14 @@ function cofrontRoofline({ make, table, layout, css, seconds, sig, metric, escap
       labels.push({ name: i || same ? r.name : `${r.name} before`, peak: r.peak, colour: colours[i] });
     }));
     const named = sides.map((s) => Object.fromEntries(s.points.map((p) => [p.name, p])));
-    const told = (s, p) => p ? `<br>${escape(s.label)}${p.precision && `, ${escape(p.precision)}`}: ${sig(speed(p))} GMAC/s at ${sig(intensity(p))} MAC/byte, ${seconds(p.seconds)}${p.bound_by && `, limited by ${escape(p.bound_by)}`}` : `<br>${escape(s.label)}: nothing is multiplied here`;
+    const told = (s, p) => p ? `<br>${escape(s.label)}${p.precision && `, ${escape(p.precision)}`}: ${sig(speed(p))} GMAC/s at ${sig(intensity(p))} MAC/byte${p.part ? " of what multiplies" : ""}, ${seconds(p.seconds)}${p.bound_by && `, limited by ${escape(p.bound_by)}`}` : `<br>${escape(s.label)}: nothing is multiplied here`;
     const words = (name) => `<b>${escape(name)}</b>${sides.map((s, i) => told(s, named[i][name])).join("")}`;
     const joined = before.points.map((p) => p.name).filter((name) => named[0][name] && named[1][name]);
     traces.push({ x: joined.flatMap((k) => [intensity(named[0][k]), intensity(named[1][k]), null]), y: joined.flatMap((k) => [speed(named[0][k]), speed(named[1][k]), null]), mode: "lines",
       line: { color: css("--soft"), width: 1.3 }, opacity: 0.75, hoverinfo: "skip", showlegend: false });
     sides.forEach((s, i) => traces.push({ x: s.points.map(intensity), y: s.points.map(speed), mode: "markers", name: s.label, text: s.points.map((p) => words(p.name)), hovertemplate: "%{text}<extra></extra>",
       marker: { color: colours[i], symbol: i ? "circle" : "circle-open", opacity: i ? 0.85 : 1, size: s.points.map((p) => 6 + 24 * Math.sqrt(p.seconds / s.latency_s)), line: { color: i ? css("--card") : colours[0], width: i ? 1 : 1.5 } } }));
-    const all = sides.map(whole), text = `<b>whole network</b>${sides.map((s, i) => told(s, all[i])).join("")}`;
+    const text = `<b>whole network</b>${sides.map((s, i) => told(s, all[i])).join("")}`;
     traces.push({ x: all.map(intensity), y: all.map(speed), mode: "lines+markers", name: "whole network", text: [text, text], hovertemplate: "%{text}<extra></extra>", line: { color: css("--chosen"), width: 1.6 },
       marker: { symbol: ["star-open", "star"], size: 14, color: css("--chosen"), opacity: 1, line: { color: css("--chosen"), width: 1.4 } } });
     Plotly.react(node, traces, layout({ ...axes(at), annotations: names(labels, at, node.clientHeight || 500, 1.2), hovermode: "closest",
