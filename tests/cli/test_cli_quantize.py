@@ -80,6 +80,8 @@ def test_bits_within_the_size_and_the_integers_of_the_network(as_json, cofront, 
     ends = (found["layers"][0], found["layers"][-1])
     assert all((n["weight_bits"], n["act_bits"]) == (8, 8) for n in ends)
     assert any(n["weight_bits"] < 8 for n in found["layers"])
+    # all of them on the same images, to be compared
+    assert len({a["images"] for a in found["accuracies"] if a["part"] == "validation"}) == 1
     said = {(a["what"], a["part"]): a["accuracy"] for a in found["accuracies"]}
     assert said["floating point", "validation"] > 0.9 and said["the integers", "test"] > 0.7
     # the integers in the files are those that were tested
@@ -170,7 +172,7 @@ def test_what_cannot_be_built_is_said_before_calibration_and_not_handed_on(cofro
     ("more", "budget", "code", "text"),
     [
         ((), "0.1x size", 1, "infeasible"),
-        ((), "12ms", 2, "limits the latency, of which nothing is known here"),
+        ((), "12ms", 2, "nothing is known here: known is size; give --device"),
         ((), "half", 2, "--budget expects"),
         (("--device", "zu3"), "0.5x latency", 2, "zu3"),
         (("--device", "zu3eg"), "0.5x size", 2, "on an FPGA part --budget limits the latency alone"),
@@ -180,6 +182,10 @@ def test_what_cannot_be_built_is_said_before_calibration_and_not_handed_on(cofro
         (("--weight-bits", "2-9"), "0.5x size", 2, "widths from 1 to 8"),
         (("--act-bits", "x"), "0.5x size", 2, "expects widths such as 2-8"),
         (("--images", "3"), "0.5x size", 2, "16"),
+        (("--weight-bits", "2-4", "-d", "zu3eg"), "1x latency", 2, "--weight-bits 2,3: an FPGA part has 4 and 8 bits"),
+        (("--act-bits", "6", "-d", "zu3eg"), "1x latency", 2, "--act-bits 6: an FPGA part has 4 and 8 bits alone"),
+        (("--epochs", "2"), "0.5x size", 2, "--epochs is for --refine train"),
+        (("--episodes", "2"), "0.5x size", 2, "--episodes is for --method haq"),
         (("--fix", "b"), "0.9x size", 2, "--fix expects LAYER=W4A8, got 'b'"),
         (("--fix", "d*=W4A8"), "0.9x size", 2, "no layer is called 'd*'; there are a, b, c"),
         (("--fix", "b=W1A8"), "0.9x size", 2, "here weights have 2, 3, 4, 5, 6, 7, 8 bits and activations 8"),
@@ -207,6 +213,38 @@ def test_models_that_do_not_fit_the_images_or_have_no_integers_are_refused(cofro
     assert code == 1 and "operators without integers" in err and "--keep-float" in err
     code, out, _ = cofront("quantize", "swish.onnx", *words[2:], "--keep-float", "-o", "kept", "--refine", "none")
     assert code == 0 and "in floating point" in out and Path("kept/weights.safetensors").exists()
+
+
+def test_what_only_looks_like_a_model_is_named(cofront, ask):
+    from cofront.network import weights
+    from cofront.network.onnx_io import to_integer_onnx
+    from cofront.network.weights import random_weights
+    from cofront.rtl.standin import random_integers
+
+    net = network().with_bits(lambda _: (8, 8))
+    Path("integers.onnx").write_bytes(to_integer_onnx(random_integers(net)).SerializeToString())
+    weights.save(Path("net.safetensors"), random_weights(net, np.random.default_rng(0)), {"network": "net"})
+    for name, text in (
+        ("integers.onnx", "is in integers already"),
+        ("net.safetensors", "holds weights (or integers) alone"),
+    ):
+        code, _, err = cofront("quantize", name, *ask()[2:])
+        assert code == 2 and text in err and len(err.strip().splitlines()) == 1
+    Path("broken.onnx").write_bytes(b"none")
+    code, _, err = cofront("quantize", "broken.onnx", *ask()[2:])
+    assert code == 1 and "is not an ONNX model" in err
+
+
+def test_images_of_another_size_are_resized_and_it_is_said(cofront, ask, learnt):
+    with np.load(learnt / "images.npz") as z:
+        large = {k: np.pad(v, ((0, 0), (0, 2), (0, 4), (0, 0))) if v.ndim == 4 else v for k, v in z.items()}
+    np.savez("large.npz", **large)
+    words = [w if w != learnt / "images.npz" else Path("large.npz") for w in ask("--refine", "none", "-o", "out")]
+    code, out, err = cofront(*words)
+    text = "note: images of 14x16 are resized to 12x12, which the network reads"
+    assert code == 0 and text in out and text in err
+    code, out, err = cofront(*ask(budget="1B"))
+    assert code == 1 and "resized" not in out + err
 
 
 def test_on_a_bit_serial_accelerator_layers_have_their_own_bits(as_json, ask):
@@ -364,6 +402,51 @@ def test_what_would_be_refused_is_refused_before_calibration(cofront, ask):
     ):
         code, _, err = cofront(*ask(*more, budget=budget))
         assert code == 2 and text in err and "calibrating" not in err
+
+
+def test_integers_of_a_large_network_are_compared_on_the_images_that_they_are_had_of(as_json, ask, monkeypatch):
+    from cofront.api.quantise import files
+
+    monkeypatch.setattr(files, "TESTED_MACS", 9.5 * network().macs)
+    found = as_json(*ask("-o", "out", "--refine", "none", "--sensitivity", "fisher"))
+    few = {a["what"]: a["accuracy"] for a in found["accuracies"] if (a["part"], a["images"]) == ("validation", 9)}
+    assert set(few) == {"floating point", "the simulation", "the integers"}
+    assert few["the simulation"] == few["the integers"]
+    assert {a["what"] for a in found["accuracies"] if a["part"] == "test"} == {"floating point", "the integers"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "detail", "kept"),
+    [
+        ("calibrating", "", ()),
+        ("sensing", "", ()),  # within the first batch
+        ("validating", "W8A8", ("sensitivity-*.json",)),
+        ("testing", "the integers on test images", ("sensitivity-*.json", "integers.safetensors")),
+    ],
+)
+def test_a_stop_is_obeyed_at_once(cofront, ask, monkeypatch, stage, detail, kept):
+    from cofront.api.quantise import judging
+    from cofront.api.quantise.scene import Scene
+    from cofront.cli.progress import Interrupt
+
+    said, say, last = [], Scene.say, []
+    monkeypatch.setattr(judging, "IMAGES", 40)
+
+    def heard(self, at, words=""):
+        said.append((at, words))
+        if at == stage and words.startswith(detail):
+            last.append(len(said))
+        say(self, at, words)
+
+    monkeypatch.setattr(Scene, "say", heard)
+    monkeypatch.setattr(Interrupt, "__call__", lambda self: bool(last))
+    code, _, err = cofront(*ask("-o", "out", "--sensitivity", "hessian", "--refine", "none"))
+    assert code == 130 and err.strip().endswith("cofront: interrupted")
+    assert len(said) <= last[0] + 1
+    assert stage != "sensing" or not any(words.startswith("image") for at, words in said if at == stage)
+    assert said[-1][1].startswith(detail) and all(list(Path("out").glob(name)) for name in kept)
+    if stage == "testing":
+        assert said[-1] == ("testing", "the integers on test images, image 0 of 160")
 
 
 def test_a_training_that_is_stopped_goes_on_with_the_same_command(as_json, cofront, ask, monkeypatch):

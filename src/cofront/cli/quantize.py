@@ -78,8 +78,14 @@ def run(
     input_shape: InputShape = None,
     mean: Mean = None,
     std: Std = None,
-    weight_bits: Annotated[str, typer.Option("--weight-bits", help="Widths to choose from, 1 to 8.")] = "2-8",
-    act_bits: Annotated[str, typer.Option("--act-bits", help="Widths to choose from, 2 to 8.")] = "2-8",
+    weight_bits: Annotated[
+        str | None,
+        typer.Option("--weight-bits", help="Widths to choose from besides 8, 1 to 8; 2-8, on an FPGA part 4,8."),
+    ] = None,
+    act_bits: Annotated[
+        str | None,
+        typer.Option("--act-bits", help="Widths to choose from besides 8, 2 to 8; 2-8, on an FPGA part 4,8."),
+    ] = None,
     fix: Annotated[
         list[str] | None,
         typer.Option("--fix", metavar="LAYER=W4A8", help="Bits of a layer that are not chosen; * in names; repeat it."),
@@ -87,8 +93,8 @@ def run(
     refine: Annotated[
         str, typer.Option("--refine", help="none, bias, moments, rounding, or train (fine-tuning by --epochs).")
     ] = "rounding",
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs of --refine train.")] = 3,
-    episodes: Annotated[int, typer.Option("--episodes", min=1, help="Episodes of --method haq.")] = 300,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs of --refine train; 3.")] = None,
+    episodes: Annotated[int | None, typer.Option("--episodes", min=1, help="Episodes of --method haq; 300.")] = None,
     keep_float: Annotated[
         bool, typer.Option("--keep-float", help="Leave operators without integers in floating point.")
     ] = False,
@@ -101,12 +107,16 @@ def run(
     from cofront.api.quantise.scene import QuantizeRequest
     from cofront.cli.quantizing import carry_out
 
+    if epochs is not None and refine != "train":
+        raise UsageError("--epochs is for --refine train; leave it out, or give both")
+    if episodes is not None and method != "haq":
+        raise UsageError("--episodes is for --method haq; leave it out, or give both")
     request = QuantizeRequest(
         model=model, budget=budget, data=calib, device=device, method=method, sensitivity=sensitivity, images=images,
         weights=weights, input_shape=parse_shape(input_shape),
         normalised=parse_normalisation(mean, std), weight_bits=widths("--weight-bits", weight_bits),
-        act_bits=widths("--act-bits", act_bits), refine=refine, epochs=epochs,
-        episodes=episodes, fix=tuple(fix or ()), keep_float=keep_float,
+        act_bits=widths("--act-bits", act_bits), refine=refine, epochs=3 if epochs is None else epochs,
+        episodes=300 if episodes is None else episodes, fix=tuple(fix or ()), keep_float=keep_float,
         clock_hz=parse_clock(clock), seed=seed,
     )  # fmt: skip
     document = carry_out(request, out and a_folder("--out", out), study)
@@ -117,8 +127,10 @@ def run(
     return 0 if document.layers else 1
 
 
-def widths(option: str, text: str) -> tuple[int, ...]:
-    """(2, 3, 4, 8) of "2-4,8"."""
+def widths(option: str, text: str | None) -> tuple[int, ...] | None:
+    """(2, 3, 4, 8) of "2-4,8"; None: not given."""
+    if text is None:
+        return None
     found: set[int] = set()
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")
@@ -170,7 +182,7 @@ def show(document: QuantisedDocument) -> None:
     elif document.rise is not None:
         output.line(f"expected rise of the loss {document.rise:.3g}; nothing is proven by method '{document.method}'")
     for a in document.accuracies:
-        output.line(f"{a.what}: {output.accuracy(a.accuracy)} of {a.images:,} {a.part} images")
+        output.line(f"{a.what}: {output.percent(a.accuracy)} of {a.images:,} {a.part} images")
     for name in document.floating:
         output.line(f"in floating point: {name}")
     for note in (document.cost_note, *document.notes):

@@ -120,7 +120,7 @@ def read_table(path: Path, layers: int) -> FloatArray:
 def quantity_of(costs: BitCosts, quantity: str) -> str:
     """The quantity, if the device has it."""
     if quantity not in costs.costs:
-        raise UsageError(
-            f"--budget limits the {quantity}, of which nothing is known here: {', '.join(costs.costs)} are"
-        )
+        known = ", ".join(sorted(costs.costs))
+        more = "a bit-serial accelerator knows all" if "latency" in costs.costs else "give --device for others"
+        raise UsageError(f"--budget limits the {quantity}, of which nothing is known here: known is {known}; {more}")
     return quantity

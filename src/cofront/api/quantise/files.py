@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cofront import __version__
 from cofront.api.quantise.buildable import outlook
+from cofront.api.quantise.judging import Accuracy, floating, judged
 from cofront.study.documents import Design, DesignDocument, QuantAccuracy, clean
 from cofront.study.provenance import file_hash, write_atomic
 
@@ -18,28 +19,27 @@ if TYPE_CHECKING:
     from cofront.task.integer import QuantizedNetwork
     from cofront.task.quantise.setting import Setting
 
-#: Multiply-accumulates that a test of the integers may take; fewer images are tested of a larger network.
+#: Multiply-accumulates that validating or testing integers may take; fewer images are taken of a larger network.
 TESTED_MACS = 2e12
 #: Every file that may be written.
 WRITTEN = ("integers.safetensors", "model.qonnx.onnx", "integers.onnx", "weights.safetensors", "design.json")
-#: The integers need not be tested on more validation images than this.
-VALIDATED = 500
 
 
 def write_files(scene: Scene, setting: Setting, chosen: Chosen) -> tuple[dict[str, str], list[QuantAccuracy]]:
     """Files by what they are, and the accuracy of the integers on validation and, once, on test images.
 
+    Validation images are those of all other accuracies; where a network is so large that fewer of them are taken, the
+    floating point and the simulation, which computes what the integers do, are told of these too.
+
     Where something stays in floating point, there are no integers: the simulation is tested, and the real weights are
     written.
     """
-    scene.folder.mkdir(parents=True, exist_ok=True)
-    x, y = scene.check(VALIDATED)
-    count = max(1, min(len(scene.data.y_test), int(TESTED_MACS / max(scene.network.macs, 1))))
-    if scene.floating:
-        from cofront.task.quantise.simulate import Simulator
+    from cofront.task.quantise.simulate import Simulator
 
-        simulator = Simulator(setting.network)
-        simulator.use(setting)
+    scene.folder.mkdir(parents=True, exist_ok=True)
+    simulator = Simulator(setting.network)
+    simulator.use(setting)
+    if scene.floating:
         accuracy, name = simulator.accuracy, "the simulation"
         files = _real_weights(scene, setting)
     else:
@@ -49,13 +49,19 @@ def write_files(scene: Scene, setting: Setting, chosen: Chosen) -> tuple[dict[st
         integers = to_integers(setting, {"from": scene.model.label})
         accuracy, name = integers.accuracy, "the integers"
         files = _integers(scene, integers, chosen)
-    scene.say("testing", f"{name} on {count} test images")
-    tested = scene.tests(count)
-    said = [
-        QuantAccuracy(what=name, part="validation", accuracy=accuracy(x, y), images=len(y)),
-        QuantAccuracy(what="floating point", part="test", accuracy=scene.float_accuracy(*tested), images=count),
-        QuantAccuracy(what=name, part="test", accuracy=accuracy(*tested), images=count),
-    ]
+    most = max(1, int(TESTED_MACS / max(scene.network.macs, 1)))
+    real, every = floating(scene), len(scene.check()[1])
+    kinds: dict[str, dict[str, Accuracy]] = {
+        "validation": {name: accuracy},
+        "test": {"floating point": real, name: accuracy},
+    }
+    if most < every:  # what the integers are to be compared with, on the images that they can be had of
+        kinds["validation"] = {"floating point": real, "the simulation": simulator.accuracy, name: accuracy}
+    said = []
+    for part, (x, y) in {"validation": scene.check(min(most, every)), "test": scene.tests(most)}.items():
+        for what, of in kinds[part].items():
+            right = judged(scene, "testing", f"{what} on {part} images", of, x, y)
+            said.append(QuantAccuracy(what=what, part=part, accuracy=right, images=len(y)))
     return files, said
 
 

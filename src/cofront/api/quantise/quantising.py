@@ -12,6 +12,7 @@ import numpy as np
 from cofront.api.quantise.choosing import Chosen, on_layers
 from cofront.api.quantise.document import document_of
 from cofront.api.quantise.files import write_files
+from cofront.api.quantise.judging import floating, judged
 from cofront.api.quantise.scene import QuantizeRequest, Scene, inputs_of, model_key, on_part
 from cofront.api.quantise.sensing import MODELS, Sensed, sense
 from cofront.api.recorded import recorded
@@ -58,7 +59,13 @@ def _quantize(scene: Scene) -> QuantisedDocument:
     if scene.hopeless is not None:
         return document_of(scene, scene.hopeless, None, [], {}, {})
     scene.say("calibrating", f"{len(scene.calibration)} images")
-    ranges = observe(scene.network, scene.model.weights, scene.calibration)
+
+    def seen(done: int, total: int) -> None:
+        scene.say("calibrating", f"image {done:,} of {total:,}")
+        if scene.stop():
+            raise KeyboardInterrupt
+
+    ranges = observe(scene.network, scene.model.weights, scene.calibration, progress=seen)
     module = QuantModule(scene.network, scene.model.weights, ranges)
     scene.timed("calibration", began)
     began = time.perf_counter()
@@ -111,24 +118,21 @@ def choose(scene: Scene, module: QuantModule, tables: LossTables) -> Chosen:
 def measured(scene: Scene, module: QuantModule, chosen: Chosen) -> tuple[list[QuantAccuracy], dict[int | str, float]]:
     """Validation accuracies: floating point, uniform bits, some of the front (by number), and what was chosen."""
     x, y = scene.check()
-    out = [QuantAccuracy(what="floating point", part="validation", accuracy=scene.float_accuracy(x, y), images=len(y))]
+    real = judged(scene, "validating", "floating point", floating(scene), x, y)
+    out = [QuantAccuracy(what="floating point", part="validation", accuracy=real, images=len(y))]
     by_point: dict[int | str, float] = {}
 
-    def of(bits: Any) -> float:
-        if scene.stop():
-            raise KeyboardInterrupt
+    def of(what: str, bits: Any) -> float:
         module.set_bits(dict(bits))
-        return module.accuracy(x, y)
+        return judged(scene, "validating", what, module.accuracy, x, y)
 
     for name, point in chosen.uniform.items():
-        scene.say("validating", name)
-        by_point[name] = of(point.bits)
+        by_point[name] = of(name, point.bits)
         out.append(QuantAccuracy(what=name, part="validation", accuracy=by_point[name], images=len(y)))
     for i in np.unique(np.linspace(0, len(chosen.front) - 1, min(MEASURED, len(chosen.front))).astype(int)):
-        scene.say("validating", f"design {int(i) + 1} of {len(chosen.front)} of the front")
-        by_point[int(i)] = of(chosen.front[int(i)].bits)
+        by_point[int(i)] = of(f"design {int(i) + 1} of {len(chosen.front)} of the front", chosen.front[int(i)].bits)
     assert chosen.point is not None
-    by_point["chosen"] = of(chosen.point.bits)
+    by_point["chosen"] = of("the chosen bits", chosen.point.bits)
     out.append(QuantAccuracy(what="chosen", part="validation", accuracy=by_point["chosen"], images=len(y)))
     return out, by_point
 
@@ -140,7 +144,7 @@ def refined(scene: Scene, module: QuantModule, chosen: Chosen) -> tuple[Setting,
     request, (x, y) = scene.request, scene.check()
     if request.refine == "none":
         return plain, []
-    before = module.accuracy(x, y)
+    before = judged(scene, "validating", "the chosen bits", module.accuracy, x, y)
     if request.refine == "train":
         from cofront.api.quantise.training import tuned
 
@@ -157,7 +161,7 @@ def refined(scene: Scene, module: QuantModule, chosen: Chosen) -> tuple[Setting,
             plain, scene.network, scene.model.weights, scene.calibration, request.refine, progress
         )  # fmt: skip
     module.use(better)
-    after = module.accuracy(x, y)
+    after = judged(scene, "validating", "the refined integers", module.accuracy, x, y)
     said = [QuantAccuracy(what=f"chosen, {request.refine}", part="validation", accuracy=after, images=len(y))]
     if after < before:
         scene.notes.append(f"refinement '{request.refine}' lowered validation accuracy, and was left out")

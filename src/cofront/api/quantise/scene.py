@@ -17,6 +17,7 @@ from cofront.api.budgets import Budget, parse_budgets
 from cofront.api.quantise.buildable import refused
 from cofront.api.quantise.choosing import METHODS, Chosen, hopeless
 from cofront.api.quantise.costs import ENGINES, BitCosts, Pair, bit_costs, quantity_of
+from cofront.api.quantise.models import explained
 from cofront.api.quantise.parts import check_budgets
 from cofront.api.quantise.sensing import AUTO, MODELS, input_layers, model_for
 from cofront.api.recorded import asked_of
@@ -28,9 +29,11 @@ from cofront.errors import UnsupportedError, UsageError, unknown_name
 if TYPE_CHECKING:
     from cofront.api.quantise.buildable import Outlook
     from cofront.network import Network
-    from cofront.task.data import Dataset
+    from cofront.task.data import Dataset, Images
 
 REFINEMENTS = ("none", "bias", "moments", "rounding", "train")
+#: Widths to choose from where none are named: anywhere else, and on an FPGA part, which has no others.
+ALL_BITS, PART_BITS = (2, 3, 4, 5, 6, 7, 8), (4, 8)
 #: Validation images that accuracies of candidates are taken on.
 VALIDATED = 1000
 
@@ -41,7 +44,8 @@ class QuantizeRequest:
 
     `data`: images that calibrate, validate and test; CIFAR-10 where $COFRONT_DATA says if None. `device`: an FPGA part,
     a bit-serial accelerator, a `.npy` table (layers, 8, 8), or None, when only the size can be limited. `fix`: bits of
-    layers that are not chosen, "name=W4A8", where * stands for any letters; later ones win.
+    layers that are not chosen, "name=W4A8", where * stands for any letters; later ones win. `weight_bits`, `act_bits`:
+    widths to choose from besides 8; None: all from 2, on an FPGA part all that it has.
     """
 
     model: str
@@ -54,8 +58,8 @@ class QuantizeRequest:
     weights: Path | None = None
     input_shape: tuple[int, ...] | None = None
     normalised: Normalisation | None = None
-    weight_bits: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8)
-    act_bits: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8)
+    weight_bits: tuple[int, ...] | None = None
+    act_bits: tuple[int, ...] | None = None
     refine: str = "rounding"
     epochs: int = 3
     episodes: int = 300
@@ -73,9 +77,14 @@ class QuantizeRequest:
             if value not in known:
                 raise unknown_name(what, value, known)
         for option, bits, least in (("--weight-bits", self.weight_bits, 1), ("--act-bits", self.act_bits, 2)):
-            if not bits or min(bits) < least or max(bits) > 8:
+            if bits is not None and (not bits or min(bits) < least or max(bits) > 8):
                 raise UsageError(
                     f"{option} expects widths from {least} to 8, got {', '.join(map(str, bits)) or 'none'}"
+                )
+            if bits is not None and on_part(self) and (bad := [str(b) for b in bits if b not in PART_BITS]):
+                raise UsageError(
+                    f"{option} {','.join(bad)}: an FPGA part has 4 and 8 bits alone, of which 8 is always there; give "
+                    "4 or 8, or leave it out"
                 )
 
 
@@ -98,8 +107,9 @@ def haq_range(request: QuantizeRequest, budgets: tuple[Budget, ...]) -> tuple[in
     """Fewest and most bits, the same for weights and activations; UsageError for what the agent cannot be asked."""
     if len(budgets) != 1:
         raise UsageError("--method haq takes one budget; exact takes several")
-    wanted = tuple(range(min(request.weight_bits), max(request.weight_bits) + 1))
-    if request.weight_bits != request.act_bits or request.weight_bits != wanted or wanted[-1] != 8:
+    weight, act = request.weight_bits or ALL_BITS, request.act_bits or ALL_BITS
+    wanted = tuple(range(min(weight), max(weight) + 1))
+    if weight != act or weight != wanted or wanted[-1] != 8:
         raise UsageError("--method haq chooses from all widths up to 8, the same for weights and activations: 2-8, 4-8")
     return wanted[0], 8
 
@@ -135,13 +145,14 @@ class Scene:
             return images[0].x_train
 
         shape = request.input_shape
-        self.model: TrainedModel = load_trained(
-            request.model,
-            weights=request.weights,
-            input_shape=shape,
-            images=train_images,
-            normalised=request.normalised,
-        )
+        with explained(request.model):
+            self.model: TrainedModel = load_trained(
+                request.model,
+                weights=request.weights,
+                input_shape=shape,
+                images=train_images,
+                normalised=request.normalised,
+            )
         self.network: Network = label_blocks(without_bits(self.model.network))
         self.notes = list(self.model.notes)
         if self.model.has_bits:
@@ -163,6 +174,7 @@ class Scene:
         order = rng.permutation(len(self.data.x_train))[: request.images]
         self.calibration, self.labels = self.data.x_train[order], self.data.y_train[order]
         check_images(self.network, self.calibration)
+        self.note(_resized(self.network, self.calibration))
         # images of a folder come class by class: some of them must be of all classes
         self._some = {"val": rng.permutation(len(self.data.x_val)), "test": rng.permutation(len(self.data.x_test))}
         self._check()
@@ -195,9 +207,10 @@ class Scene:
     def widths(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Weight and activation bits that are sensed. Where nothing depends on those of activations, they stay at 8."""
         request = self.request
-        weight, act = tuple(sorted({*request.weight_bits, 8})), tuple(sorted({*request.act_bits, 8}))
+        known = PART_BITS if on_part(request) else ALL_BITS
+        weight, act = (tuple(sorted({*(b or known), 8})) for b in (request.weight_bits, request.act_bits))
         if on_part(request):
-            return tuple(b for b in weight if b in (4, 8)), tuple(b for b in act if b in (4, 8))
+            return weight, act
         return weight, (8,) if request.device is None and request.method != "haq" else act
 
     def held(self) -> dict[str, Pair]:
@@ -244,21 +257,6 @@ class Scene:
     def timed(self, stage: str, began: float) -> None:
         self.seconds[stage] = time.perf_counter() - began
 
-    def float_accuracy(self, x: Any, y: Any) -> float:
-        """The share of images (n, h, w, c) that the network in floating point classifies as their labels (n,)."""
-        import torch
-
-        from cofront.task.quantise.inputs import PIXELS, pixels_of
-        from cofront.task.quantise.observe import watched
-
-        net = watched(self.network, self.model.weights)
-        right = 0
-        with torch.inference_mode():
-            for i in range(0, len(x), 100):
-                real = (pixels_of(x[i : i + 100], self.network) - PIXELS.zero) * PIXELS.scale
-                right += int((net(real).flatten(1).argmax(1).numpy() == y[i : i + 100]).sum())
-        return right / len(x)
-
     def check(self, images: int | None = None) -> tuple[Any, Any]:
         """Validation images and labels, at most so many."""
         rows = np.sort(self._some["val"][: VALIDATED if images is None else images])
@@ -268,6 +266,14 @@ class Scene:
         """Test images and labels, at most so many."""
         rows = np.sort(self._some["test"][:images])
         return self.data.x_test[rows], self.data.y_test[rows]
+
+
+def _resized(network: Network, images: Images) -> tuple[str, ...]:
+    """A note where images (n, h, w, c) have another size than the network reads."""
+    given, wanted = images.shape[1:3], network.shapes[network.input.name][1:]
+    if given == wanted:
+        return ()
+    return (f"images of {given[0]}x{given[1]} are resized to {wanted[0]}x{wanted[1]}, which the network reads",)
 
 
 def inputs_of(scene: Scene) -> dict[str, Any]:

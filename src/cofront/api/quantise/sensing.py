@@ -15,6 +15,8 @@ from cofront.errors import unknown_name
 from cofront.study.provenance import digest, write_atomic
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from cofront.network import Network
     from cofront.network.weights import Weights
     from cofront.task.data import Images, Labels
@@ -108,13 +110,34 @@ def _curved(scene: Sensed, model: str, seed: int, told: Callable[[str], None], s
     from cofront.task.quantise.measured import ChosenQuantisers
     from cofront.task.quantise.observe import watched
 
-    def progress(done: int) -> None:
-        told(f"image {done:,} of {len(scene.images):,}")
+    def obey(*_: object) -> None:
         if stop():
             raise KeyboardInterrupt
 
+    class Obedient(ChosenQuantisers):
+        """Asks before each width whether to stop."""
+
+        def weight(self, layer: str, bits: int) -> Tensor:
+            obey()
+            return super().weight(layer, bits)
+
+        def read(self, layer: str, x: Tensor, bits: int) -> Tensor:
+            obey()
+            return super().read(layer, x, bits)
+
+    def hear(_module: object, _inputs: object, logits: Tensor) -> None:
+        if logits.requires_grad:
+            # before each draw goes backward: a batch of a large network takes minutes
+            logits.register_hook(obey)  # type: ignore[no-untyped-call]
+
+    def progress(done: int) -> None:
+        told(f"image {done:,} of {len(scene.images):,}")
+        obey()
+
+    real = watched(scene.module.network, scene.weights)
+    real.register_forward_hook(hear)
     both = curvature_tables(
-        watched(scene.module.network, scene.weights), ChosenQuantisers(scene.module.chooser), _inputs(scene),
+        real, Obedient(scene.module.chooser), _inputs(scene),
         weight_bits=scene.widths[0], act_bits=scene.widths[1], fixed_reads=input_layers(scene.module.network),
         seed=seed, on_progress=progress,
     )  # fmt: skip
