@@ -3,10 +3,9 @@
 // it. `found`: {entries, selected}; `tools` are the page's own functions. Returns what draws everything again.
 function cofrontAccelerated(root, found, tools) {
   const { make, table, tiles, layout, css, seconds, sig, fixed, accuracy, metric, escape, logTicks, config } = tools;
-  const card = cofrontCard(root, found, tools), { run, n, heading, sentences, small } = card;
+  const card = cofrontCard(root, found, tools), { run, n, heading, sentences, small, time } = card;
   const pictures = cofrontPictures(tools), map = cofrontHeat({ ...tools, small }, pictures);
-  // a number stays beside its unit, in what is narrow
-  const time = (v) => seconds(v).replace(" ", "\u00a0"), share = (v) => accuracy(v).replace(" ", "\u00a0");
+  const share = (v) => accuracy(v).replace(" ", "\u00a0");
   const times = (v) => (v == null ? "–" : `${fixed(v, 2)}×`), signed = (v) => (v > 0 ? `+${small(v)}` : small(v));
   const best = (r) => (r.chosen == null ? null : r.solutions[r.chosen]), plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 

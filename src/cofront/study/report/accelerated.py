@@ -16,9 +16,6 @@ from cofront.study.report.entries import Card
 from cofront.study.report.origins import provenance
 from cofront.study.store import RunRecord
 
-#: The teacher's own operator, in every unit.
-TEACHER = "teacher"
-
 
 @dataclass(frozen=True)
 class Losses:
@@ -47,7 +44,7 @@ def statement(found: AccelerateDocument) -> str:
     taken = _taken(found)
     if taken is None:
         return f"{found.model}: stopped before operators were chosen; the same command goes on."
-    changed = sum(u.chosen != TEACHER for u in found.units)
+    changed = sum(u.chosen != u.names[0] for u in found.units)
     said = (
         f"Cheaper operators in {changed} of {number(len(found.units), 'unit')}: {seconds(taken.latency_s)} of "
         f"{seconds(found.limit_s)} allowed, {seconds(found.before_s)} before"

@@ -23,6 +23,7 @@ function cofrontCard(root, found, { make, table, layout, css, seconds, sig, accu
     if (m >= 10) { m /= 10; e += 1; }
     return `${sign}${m === 1 ? "" : `${m} · `}10${raised(e)}`;
   }
+  const time = (v) => seconds(v).replace(" ", "\u00a0"); // a number stays beside its unit, in what is narrow
   // whether the page itself says a run's title, or its statement, above
   const titled = (text) => runs.length === 1 && text === document.title;
   const stated = (text) => text === document.getElementById("statement").textContent;
@@ -86,5 +87,5 @@ function cofrontCard(root, found, { make, table, layout, css, seconds, sig, accu
     return again;
   }
 
-  return { run: () => runs[state.run], n, heading, button, sentences, pairs, plain, small, titled, stated, course, training, show };
+  return { run: () => runs[state.run], n, heading, button, sentences, pairs, plain, small, time, titled, stated, course, training, show };
 }

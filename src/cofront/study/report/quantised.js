@@ -3,13 +3,12 @@
 // `found`: {entries, selected}; `tools` are the page's own functions. Returns what draws everything again, for another theme.
 function cofrontQuantised(root, found, tools) {
   const { make, table, tiles, layout, css, seconds, sig, fixed, accuracy, percent, metric, escape, logTicks, config } = tools;
-  const card = cofrontCard(root, found, tools), { run, n, heading, button, sentences, small } = card;
+  const card = cofrontCard(root, found, tools), { run, n, heading, button, sentences, small, time } = card;
   const pictures = cofrontPictures(tools), bits = cofrontBits({ ...tools, small }, pictures);
   const state = { measured: false };
   // [factor from SI, unit] that suits a value
   const unit = (name, v) => name === "latency" ? (v >= 1 ? [1, "s"] : v >= 1e-3 ? [1e3, "ms"] : [1e6, "µs"]) : name === "energy" ? (v >= 1 ? [1, "J"] : v >= 1e-3 ? [1e3, "mJ"] : [1e6, "µJ"]) : name === "size" ? (v >= 1e6 ? [1e-6, "MB"] : v >= 1e3 ? [1e-3, "kB"] : [1, "B"]) : [1, ""];
   const cost = (name, v, digits = 3) => { if (v == null) return "–"; const [f, u] = unit(name, v); return `${sig(v * f, digits)}${u && "\u00a0"}${u}`; };
-  const time = (v) => seconds(v).replace(" ", "\u00a0"); // a number stays beside its unit, in what is narrow
   const images = (a) => `of ${a.images.toLocaleString("en")} ${a.part} images`;
   const ratio = (b) => (b.at_8_bits > 0 ? `${sig(b.limit / b.at_8_bits, 3)}× of 8 bits` : "");
 
