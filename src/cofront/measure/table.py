@@ -156,4 +156,5 @@ def fitted(
 
     seconds = {i.key: timing[i.id].median_s for i in operators}
     terms = network_terms(parts, seconds, batch, operator_key)
-    return fit_overhead(terms, np.array([timing[i.id].median_s for i in networks]))
+    each = np.array([(timing[i.id].median_s, edge_elements(i.network, batch)) for i in operators], float)
+    return fit_overhead(terms, np.array([timing[i.id].median_s for i in networks]), each)
