@@ -184,6 +184,8 @@ def test_what_cannot_be_built_is_said_before_calibration_and_not_handed_on(cofro
         (("--images", "3"), "0.5x size", 2, "16"),
         (("--weight-bits", "2-4", "-d", "zu3eg"), "1x latency", 2, "--weight-bits 2,3: an FPGA part has 4 and 8 bits"),
         (("--act-bits", "6", "-d", "zu3eg"), "1x latency", 2, "--act-bits 6: an FPGA part has 4 and 8 bits alone"),
+        (("--mean", "0.5,0.5", "--std", "1"), "0.5x size", 2, "--mean expects one number, or one for each of 3"),
+        (("--mean", "0", "--std", "1,1"), "0.5x size", 2, "--std expects one number, or one for each of 3"),
         (("--epochs", "2"), "0.5x size", 2, "--epochs is for --refine train"),
         (("--episodes", "2"), "0.5x size", 2, "--episodes is for --method haq"),
         (("--fix", "b"), "0.9x size", 2, "--fix expects LAYER=W4A8, got 'b'"),

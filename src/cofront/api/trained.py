@@ -78,6 +78,9 @@ def _moved(found: TrainedModel, how: Normalisation) -> TrainedModel:
 
     channels = found.network.shapes[found.network.input.name][0]
     mean, std = (values * channels if len(values) == 1 else values for values in (how.mean, how.std))
+    for option, values in (("--mean", mean), ("--std", std)):
+        if len(values) != channels:
+            raise UsageError(f"{option} expects one number, or one for each of {channels} channels, got {len(values)}")
     gain = [64 / 255 / s for s in std]
     offset = [(128 / 255 - m) / s for m, s in zip(mean, std, strict=False)]
     network, weights = rescaled_input(found.network, found.weights, gain, offset)
