@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
@@ -27,6 +28,7 @@ from pages import (
     words_of,
 )
 
+from cofront.api.accelerate.picture import picture
 from cofront.study import Study
 from cofront.study.documents import AccelerateDocument, AcceleratedPoint, RoofPair
 from cofront.study.report import write_report
@@ -90,11 +92,52 @@ def test_the_statement_says_what_was_predicted_and_measured(faster, measured):
 
 def test_losses_beyond_all_proportion_are_left_out_of_the_front(faster):
     found = losses(faster)
-    assert found.teacher == (faster.before_s, 0.3) and len(found.solutions) == 5
+    assert found.teacher == (faster.before_s, 0.3) and len(found.solutions) == 5 and found.left_out == 0
     most = 2 * max(y for _, y in [*found.solutions, found.teacher])
     wild = AcceleratedPoint(latency_s=faster.least_s, predicted=3e35)
     again = losses(msgspec.structs.replace(faster, front=[wild, *faster.front]))
     assert again == found and all(y <= most for _, y in found.front) and found.front
+
+
+@pytest.mark.parametrize("loss", [3e30, float("inf")])
+def test_a_solution_that_diverged_is_left_out_and_counted(faster, loss):
+    other = (faster.chosen + 1) % 5
+    solutions = list(faster.solutions)
+    solutions[other] = msgspec.structs.replace(solutions[other], loss=loss)
+    wild = AcceleratedPoint(latency_s=faster.least_s, predicted=1e20)
+    diverged = msgspec.structs.replace(faster, solutions=solutions, front=[wild, *faster.front])
+    found, before = losses(diverged), losses(faster)
+    assert found.left_out == 1 and found.solutions[other] is None
+    assert [s for i, s in enumerate(found.solutions) if i != other] == [
+        s for i, s in enumerate(before.solutions) if i != other
+    ]
+    chosen = faster.solutions[faster.chosen].loss
+    assert found.most == pytest.approx(4 * max(chosen, faster.teacher_loss))
+    assert found.front and max(y for _, y in found.front) <= 2 * found.most
+    drawing = ElementTree.fromstring(picture(diverged))
+    words = [e.text for e in drawing.iter() if e.text]
+    assert f"not drawn: 1 solution with a loss above {found.most:.3g}" in words
+    assert len(drawing.findall(".//{*}circle")) == 5  # four solutions and the teacher
+    assert "chosen: " in "".join(words) and not any("e+" in w for w in words)
+    assert "not drawn" not in picture(faster)
+
+
+@needs_chromium
+def test_the_page_says_how_many_solutions_are_not_drawn(tmp_path, faster):
+    solutions = [s if i == faster.chosen else msgspec.structs.replace(s, loss=3e30)
+                 for i, s in enumerate(faster.solutions)]  # fmt: skip
+    study_of(tmp_path / "s", msgspec.structs.replace(faster, solutions=solutions))
+    page = with_script(
+        page_of(tmp_path / "s", tmp_path / "r.html"),
+        """
+      const chart = document.querySelector('#accelerated [aria-label^="Loss against latency"]');
+      say(chart.data.map((t) => t.name).join(", ")); say(Math.max(...chart.data.flatMap((t) => t.y)));""",
+    )
+    dom = drawn(page, "")
+    names, most = said(dom)
+    assert "Not drawn: 4 solutions that lose more than " in check_words(card_of(dom, "accelerated"))
+    assert names == "exact front of the predicted loss, teacher, chosen, before fine-tuning"
+    assert float(most) <= 2 * losses(faster).most
 
 
 def test_an_interrupted_run_stands_until_another_went_on_from_it(tmp_path, faster):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
 
-from cofront.figures import seconds
+from cofront.figures import number, seconds
 from cofront.study.documents import AccelerateDocument
 from cofront.study.report.accelerated import losses
 
@@ -18,8 +18,9 @@ _STYLE = "font-family:sans-serif;font-size:12px"
 def picture(document: AccelerateDocument) -> str:
     """An SVG file's text. Losses are on the training images held back; the front is of teacher's loss plus changes."""
     found = losses(document)
-    front, solved, teacher = found.front, found.solutions, found.teacher
-    shown = [*solved, teacher, *front]
+    front, teacher = found.front, found.teacher
+    solved = [(i, *s) for i, s in enumerate(found.solutions) if s is not None]
+    shown = [*((x, y) for _, x, y in solved), teacher, *front]
     x0, x1 = 0.0, 1.05 * max(x for x, _ in shown)
     y0, y1 = _range([y for _, y in shown])
 
@@ -38,13 +39,18 @@ def picture(document: AccelerateDocument) -> str:
         f'<line x1="{a:.1f}" x2="{a:.1f}" y1="{ABOVE}" y2="{HEIGHT - BELOW}" stroke="#c60" stroke-dasharray="4 3"/>'
         f'<text x="{a - 4:.1f}" y="{ABOVE - 6}" fill="#c60" text-anchor="end">budget</text>'
     )
-    for i, (x, y) in enumerate(solved):
+    for i, x, y in solved:
         a, b = at(x, y)
         fill = "#06c" if i == document.chosen else "#9cf"
         name = "chosen" if i == document.chosen else f"solution {i + 1}"
         parts.append(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="4" fill="{fill}"><title>{name}: {y:.4f}</title></circle>')
     a, b = at(*teacher)
     parts.append(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="5" fill="none" stroke="#000"><title>teacher</title></circle>')
+    if found.left_out:
+        parts.append(
+            f'<text x="{WIDTH - 20}" y="{ABOVE + 12}" text-anchor="end" fill="#555">'
+            f"not drawn: {number(found.left_out, 'solution')} with a loss above {found.most:.3g}</text>"
+        )
     parts += _axes(at, (x0, x1), (y0, y1))
     title = escape(f"{document.model} on {document.device}: loss against latency")
     key = "line: exact front of the sum of single changes; dots: solutions swapped in; circle: teacher"

@@ -35,10 +35,10 @@ function cofrontAccelerated(root, found, tools) {
     const r = run(), found = r.losses;
     frontPart.hidden = !found;
     if (!found) return;
-    const most = Math.max(r.before_s, ...found.solutions.map((p) => p[0])), [factor, unit] = most >= 1 ? [1, "s"] : most >= 1e-3 ? [1e3, "ms"] : [1e6, "µs"], x = (p) => p[0] * factor, y = (p) => p[1];
+    const most = Math.max(r.before_s, ...found.solutions.filter(Boolean).map((p) => p[0])), [factor, unit] = most >= 1 ? [1, "s"] : most >= 1e-3 ? [1e3, "ms"] : [1e6, "µs"], x = (p) => p[0] * factor, y = (p) => p[1];
     const count = (s) => plural(s.operators.filter((o, i) => o !== r.units[i].names[0]).length, "unit");
     const words = (s, i) => `<b>${i === r.chosen ? "chosen" : i ? `solution ${i + 1}` : "exact optimum of the sum of changes"}</b><br>${seconds(s.latency_s)}, another operator in ${count(s)}<br>change of the loss ${signed(s.predicted)} by the sum<br>loss ${sig(s.loss, 4)}, ${accuracy(s.accuracy)} swapped in<br>before fine-tuning`;
-    const others = r.solutions.map((_, i) => i).filter((i) => i !== r.chosen), teacher = found.teacher;
+    const others = r.solutions.map((_, i) => i).filter((i) => i !== r.chosen && found.solutions[i]), teacher = found.teacher;
     const dots = (rows, extra) => ({ x: rows.map((i) => x(found.solutions[i])), y: rows.map((i) => y(found.solutions[i])), mode: "markers", text: rows.map((i) => words(r.solutions[i], i)), hovertemplate: "%{text}<extra></extra>", ...extra });
     const traces = [
       found.front.length && { x: found.front.map(x), y: found.front.map(y), mode: "lines", name: "exact front of the predicted loss", line: { color: css("--accent"), width: 2, shape: "hv" }, hovertemplate: `predicted loss %{y:.4~g} at %{x:.4~g} ${unit}<extra></extra>` },
@@ -47,7 +47,7 @@ function cofrontAccelerated(root, found, tools) {
       dots([r.chosen], { name: "chosen, before fine-tuning", marker: { symbol: "star", color: css("--good"), size: 17, line: { color: css("--card"), width: 1.2 } } })].filter(Boolean);
     const xs = [...traces.flatMap((t) => t.x), r.limit_s * factor], lo = Math.min(...xs), hi = Math.max(...xs), log = hi / lo > 4, at = (v) => (log ? Math.log10(v) : v), pad = 0.06 * (at(hi) - at(lo) || 1), range = [at(lo) - pad, at(hi) + 1.3 * pad], ticks = logTicks(lo, hi);
     const limit = at(r.limit_s * factor), left = limit > range[0] + 0.25 * (range[1] - range[0]);
-    frontNote.textContent = `On training images that were held back. The line is exact: no choice of operators that is as fast has a smaller sum of single changes. ${plural(r.solutions.length, "solution")} within the budget ${r.solutions.length === 1 ? "was" : "were"} checked with all operators swapped in and norms taken anew; the one of the least loss is chosen, and fine-tuned.`;
+    frontNote.textContent = `On training images that were held back. The line is exact: no choice of operators that is as fast has a smaller sum of single changes. ${plural(r.solutions.length, "solution")} within the budget ${r.solutions.length === 1 ? "was" : "were"} checked with all operators swapped in and norms taken anew; the one of the least loss is chosen, and fine-tuned.${found.left_out ? ` Not drawn: ${plural(found.left_out, "solution")} that ${found.left_out === 1 ? "loses" : "lose"} more than ${sig(found.most)}.` : ""}`;
     Plotly.react(front, traces, layout({
       xaxis: { type: log ? "log" : "linear", range, ...(log ? { tickvals: ticks, ticktext: ticks.map((t) => sig(t)) } : {}), title: { text: `latency of one image (${unit})` } },
       yaxis: { title: { text: "loss (nats)" } }, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, hovermode: "closest", margin: { t: 34 },

@@ -16,23 +16,36 @@ from cofront.study.report.entries import Card
 from cofront.study.report.origins import provenance
 from cofront.study.store import RunRecord
 
+#: A solution that loses more than so many times what the chosen one or the teacher does would flatten all the others.
+FAR = 4.0
+
 
 @dataclass(frozen=True)
 class Losses:
     """(seconds, loss) on the training images held back: of the exact front, whose loss is the teacher's and the sum of
-    changes, of the solutions swapped in, and of the teacher. The front ends where its losses are out of proportion."""
+    changes, of the solutions swapped in, and of the teacher.
+
+    Solutions whose loss is above `most` have none, and are counted by `left_out`; the front ends at twice the rest.
+    """
 
     front: list[tuple[float, float]]
-    solutions: list[tuple[float, float]]
+    solutions: list[tuple[float, float] | None]
     teacher: tuple[float, float]
+    most: float
+    left_out: int
 
 
 def losses(found: AccelerateDocument) -> Losses:
-    solutions = [(s.latency_s, s.loss) for s in found.solutions]
-    teacher = (found.before_s, found.teacher_loss)
-    most = 2 * max(y for _, y in [*solutions, teacher])
+    chosen = [] if found.chosen is None else [found.solutions[found.chosen].loss]
+    most = FAR * max([found.teacher_loss, *chosen])
+    solutions = [(s.latency_s, s.loss) if s.loss <= most else None for s in found.solutions]
+    seen = [s[1] for s in solutions if s is not None]
+    highest = 2 * max([found.teacher_loss, *seen])
     front = [(p.latency_s, found.teacher_loss + p.predicted) for p in found.front]
-    return Losses([p for p in front if p[1] <= most], solutions, teacher)
+    return Losses(
+        front=[p for p in front if p[1] <= highest], solutions=solutions, teacher=(found.before_s, found.teacher_loss),
+        most=most, left_out=len(solutions) - len(seen),
+    )  # fmt: skip
 
 
 def title(found: AccelerateDocument) -> str:
