@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from cofront.api.accelerate.picture import picture
-from cofront.api.accelerate.pricing import check_device
+from cofront.api.accelerate.pricing import check_device, with_chosen
 from cofront.api.accelerate.roofline import roofline_of
 from cofront.api.accelerate.scene import AccelerateRequest, Acceleration, Stopped
 from cofront.api.budgets import parse_budgets
@@ -138,8 +138,8 @@ def _selected(
         front=[AcceleratedPoint(latency_s=s, predicted=p) for s, p in run.lana.front(scores, prices)],
     )  # fmt: skip
     if run.on_part is not None:
-        said = [f"the chosen network: {n}" for n in run.on_part.notes(best.names)]
-        document = msgspec.structs.replace(document, notes=[*document.notes, *said])
+        notes = with_chosen(document.notes, run.on_part.notes(best.names))
+        document = msgspec.structs.replace(document, notes=notes)
     roofline, note = roofline_of(run.on_part, document, run.request.device)
     return msgspec.structs.replace(document, roofline=roofline, roofline_note=note)
 

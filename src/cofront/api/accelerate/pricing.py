@@ -43,6 +43,17 @@ class OnPart:
         return [*family(FAMILY).estimate(network, self.part, self.config).notes, *unbuildable(network, FAMILY)]
 
 
+#: How notes on the teacher, on the chosen network, and on both begin.
+TEACHERS, CHOSENS, BOTHS = "the network as it is: ", "the chosen network: ", "both networks: "
+
+
+def with_chosen(notes: Sequence[str], chosen: Sequence[str]) -> list[str]:
+    """Notes, some of them on the teacher, with those on the chosen network; what holds for both is said once."""
+    own = {TEACHERS + n for n in chosen}
+    out = [BOTHS + n.removeprefix(TEACHERS) if n in own else n for n in notes]
+    return out + [CHOSENS + n for n in chosen if TEACHERS + n not in notes]
+
+
 def check_device(device: str, column: str | None) -> None:
     """UsageError for a device on which operators cannot be priced, before anything is read."""
     from cofront.device import names

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cofront.api.accelerate.pricing import OnPart, priced_operators
+from cofront.api.accelerate.pricing import TEACHERS, OnPart, priced_operators
 from cofront.api.accelerate.recipe import check_images, few_images, offered, recipe_for
 from cofront.api.budgets import parse_budgets
 from cofront.api.request import OnProgress, Progress
@@ -193,7 +193,7 @@ class Acceleration:
                 + ("" if self.request.candidates == "all" else ", or offer more with --candidates all")
             )
         if self.on_part is not None:
-            self.notes += [f"the network as it is: {n}" for n in self.on_part.notes()]
+            self.notes += [TEACHERS + n for n in self.on_part.notes()]
         return prices
 
     def limit(self, prices: Prices) -> float:
