@@ -112,7 +112,7 @@ def test_a_normalisation_moves_into_the_first_layer(tmp_path: Path) -> None:
     assert torch.allclose(wanted, got, atol=1e-4) and "moved into the first layer" in found.notes[-1]
     one = load_trained(str(tmp_path / "net.onnx"), normalised=Normalisation((0.5,), (0.25,)))
     assert not np.allclose(one.weights["conv2d_0.weight"], found.weights["conv2d_0.weight"])
-    with pytest.raises(CofrontError, match="3 input channels"):
+    with pytest.raises(CofrontError, match="--mean expects one number, or one for each of 3 channels, got 2"):
         load_trained(str(tmp_path / "net.onnx"), normalised=Normalisation((0.5, 0.5), (0.2, 0.2)))
     with pytest.raises(UsageError, match="above 0"):
         Normalisation((0.5,), (0.0,))
