@@ -33,6 +33,9 @@ def test_a_unit_without_its_silent_channels_is_the_same(teacher, images):
     begun = begin(unit, narrowed(teacher.parts[2], 2 / 3), "narrow")
     assert begun.taught and begun.module.layer("b.conv").weight.shape[0] == 16
     assert mse(begun.module, x[2], expected) < 1e-10
+    random = begin(unit, narrowed(teacher.parts[2], 2 / 3), "narrow", inherit=False)
+    settle(random, x[2], expected)
+    assert not random.taught and mse(random.module, x[2], expected) > 0.1 * float(expected.var())
 
 
 @pytest.mark.parametrize("name", ["rank3r0.5", "rows3r1"])

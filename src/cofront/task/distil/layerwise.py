@@ -39,13 +39,17 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class Lesson:
-    """Adam with its rate down a cosine from `rate` to 0 over `epochs` of the images; `solve` images for solving."""
+    """Adam with its rate down a cosine from `rate` to 0 over `epochs` of the images; `solve` images for solving.
+
+    `inherit`: operators begin with the teacher's own weights where they have a place for them (ours).
+    """
 
     epochs: int = 1
     batch: int = 64
     rate: float = 2e-3
     solve: int = 512
     seed: int = 0
+    inherit: bool = True
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 2 or not self.rate > 0:
@@ -88,7 +92,7 @@ class Layerwise:
                     continue
                 if self.on_begin is not None:
                     self.on_begin(len(self.modules))
-                begun = begin(self.teacher.modules[i], operator, name, self.lesson.seed, i)
+                begun = begin(self.teacher.modules[i], operator, name, self.lesson.seed, i, self.lesson.inherit)
                 settle(begun, features[i], features[i + 1])
                 self.modules[i, name] = speed_up(begun.module)
         parameters = [p for m in self.modules.values() for p in m.parameters()]

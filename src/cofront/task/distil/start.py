@@ -27,13 +27,17 @@ class Begun:
     taught: bool
 
 
-def begin(teacher: NetworkModule, network: Network, name: str, seed: int = 0, place: int = 0) -> Begun:
+def begin(
+    teacher: NetworkModule, network: Network, name: str, seed: int = 0, place: int = 0, inherit: bool = True
+) -> Begun:
     """The operator `network`, called `name`, in the place of the unit that `teacher` computes.
 
-    Random weights are drawn from the seed, the unit's number and the name alone.
+    Random weights are drawn from the seed, the unit's number and the name alone; without `inherit` all are random.
     """
     rng = np.random.default_rng([seed, place, zlib.crc32(name.encode())])
     module = to_torch(network, rng=rng)
+    if not inherit:
+        return Begun(module, False)
     with torch.no_grad():
         if [n.name for n in network.nodes] == [n.name for n in teacher.network.nodes]:
             _slice(teacher, module)
