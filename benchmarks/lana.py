@@ -4,7 +4,7 @@
     python benchmarks/lana.py --claims              # prints the claims table, no run
 
 Stages, each kept in the folder and gone on from: `price` (this machine, one thread), `teacher` (a point of subgraph32,
-its weights in the supernet trained on alone), `learn` (all operators of all units), `random` (the errors that they begin
+its weights in the supernet trained on alone), `learn` (all operators of all units), `random` (the errors they begin
 with by random weights, as published), `score`, `choose`, `train`, `scratch`, `judge`. Operators learn from
 training images; scores and swaps are measured on training images held back; the teacher's and the students' epochs are
 not chosen at all; test images are read once for each, in `judge`. Selection against brute force and its speed need no
