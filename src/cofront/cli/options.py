@@ -124,14 +124,17 @@ def parse_normalisation(mean: str | None, std: str | None) -> Normalisation | No
 
     if mean is None and std is None:
         return None
+    if mean is None or std is None:
+        given, other = ("--std", "--mean") if mean is None else ("--mean", "--std")
+        raise UsageError(f"{given} goes with {other}: inputs are (pixel / 255 - mean) / std; give both")
     found = []
     for option, text in (("--mean", mean), ("--std", std)):
         try:
-            values = tuple(float(part) for part in (text or "").split(","))
+            values = tuple(float(part) for part in text.split(","))
         except ValueError:
             values = (math.nan,)
         if not all(math.isfinite(v) for v in values):
-            raise UsageError(f"{option} expects numbers such as 0.485,0.456,0.406, or one for all, got '{text or ''}'")
+            raise UsageError(f"{option} expects numbers such as 0.485,0.456,0.406, or one for all, got '{text}'")
         found.append(values)
     return Normalisation(*found)
 

@@ -145,7 +145,7 @@ def _selected(
 
 
 def _finished(run: Acceleration, document: AccelerateDocument, learnt: Layerwise) -> AccelerateDocument:
-    """The chosen network trained on, tested once, written and measured beside the teacher."""
+    """The chosen network trained on, measured beside the teacher, tested once and written."""
     from cofront.network.pytorch import fold_batchnorm, to_torch
 
     assert document.chosen is not None
@@ -157,6 +157,9 @@ def _finished(run: Acceleration, document: AccelerateDocument, learnt: Layerwise
     weights = fold_batchnorm(module)
     network = module.network
     before, teacher = lana.teacher.network, to_torch(lana.teacher.network, lana.weights)
+    device = run.request.device
+    if device == "host" or device.startswith("ssh://"):  # before test images are read: it can be stopped and go on
+        document = _measured(run, document, module)
     run.say("testing")
     data = lana.data
     test = _accuracy(run, module, data.x_test, data.y_test)
@@ -169,11 +172,7 @@ def _finished(run: Acceleration, document: AccelerateDocument, learnt: Layerwise
         teacher_test=_accuracy(run, teacher, data.x_test, data.y_test),
         training=msgspec.structs.replace(training, test=test, test_images=len(data.y_test)),
     )  # fmt: skip
-    document = _written(run, document, module, weights)
-    device = run.request.device
-    if device == "host" or device.startswith("ssh://"):
-        document = _measured(run, document, module)
-    return document
+    return _written(run, document, module, weights)
 
 
 def _accuracy(run: Acceleration, module: NetworkModule, x: Images, y: Labels) -> float:
