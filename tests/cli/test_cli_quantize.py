@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cofront.network import Builder
@@ -371,6 +371,7 @@ def test_the_least_that_is_named_is_enough_and_nothing_less(as_json, cofront, as
 
 
 @given(st.sampled_from(["latency", "energy", "size"]), st.floats(1e-8, 1e8), st.floats(1.0, 1e6))
+@example("latency", 1234569.8630808236, 15625.0)
 def test_figures_of_a_shortage_are_enough_and_close(quantity, value, times):
     from cofront.api.budgets import Budget, parse_budgets
     from cofront.api.quantise.shortage import enough, least_and_asked, short
@@ -381,8 +382,8 @@ def test_figures_of_a_shortage_are_enough_and_close(quantity, value, times):
     words = short(Budget(quantity, share=1e-12), value, 1e-12 * now, now).remedy.removeprefix("give at least ")
     (budget,) = parse_budgets(words)
     assert budget.share and value <= budget.of(now) <= value * 1.02
-    least, asked = least_and_asked(quantity, value, value * (1 - 1e-9))
-    assert least != asked and parse_budgets(least)[0].limit >= value
+    shown, asked = least_and_asked(quantity, value, value * (1 - 1e-9))
+    assert shown != asked and parse_budgets(shown)[0].limit >= value
 
 
 def test_limits_that_are_met_alone_but_not_together_are_found_before_calibration(cofront, ask):

@@ -23,6 +23,8 @@ _UNITS = {
 SI = {"latency": "s", "energy": "J", "size": "bytes"}
 #: Digits that are shown at least, and as many as a float has.
 _FEWEST, _MOST = 4, 17
+#: A value and one a little above it, where no decimal of the first is read as a float that is enough.
+_TRIED = 1.0, 1 + 1e-9
 
 
 def impossible(costs: BitCosts, budgets: tuple[Budget, ...]) -> tuple[Infeasible, ...]:
@@ -52,7 +54,7 @@ def short(budget: Budget, needed: float, available: float, now: float) -> Infeas
 
 def enough(quantity: str, value: float, digits: int = _FEWEST) -> str:
     """A figure (s, J, bytes) as `--budget` reads it, rounded up: asked for, it is at least the value."""
-    texts = (_figure(quantity, value, n, ROUND_CEILING) for n in range(digits, _MOST + 1))
+    texts = (_figure(quantity, value * f, n, ROUND_CEILING) for f in _TRIED for n in range(digits, _MOST + 1))
     return _first(texts, value, 1.0)
 
 
@@ -66,7 +68,10 @@ def least_and_asked(quantity: str, needed: float, available: float) -> tuple[str
 
 
 def _share(quantity: str, needed: float, now: float) -> str:
-    rounded = (Context(prec=n, rounding=ROUND_CEILING).create_decimal(Decimal(needed / now)) for n in range(3, _MOST))
+    rounded = (
+        Context(prec=n, rounding=ROUND_CEILING).create_decimal(Decimal(f * needed / now))
+        for f in _TRIED for n in range(3, _MOST)
+    )  # fmt: skip
     return _first((f"{d:f}x {quantity}" for d in rounded), needed, now)
 
 
