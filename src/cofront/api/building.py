@@ -12,6 +12,7 @@ import msgspec
 
 from cofront.api.files import need_file
 from cofront.api.scheduling import missed_wish
+from cofront.api.weights import real_beside
 from cofront.errors import CofrontError, InputError, StudyError, UnsupportedError, UsageError
 from cofront.figures import number
 from cofront.study.documents import BuildDocument, CyclesPart, DifferencePart, ResourcePart, VerifyDocument, to_json
@@ -81,7 +82,7 @@ def build(
         note(replaced)
     m = built.manifest
     cycles = m["expected"]["scheduled_cycles"]
-    missed = [*missed_wish(document, cycles, "the schedule of its program"), *_beside(Path(design), weights, origin)]
+    missed = [*missed_wish(document, cycles, "the schedule of its program"), *real_beside(Path(design), weights, origin)]
     return BuildDocument(
         design=str(design), folder=str(folder), network=m["network"], device=device.name, clock_hz=m["clock_hz"],
         config=m["config"], bus_bits=built.bus_bits, weights=origin, cycles=m["expected"]["cycles"],
@@ -90,14 +91,6 @@ def build(
         memory_bytes=m["memory_bytes"], files=sorted([*m["files"], "manifest.json"]),
         seconds=time.monotonic() - begun, notes=[*m["notes"], *missed],
     )  # fmt: skip
-
-
-def _beside(design: Path, weights: Path | None, origin: str) -> list[str]:
-    """What to say of random integers where `quantize` has left real ones."""
-    real = design.with_name("integers.safetensors")
-    if weights is not None or not origin.startswith("random") or not real.is_file():
-        return []
-    return [f"the integers are random, though there are real ones beside the design: --weights {real}"]
 
 
 def _portable(document: DesignDocument) -> DesignDocument:

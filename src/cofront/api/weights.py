@@ -119,3 +119,11 @@ def trained_weights(design: DesignDocument, network: Network, seed: int = 0, dat
             what = str(error)
     reason = f"{what}; the ONNX files hold random weights (seed {seed}): right in structure, useless for inference"
     return Trained(random_weights(network, rng), samples, reason)
+
+
+def real_beside(design: Path, weights: Path | None, origin: str) -> list[str]:
+    """What to say of random integers where `quantize` has left real ones."""
+    real = design.with_name("integers.safetensors")
+    if weights is not None or not origin.startswith("random") or not real.is_file():
+        return []
+    return [f"the integers are random, though there are real ones beside the design: --weights {real}"]
