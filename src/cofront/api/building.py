@@ -82,7 +82,10 @@ def build(
         note(replaced)
     m = built.manifest
     cycles = m["expected"]["scheduled_cycles"]
-    missed = [*missed_wish(document, cycles, "the schedule of its program"), *real_beside(Path(design), weights, origin)]
+    missed = [
+        *missed_wish(document, cycles, "the schedule of its program"),
+        *real_beside(Path(design), weights, origin),
+    ]
     return BuildDocument(
         design=str(design), folder=str(folder), network=m["network"], device=device.name, clock_hz=m["clock_hz"],
         config=m["config"], bus_bits=built.bus_bits, weights=origin, cycles=m["expected"]["cycles"],
