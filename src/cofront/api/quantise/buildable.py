@@ -45,8 +45,9 @@ def outlook(document: DesignDocument, integers: QuantizedNetwork, limit_s: float
     The cost model, by which the design was chosen, sums calls and sees no waits between them: the program's schedule
     does. What makes the program refuse is a note.
     """
-    notes = (*refused(integers.network), *_costed(document, integers.network))
-    if refused(integers.network):
+    missing = refused(integers.network)
+    notes = (*missing, *_costed(document, integers.network))
+    if missing:
         return Outlook(False, notes=notes)
     try:
         cycles = scheduled_cycles(document, integers.network, integers)
