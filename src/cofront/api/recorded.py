@@ -7,14 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cofront.study.documents import AccelerateDocument, QuantisedDocument, read_document
+from cofront.study.documents import AccelerateDocument, QuantisedDocument, RunDocument, read_document
 from cofront.study.provenance import file_hash, source_hash
 from cofront.study.recording import ending
 
 if TYPE_CHECKING:
     from cofront.study import Study
 
-D = TypeVar("D", AccelerateDocument, QuantisedDocument)
+D = TypeVar("D", AccelerateDocument, QuantisedDocument, RunDocument)
+#: Documents that know what their files were.
+W = TypeVar("W", AccelerateDocument, QuantisedDocument)
 
 
 def asked_of(request: Any, images: str, model_key: str) -> dict[str, Any]:
@@ -37,29 +39,30 @@ def recorded(
     kind: type[D],
     inputs: dict[str, Any],
     seed: int,
-    folder: Path,
+    again: Callable[[D], D | None],
     work: Callable[[], D],
 ) -> D:
-    """The document of `work`, kept as a run of the study where there is one; of a finished run of the same inputs, if
-    its files lie in `folder` as they were written."""
+    """The document of `work`, kept as a run of the study where there is one; or what `again` gives for that of a
+    finished run of the same inputs, unless it is None."""
     if study is None:
         return work()
     known = study.finished(inputs)
     if known is not None and known.result is not None:
-        found = read_document(known.result, kind, f"run {known.id} of study '{study.path}'")
-        if _still_there(found, folder):
+        found = again(read_document(known.result, kind, f"run {known.id} of study '{study.path}'"))
+        if found is not None:
             return found
     record = study.start(verb, inputs, seed)
     with ending(record):
         document = work()
-    stopped = isinstance(document, AccelerateDocument) and document.interrupted
+    stopped = not isinstance(document, QuantisedDocument) and document.interrupted
     record.finish("interrupted" if stopped else "done", document)
     return document
 
 
-def _still_there(found: QuantisedDocument | AccelerateDocument, folder: Path) -> bool:
-    """Whether the files of a finished run lie in the folder as they were written: another budget's replace them."""
-    return all(
+def unchanged(found: W, folder: Path) -> W | None:
+    """A finished run's document if its files lie in the folder as they were written: another budget's replace them."""
+    there = all(
         Path(p).resolve().parent == folder.resolve() and Path(p).is_file() and file_hash(Path(p)) == found.hashes.get(n)
         for n, p in found.files.items()
     )
+    return found if there else None

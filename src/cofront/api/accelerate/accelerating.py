@@ -15,7 +15,7 @@ from cofront.api.accelerate.pricing import check_device, with_chosen
 from cofront.api.accelerate.roofline import roofline_of
 from cofront.api.accelerate.scene import AccelerateRequest, Acceleration, Stopped
 from cofront.api.budgets import parse_budgets
-from cofront.api.recorded import asked_of, recorded
+from cofront.api.recorded import asked_of, recorded, unchanged
 from cofront.api.request import OnProgress
 from cofront.api.training import check_data, need_torch
 from cofront.errors import MissingDependencyError, UnsupportedError, UsageError
@@ -67,7 +67,10 @@ def accelerate(
     run = Acceleration(request, folder, on_progress or (lambda _: None), should_stop or (lambda: False))
     run.read()
     inputs = asked_of(request, run.data.digest(), run.key())
-    return recorded(study, "accelerate", AccelerateDocument, inputs, request.seed, folder, lambda: _accelerate(run))
+    return recorded(
+        study, "accelerate", AccelerateDocument, inputs, request.seed, lambda d: unchanged(d, folder),
+        lambda: _accelerate(run),
+    )  # fmt: skip
 
 
 def _accelerate(run: Acceleration) -> AccelerateDocument:

@@ -15,7 +15,7 @@ from cofront.api.quantise.files import write_files
 from cofront.api.quantise.judging import floating, judged
 from cofront.api.quantise.scene import QuantizeRequest, Scene, inputs_of, model_key, on_part
 from cofront.api.quantise.sensing import MODELS, Sensed, sense
-from cofront.api.recorded import recorded
+from cofront.api.recorded import recorded, unchanged
 from cofront.api.request import OnProgress
 from cofront.api.training import need_torch
 from cofront.study.documents import QuantAccuracy, QuantisedDocument
@@ -47,8 +47,9 @@ def quantize(
     need_torch("quantising a network")
     scene = Scene(request, folder, on_progress or (lambda _: None), should_stop or (lambda: False), note)
     return recorded(
-        study, "quantize", QuantisedDocument, inputs_of(scene), request.seed, folder, lambda: _quantize(scene)
-    )
+        study, "quantize", QuantisedDocument, inputs_of(scene), request.seed, lambda d: unchanged(d, folder),
+        lambda: _quantize(scene),
+    )  # fmt: skip
 
 
 def _quantize(scene: Scene) -> QuantisedDocument:
@@ -86,7 +87,7 @@ def _quantize(scene: Scene) -> QuantisedDocument:
     began = time.perf_counter()
     accuracies, by_point = measured(scene, module, chosen)
     scene.say("refining", request.refine)
-    setting, said = refined(scene, module, chosen)
+    setting, said = refined(scene, module, chosen, by_point["chosen"])
     accuracies += said
     scene.timed("refinement", began)
     began = time.perf_counter()
@@ -137,14 +138,13 @@ def measured(scene: Scene, module: QuantModule, chosen: Chosen) -> tuple[list[Qu
     return out, by_point
 
 
-def refined(scene: Scene, module: QuantModule, chosen: Chosen) -> tuple[Setting, list[QuantAccuracy]]:
-    """The chosen bits with their integers refined, where that does not lower validation accuracy."""
+def refined(scene: Scene, module: QuantModule, chosen: Chosen, before: float) -> tuple[Setting, list[QuantAccuracy]]:
+    """The chosen bits with their integers refined, where that does not lower validation accuracy from `before`."""
     assert chosen.point is not None
     plain = module.set_bits(dict(chosen.point.bits))
     request, (x, y) = scene.request, scene.check()
     if request.refine == "none":
         return plain, []
-    before = judged(scene, "validating", "the chosen bits", module.accuracy, x, y)
     if request.refine == "train":
         from cofront.api.quantise.training import tuned
 

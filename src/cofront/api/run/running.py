@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cofront.api.files import is_table, need_file
+from cofront.api.recorded import recorded
 from cofront.api.request import OnProgress
 from cofront.api.run.budget import fit_budget
 from cofront.api.run.judging import judged
 from cofront.api.run.scene import RunRequest, Scene, Stopped
 from cofront.api.run.training import trained
 from cofront.api.training import check_data, need_torch
-from cofront.study.documents import RunDocument, RunEpoch, RunLayer, read_document
+from cofront.study.documents import RunDocument, RunEpoch, RunLayer
 from cofront.study.provenance import file_hash, source_hash
-from cofront.study.recording import ending
 
 if TYPE_CHECKING:
     from cofront.search.gradient.choices import Layers
@@ -59,16 +59,10 @@ def run(
     scene = Scene(request, folder, on_progress or (lambda _: None), should_stop or (lambda: False))
     data = scene.read()  # names and targets are checked before images are decoded
     inputs = inputs_of(request, data.digest())
-    if study is not None and (known := study.finished(inputs)) is not None and known.result is not None:
-        found = read_document(known.result, RunDocument, f"run {known.id} of study '{study.path}'")
-        if all(Path(p).exists() for p in found.files.values()):
-            return _here(found, folder)
-    record = study.start("run", inputs, request.seed) if study is not None else None
-    with ending(record):
-        document = msgspec.structs.replace(_run(scene), peak_bytes=_peak())
-    if record is not None:
-        record.finish("interrupted" if document.interrupted else "done", document)
-    return document
+    return recorded(
+        study, "run", RunDocument, inputs, request.seed, lambda d: _here(d, folder),
+        lambda: msgspec.structs.replace(_run(scene), peak_bytes=_peak()),
+    )  # fmt: skip
 
 
 def _run(scene: Scene) -> RunDocument:
@@ -187,8 +181,10 @@ def _document(scene: Scene, learned: Learned, recipe: Recipe, interrupted: bool)
     )  # fmt: skip
 
 
-def _here(found: RunDocument, folder: Path) -> RunDocument:
-    """A finished run, its files copied to `folder` where they lie elsewhere."""
+def _here(found: RunDocument, folder: Path) -> RunDocument | None:
+    """A finished run, its files copied to `folder` where they lie elsewhere; None when one of them is gone."""
+    if not all(Path(p).exists() for p in found.files.values()):
+        return None
     files = {}
     for name, path in found.files.items():
         files[name] = str(folder / Path(path).name)
