@@ -189,6 +189,7 @@ def test_what_cannot_be_built_is_said_before_calibration_and_not_handed_on(cofro
         (("--epochs", "2"), "0.5x size", 2, "--epochs is for --refine train"),
         (("--episodes", "2"), "0.5x size", 2, "--episodes is for --method haq"),
         (("--mean", "0.5"), "0.9x size", 2, "--mean goes with --std"),
+        (("-d", "bismoedge", "--method", "haq"), "0.5x latency", 2, "no device named 'bismoedge'"),
         (("--fix", "b"), "0.9x size", 2, "--fix expects LAYER=W4A8, got 'b'"),
         (("--fix", "d*=W4A8"), "0.9x size", 2, "no layer is called 'd*'; there are a, b, c"),
         (("--fix", "b=W1A8"), "0.9x size", 2, "here weights have 2, 3, 4, 5, 6, 7, 8 bits and activations 8"),

@@ -182,7 +182,7 @@ def show(document: QuantisedDocument) -> None:
     elif document.rise is not None:
         output.line(f"expected rise of the loss {document.rise:.3g}; nothing is proven by method '{document.method}'")
     for a in document.accuracies:
-        output.line(f"{a.what}: {output.percent(a.accuracy)} of {a.images:,} {a.part} images")
+        output.line(f"{a.what}: {output.accuracy(a.accuracy)} of {a.images:,} {a.part} images")
     for name in document.floating:
         output.line(f"in floating point: {name}")
     for note in (document.cost_note, *document.notes):

@@ -186,11 +186,11 @@ class Scene:
         """What the later stages would refuse, before anything is computed."""
         request = self.request
         if on_part(request):
+            check_part(str(request.device))  # a name that nothing has is no FPGA part
             if request.method != "exact":
                 raise UsageError(
                     f"--method {request.method} is for devices where layers add up; on an FPGA part it is exact"
                 )
-            check_part(str(request.device))
             check_budgets(self.budgets)
             self.held()
             self.note(refused(self.network))
